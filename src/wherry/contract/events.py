@@ -1,0 +1,68 @@
+"""What a lower room tells while it works. The terminal, JSON and tests each show it in their own way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal, TypeAlias
+
+import msgspec
+
+
+class Step(msgspec.Struct, frozen=True, tag=True):
+    """A stage has begun, or (`seconds` given) has ended."""
+
+    text: str
+    seconds: float | None = None
+
+
+class Progress(msgspec.Struct, frozen=True, tag=True):
+    """`done` of `total` units of something that takes longer than a second; `total` 0 when unknown."""
+
+    text: str
+    done: int
+    total: int
+    unit: Literal["bytes", "rows", "pods", "objects", ""] = ""
+
+
+class Note(msgspec.Struct, frozen=True, tag=True):
+    """Something the user should know; `warn` when it may hurt. `hint` is what to type about it."""
+
+    text: str
+    warn: bool = False
+    hint: str = ""
+
+
+class Output(msgspec.Struct, frozen=True, tag=True):
+    """A line that another program printed (a builder, a pod's log)."""
+
+    source: str
+    text: str
+
+
+class PodView(msgspec.Struct, frozen=True):
+    """One pod of a rollout as a person wants to see it."""
+
+    name: str
+    phase: str
+    ready: bool
+    new: bool
+    restarts: int = 0
+    reason: str = ""
+
+
+class RolloutView(msgspec.Struct, frozen=True, tag=True):
+    """Where a rollout stands; shown in place."""
+
+    name: str
+    wanted: int
+    ready: int
+    pods: tuple[PodView, ...]
+    elapsed: float
+
+
+Event: TypeAlias = Step | Progress | Note | Output | RolloutView
+Tell: TypeAlias = Callable[[Event], None]
+
+
+def silent(event: Event) -> None:
+    """Tell nobody."""

@@ -1,0 +1,69 @@
+"""Names that more than one room, or a user's script, relies on: spelled once."""
+
+from __future__ import annotations
+
+import re
+
+# Files
+BUNDLE_DIR = "bundle"
+MANIFEST_FILE = "manifest.json"
+EXAMPLE_FILE = "example.json"
+GOLDEN_FILE = "golden.json"
+BASELINE_FILE = "baseline.json"
+PROJECT_FILE = "wherry.toml"
+LOCK_FILE = "wherry.lock"
+STATE_DIR = ".wherry"
+
+# Ports. 8081 is left to gRPC, as KServe and MLServer have it.
+SERVING_PORT = 8080
+ADMIN_PORT = 8082
+
+# Environment
+ENV_PREFIX = "WHERRY_"
+ENV_BUNDLE = "WHERRY_BUNDLE"  # the bundle that the service in an image loads
+ENV_TOKEN_FILE = "WHERRY_TOKEN_FILE"
+ENV_STORE_URL = ("WHERRY_STORE_URL", "DATABASE_URL")
+ENV_STORE_URL_FILE = "WHERRY_STORE_URL_FILE"
+ENV_TEST_KUBECONFIG = "WHERRY_TEST_KUBECONFIG"
+ENV_TEST_REGISTRY = "WHERRY_TEST_REGISTRY"
+# Read by somebody, but not settings: never warned about as unknown.
+ENV_KNOWN = frozenset(
+    {ENV_BUNDLE, ENV_TOKEN_FILE, ENV_STORE_URL_FILE, "WHERRY_STORE_URL", ENV_TEST_KUBECONFIG, ENV_TEST_REGISTRY}
+)
+
+# In an image
+IMAGE_BUNDLE = "/srv/bundle"
+IMAGE_USER = 10001
+
+# In a cluster
+MANAGER = "wherry"  # the server-side apply field manager, and the value of managed-by
+LABEL_NAME = "app.kubernetes.io/name"
+LABEL_INSTANCE = "app.kubernetes.io/instance"
+LABEL_VERSION = "app.kubernetes.io/version"
+LABEL_MANAGED_BY = "app.kubernetes.io/managed-by"
+LABEL_TRACK = "wherry.dev/track"
+ANNOTATION_DIGEST = "wherry.dev/model-digest"
+ANNOTATION_IMAGE = "wherry.dev/image"
+ANNOTATION_UNMEASURED = "wherry.dev/unmeasured"
+ANNOTATION_CREATED_NAMESPACE = "wherry.dev/created-by"
+
+# HTTP headers
+HEADER_REQUEST_ID = "X-Request-Id"
+HEADER_MODEL_VERSION = "X-Model-Version"
+HEADER_MODEL_DIGEST = "X-Model-Digest"
+HEADER_PREDICTION_ID = "X-Prediction-Id"
+# Set by wherry's own probes of a rollout. Honoured only when every row of the request is a golden row.
+HEADER_NO_STORE = "X-Wherry-No-Store"
+# A request that accepts this type gets the native reply, whatever shape [reply] declares.
+NATIVE_MEDIA = "application/vnd.wherry.native+json"
+
+
+def object_name(text: str) -> str:
+    """The Kubernetes name of a model called `text`: lower case, runs of other characters to one hyphen, 63 at most.
+
+    Raises ValueError when nothing is left that Kubernetes accepts.
+    """
+    name = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:63].rstrip("-")
+    if not name:
+        raise ValueError(f"{text!r} has no letter or digit to make a Kubernetes name of")
+    return name if name[0].isalpha() else f"m-{name}"[:63].rstrip("-")

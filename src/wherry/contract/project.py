@@ -1,0 +1,126 @@
+"""The project's settings, declared once: flags, environment names, `wherry config`, the reference derive from here.
+
+Each field holds its default, and its one-line help in `Meta`. A table is a struct; a nested table a field that is one.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+from wherry.contract.names import ADMIN_PORT, SERVING_PORT
+from wherry.contract.reply import Reply
+
+Quantity = Annotated[str, Meta(pattern=r"^[0-9]+(\\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti)?$")]
+
+
+class Serve(Struct, frozen=True, kw_only=True):
+    """The service itself."""
+
+    host: Annotated[str, Meta(description="address to listen on; an image listens on 0.0.0.0")] = "127.0.0.1"
+    port: Annotated[int, Meta(ge=1, le=65535, description="serving port; also read from PORT")] = SERVING_PORT
+    admin_port: Annotated[int, Meta(ge=1, le=65535, description="port of /livez, /readyz and /metrics")] = ADMIN_PORT
+    workers: Annotated[int, Meta(ge=1, le=64, description="worker processes")] = 1
+    token_file: Annotated[str, Meta(description="file with one accepted token a line; empty: no token needed")] = ""
+    allowed_hosts: Annotated[
+        tuple[str, ...], Meta(description="further Host names answered on a loopback address")
+    ] = ()
+    page: Annotated[bool, Meta(description="show a page to browsers at /")] = True
+    docs: Annotated[bool, Meta(description="answer /docs and /openapi.json")] = True
+    probabilities: Annotated[
+        Literal["asked", "always", "never"], Meta(description="when replies carry class probabilities")
+    ] = "asked"
+    unknown_fields: Annotated[
+        Literal["refuse", "ignore"], Meta(description="what happens to a field that is no column")
+    ] = "refuse"
+    defaults: Annotated[
+        dict[str, float | int | str | bool | None], Meta(description="value of a column that a record leaves out")
+    ] = {}
+    drain_seconds: Annotated[
+        float, Meta(ge=0, le=300, description="on SIGTERM: seconds of answering new requests while not ready")
+    ] = 5.0
+    request_seconds: Annotated[float, Meta(gt=0, le=3600, description="deadline of one request")] = 30.0
+    body_limit: Annotated[int, Meta(ge=1024, description="largest body in bytes")] = 10 * 1024 * 1024
+
+
+class Store(Struct, frozen=True, kw_only=True):
+    """Where predictions are kept."""
+
+    enabled: Annotated[
+        bool | None, Meta(description="keep predictions; unset: on a desk yes, in an image only with a url")
+    ] = None
+    url: Annotated[str, Meta(description="database; empty: SQLite in .wherry/")] = ""
+    mode: Annotated[
+        Literal["durable", "strict", "fast"], Meta(description="what a reply promises about its stored row")
+    ] = "durable"
+
+
+class Image(Struct, frozen=True, kw_only=True):
+    """The container image."""
+
+    base: Annotated[str, Meta(description="base image; empty: python:X.Y-slim, X.Y being the bundle's")] = ""
+    builder: Annotated[Literal["auto", "docker", "buildah"], Meta(description="program that builds the image")] = "auto"
+    tag: Annotated[str, Meta(description="tag; empty: derived from the content")] = ""
+
+
+class Service(Struct, frozen=True, kw_only=True):
+    """How the cluster reaches the pods."""
+
+    type: Annotated[Literal["ClusterIP", "NodePort", "LoadBalancer"], Meta(description="kind of Service")] = "ClusterIP"
+    port: Annotated[int, Meta(ge=1, le=65535, description="port of the Service")] = 80
+    node_port: Annotated[
+        int | None, Meta(description="port on every node, 30000 to 32767; unset: chosen by the cluster")
+    ] = None
+    allow_from: Annotated[tuple[str, ...], Meta(description="CIDRs that may call the service from outside")] = ()
+
+
+class Autoscale(Struct, frozen=True, kw_only=True):
+    """The HorizontalPodAutoscaler."""
+
+    min: Annotated[int, Meta(ge=1, le=1000, description="fewest replicas")] = 2
+    max: Annotated[int, Meta(ge=1, le=1000, description="most replicas")] = 10
+    cpu: Annotated[int, Meta(ge=1, le=1000, description="CPU target, percent of the request")] = 60
+
+
+class Resources(Struct, frozen=True, kw_only=True):
+    """What each pod asks for."""
+
+    cpu: Annotated[Quantity, Meta(description="CPU request")] = "250m"
+    cpu_limit: Annotated[Quantity | Literal[""], Meta(description="CPU limit; empty: none")] = ""
+    memory: Annotated[
+        Quantity | Literal[""], Meta(description="memory request and limit; empty: 1.5 times the peak seen at pack")
+    ] = ""
+
+
+class Scrape(Struct, frozen=True, kw_only=True):
+    """Who reads the metrics."""
+
+    scrape_from: Annotated[str, Meta(description="namespace whose pods may read the admin port; empty: nobody's")] = ""
+
+
+class Deploy(Struct, frozen=True, kw_only=True):
+    """The cluster."""
+
+    image: Annotated[str, Meta(description="image name to build, push and run")] = ""
+    name: Annotated[str, Meta(description="name of the objects; empty: the bundle's")] = ""
+    context: Annotated[str, Meta(description="kubeconfig context; empty: the current one, if local")] = ""
+    namespace: Annotated[str, Meta(description="namespace; empty: the context's")] = ""
+    replicas: Annotated[int | None, Meta(ge=0, le=1000, description="fixed number of replicas, and no autoscaler")] = (
+        None
+    )
+    egress: Annotated[tuple[str, ...], Meta(description="CIDRs or HOST:PORT the pods may call")] = ()
+    service: Service = Service()
+    autoscale: Autoscale = Autoscale()
+    resources: Resources = Resources()
+    metrics: Scrape = Scrape()
+
+
+class Project(Struct, frozen=True, kw_only=True):
+    """wherry.toml, or [tool.wherry] of pyproject.toml."""
+
+    serve: Serve = Serve()
+    store: Store = Store()
+    image: Image = Image()
+    deploy: Deploy = Deploy()
+    reply: Reply = Reply()

@@ -1,0 +1,84 @@
+"""`[reply]`: the shapes that a project gives its replies, so that clients written for another service keep working.
+
+A template is any TOML value. A text in it that is exactly `$name` is replaced by that value; `$json:name` by the value
+as a JSON text; `$$` begins a literal dollar. Everything else is sent as it stands.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+# What a template may name, and what stands there.
+PLACEHOLDERS: dict[str, str] = {
+    "prediction": "the prediction of the first row",
+    "predictions": "the predictions of all rows, a list",
+    "label": "the first prediction as [reply.labels] names it",
+    "labels": "all predictions as [reply.labels] names them, a list",
+    "probability": "the probability of the first prediction",
+    "probabilities": "the probabilities of all rows, a list of lists",
+    "id": "the id of the first prediction",
+    "ids": "the ids of all predictions, a list",
+    "name": "the model's name",
+    "version": "the model's version",
+}
+ERROR_PLACEHOLDERS: dict[str, str] = {
+    "detail": "what is wrong, one sentence",
+    "title": "the kind of error",
+    "status": "the HTTP status",
+    "errors": "the fields at fault, a list",
+    "request_id": "the request's id",
+}
+Template = Any
+
+
+class Reply(Struct, frozen=True, kw_only=True):
+    """The shapes of replies. Unset: the native shape."""
+
+    record: Annotated[
+        Template | UnsetType, Meta(description="reply to one record; rows too where `rows` is not given")
+    ] = UNSET
+    rows: Annotated[Template | UnsetType, Meta(description="reply to several rows")] = UNSET
+    error: Annotated[Template | UnsetType, Meta(description="body of an error; the status stays what it is")] = UNSET
+    labels: Annotated[dict[str, str], Meta(description="what $label says for a prediction")] = {}
+    root: Annotated[Template | UnsetType, Meta(description="reply to GET /: a JSON value, or a text")] = UNSET
+    info: Annotated[Template | UnsetType, Meta(description="reply to GET /info")] = UNSET
+    health: Annotated[Template | UnsetType, Meta(description="reply to GET /health")] = UNSET
+
+
+def placeholders(template: Template, path: str = "") -> Iterator[tuple[str, str]]:
+    """Each placeholder in `template`: where it stands, and the text after its dollar."""
+    if isinstance(template, str):
+        if template.startswith("$") and not template.startswith("$$"):
+            yield path, template[1:]
+    elif isinstance(template, dict):
+        for key, value in template.items():
+            yield from placeholders(value, f"{path}.{key}" if path else str(key))
+    elif isinstance(template, (list, tuple)):
+        for index, value in enumerate(template):
+            yield from placeholders(value, f"{path}[{index}]")
+
+
+def fill(template: Template, values: dict[str, Any]) -> Any:
+    """`template` with every placeholder replaced from `values` (by the name after the dollar)."""
+    if isinstance(template, str):
+        if template.startswith("$$"):
+            return template[1:]
+        if template.startswith("$json:"):
+            return spaced_json(values[template[6:]])
+        return values[template[1:]] if template.startswith("$") else template
+    if isinstance(template, dict):
+        return {key: fill(value, values) for key, value in template.items()}
+    if isinstance(template, (list, tuple)):
+        return [fill(value, values) for value in template]
+    return template
+
+
+def spaced_json(value: Any) -> str:
+    """`value` as the standard library's json.dumps writes it, a blank after each comma and colon."""
+
+    return json.dumps(msgspec.to_builtins(value), ensure_ascii=True)

@@ -1,0 +1,240 @@
+"""Columns in, predictions out: what a model accepts and returns, and how a request is held against it."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal, TypeAlias
+
+import msgspec
+
+from wherry.contract.wire import Cell, FieldProblem, Row
+
+ColumnType: TypeAlias = Literal["number", "integer", "boolean", "string"]
+
+WORDS: dict[ColumnType, str] = {
+    "number": "a number",
+    "integer": "a whole number",
+    "boolean": "true or false",
+    "string": "a text",
+}
+
+
+class Column(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One input. `low` and `high` are what the sample held: values outside are answered and counted, never refused."""
+
+    name: str
+    type: ColumnType
+    nullable: bool = False
+    low: float | None = None
+    high: float | None = None
+    categories: tuple[Cell, ...] = ()  # the known values of a categorical column; empty when any value goes
+    unknown_ok: bool = True  # whether the estimator handles a value outside `categories`
+    dtype: str = ""  # the sample's dtype, for frames that are rebuilt: float64, int64, bool, object, category
+    default: Cell | msgspec.UnsetType = msgspec.UNSET  # declared by the project: used when the column is missing
+    example: Cell = None  # a value of the sample, shown in the docs and the page
+
+
+class OutputSpec(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a prediction is. `classes` in the order of the probabilities; `width` above 1 for several outputs a row."""
+
+    kind: Literal["class", "number", "cluster"]
+    type: ColumnType
+    classes: tuple[Cell, ...] = ()
+    probabilities: bool = False
+    width: int = 1
+
+
+class Checked(msgspec.Struct, frozen=True):
+    """Rows that may be scored, or the problems that keep them from it; how many columns were left aside."""
+
+    rows: list[Row]
+    problems: tuple[FieldProblem, ...]
+    ignored: int = 0
+
+
+class Signature(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One signature feeds every way in. `named` is False when the model knows no names (columns are x0, x1, ...)."""
+
+    columns: tuple[Column, ...]
+    output: OutputSpec
+    target: str = ""
+    unused: tuple[str, ...] = ()  # columns of the sample that the model does not use
+    named: bool = True
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(column.name for column in self.columns)
+
+    def check(self, records: Sequence[Any], *, ignore_unknown: bool = False) -> Checked:
+        """Hold decoded records, each a mapping by name or a list by position, against the columns.
+
+        Every problem of every row is returned, at most 100; a row's place in `rows` is its place in `records`.
+        """
+        rows: list[Row] = []
+        problems: list[FieldProblem] = []
+        ignored = 0
+        for index, record in enumerate(records):
+            if isinstance(record, Mapping):
+                row, found, left = self._by_name(index, record, ignore_unknown)
+                ignored += left
+            elif isinstance(record, (list, tuple)):
+                row, found = self._by_place(index, record)
+            else:
+                row, found = (), [FieldProblem(index, "", f"a row is an object or a list, not {kind_of(record)}")]
+            rows.append(row)
+            problems.extend(found)
+            if len(problems) >= 100:
+                break
+        return Checked(rows, tuple(problems), ignored)
+
+    def _by_name(
+        self, index: int, record: Mapping[str, Any], ignore_unknown: bool
+    ) -> tuple[Row, list[FieldProblem], int]:
+        cells: list[Cell] = []
+        problems: list[FieldProblem] = []
+        present = 0
+        for column in self.columns:
+            if column.name in record:
+                present += 1
+                cell, problem = cell_of(column, record[column.name], index)
+                if problem is not None:
+                    problems.append(problem)
+                cells.append(cell)
+            elif column.default is not msgspec.UNSET:
+                cells.append(column.default)
+            else:
+                hint = f'add "{column.name}": {WORDS[column.type]}' + (", or null" if column.nullable else "")
+                problems.append(FieldProblem(index, column.name, "is missing", hint))
+        extra = [] if present == len(record) else [key for key in record if key not in self._name_set()]
+        known_aside = {self.target, *self.unused}
+        unknown = [key for key in extra if key not in known_aside]
+        if not ignore_unknown:
+            problems.extend(
+                FieldProblem(index, key, "is not a column of this model", self._nearest(key)) for key in unknown
+            )
+        return tuple(cells), problems, len(extra)
+
+    def _by_place(self, index: int, record: Sequence[Any]) -> tuple[Row, list[FieldProblem]]:
+        if len(record) != len(self.columns):
+            reason = f"has {len(record)} values; this model has {len(self.columns)} columns"
+            return (), [
+                FieldProblem(index, "", reason, "send one value a column, in the order " + ", ".join(self.names))
+            ]
+        cells: list[Cell] = []
+        problems: list[FieldProblem] = []
+        for column, value in zip(self.columns, record, strict=True):
+            cell, problem = cell_of(column, value, index)
+            if problem is not None:
+                problems.append(problem)
+            cells.append(cell)
+        return tuple(cells), problems
+
+    def _name_set(self) -> frozenset[str]:
+        return frozenset(self.names)
+
+    def _nearest(self, key: str) -> str:
+        near = difflib.get_close_matches(key, self.names, n=1, cutoff=0.6)
+        return f"did you mean {near[0]}?" if near else f"the columns are {', '.join(self.names)}"
+
+    def json_schema(self) -> dict[str, Any]:
+        """The JSON Schema of one record."""
+        return {
+            "type": "object",
+            "properties": {column.name: column_schema(column) for column in self.columns},
+            "required": [column.name for column in self.columns if column.default is msgspec.UNSET],
+        }
+
+    def outside(self, rows: Iterable[Row]) -> int:
+        """How many cells lie outside the range or the categories of the sample."""
+        return sum(is_outside(column, cell) for row in rows for column, cell in zip(self.columns, row, strict=True))
+
+
+def is_outside(column: Column, cell: Cell) -> bool:
+    if cell is None:
+        return False
+    if column.categories:
+        return cell not in column.categories
+    if isinstance(cell, (int, float)) and column.low is not None and column.high is not None:
+        return not column.low <= cell <= column.high
+    return False
+
+
+def cell_of(column: Column, value: Any, index: int) -> tuple[Cell, FieldProblem | None]:
+    """`value` as the column's type, or the problem. A wrong JSON type is always refused; 2.0 is a whole number."""
+    if value is None:
+        if column.nullable:
+            return None, None
+        return None, FieldProblem(index, column.name, "is null, and may not be missing", f"send {WORDS[column.type]}")
+    cell: Cell = None
+    if column.type == "number":
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            try:
+                cell = float(value)
+            except OverflowError:
+                cell = math.inf
+            if not math.isfinite(cell):
+                return None, FieldProblem(index, column.name, "is not a finite number", "send a finite number")
+    elif column.type == "integer":
+        if isinstance(value, int) and not isinstance(value, bool):
+            cell = value
+        elif isinstance(value, float):
+            if not value.is_integer():
+                hint = f"send a whole number, or pack with --float {column.name}"
+                return None, FieldProblem(index, column.name, f"is {value}, not a whole number", hint)
+            cell = int(value)
+        if isinstance(cell, int) and not -(2**63) <= cell < 2**63:
+            return None, FieldProblem(index, column.name, "does not fit in 64 bits", "send a smaller number")
+    elif column.type == "boolean":
+        if isinstance(value, bool):
+            cell = value
+    elif isinstance(value, str):
+        cell = value
+    if cell is None:
+        hint = quoted_hint(column, value)
+        return None, FieldProblem(index, column.name, f"is {kind_of(value)}, not {WORDS[column.type]}", hint)
+    if column.categories and not column.unknown_ok and cell not in column.categories:
+        near = difflib.get_close_matches(str(cell), [str(c) for c in column.categories], n=1, cutoff=0.6)
+        known = ", ".join(str(c) for c in column.categories[:20])
+        hint = f"did you mean {near[0]}?" if near else f"known values: {known}"
+        return None, FieldProblem(index, column.name, f"is {str(cell)[:80]!r}, which the model has never seen", hint)
+    return cell, None
+
+
+def quoted_hint(column: Column, value: Any) -> str:
+    if isinstance(value, str) and column.type in ("number", "integer"):
+        try:
+            float(value)
+        except ValueError:
+            return f"send {WORDS[column.type]}"
+        return f"send it without quotes: {value.strip()[:40]}"
+    return f"send {WORDS[column.type]}"
+
+
+def kind_of(value: Any) -> str:
+    """What JSON calls the type of `value`, with its article."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true or false"
+    if isinstance(value, (int, float)):
+        return "a number"
+    if isinstance(value, str):
+        return "a text"
+    return "a list" if isinstance(value, (list, tuple)) else "an object"
+
+
+def column_schema(column: Column) -> dict[str, Any]:
+    schema: dict[str, Any] = {"type": [column.type, "null"] if column.nullable else column.type}
+    if column.categories:
+        schema["examples" if column.unknown_ok else "enum"] = list(column.categories) + (
+            [None] if column.nullable and not column.unknown_ok else []
+        )
+    elif column.example is not None:
+        schema["examples"] = [column.example]
+    if column.low is not None and column.high is not None:
+        schema["description"] = f"seen between {column.low:g} and {column.high:g}"
+    if column.default is not msgspec.UNSET:
+        schema["default"] = column.default
+    return schema

@@ -1,0 +1,1 @@
+"""Make it exist. All subprocesses and cluster calls of the desk half are here."""

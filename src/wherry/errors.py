@@ -1,0 +1,111 @@
+"""Every error wherry raises. Facts are attributes, the sentence is composed in the class, `hint` is what to type next.
+
+    WherryError
+      UsageRefused            what was asked cannot be done as it was asked: flags, settings, files that are not there
+        SettingsRefused  FileMissing  ExtraMissing  NoImageName  NotVouched
+      DataUnreadable          a table or a target that cannot be used: EncodingWrong, TableEmpty, TargetMissing
+      ModelUnreadable         a model file: ModelUnknown, ModelUnsafe, VersionDrift, NotStorable
+      BundleUnreadable        a bundle: BundleMissing, BundleDamaged, FormatUnknown, BundleUnfit, GoldenDiffers
+      RequestRefused          a request to the service, by cause; server.app knows the HTTP status of each
+      ModelFailed             the model raised, or answered what cannot be sent
+      ServiceFailed           the service cannot start or go on: PortTaken, StoreFailed
+      CallFailed              a service that wherry called did not answer as it should
+      BuildFailed             an image: NoBuilder, RegistryFailed
+      ClusterFailed           NoCluster, NotPermitted, ContextUnclear, NamespaceMissing, Conflict, RolloutFailed
+      LockHeld                somebody else is at it
+      DiskFull
+
+No HTTP status and no exit code here: server.app and cli.main hold those tables.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class WherryError(Exception):
+    """Something a user can mend. `str()` is the sentence, `hint` the next thing to type."""
+
+    hint = ""
+
+    def __init__(self, sentence: str, *, hint: str = "") -> None:
+        super().__init__(sentence)
+        if hint:
+            self.hint = hint
+
+
+class UsageRefused(WherryError):
+    """What was asked cannot be done as it was asked."""
+
+
+class SettingProblem(msgspec.Struct, frozen=True):
+    """One setting that cannot be taken: its path, why, and what to do."""
+
+    path: str
+    reason: str
+    hint: str = ""
+
+
+class SettingsRefused(UsageRefused):
+    """One or more settings cannot be taken; all of them are named."""
+
+    def __init__(self, problems: tuple[SettingProblem, ...], source: str) -> None:
+        self.problems = problems
+        self.source = source
+        lines = [f"{p.path} {p.reason}" + (f" ({p.hint})" if p.hint else "") for p in problems]
+        super().__init__(f"{source}: " + "; ".join(lines), hint="`wherry config` prints every setting")
+
+
+class FileMissing(UsageRefused):
+    def __init__(self, path: str, what: str = "file", hint: str = "") -> None:
+        self.path = path
+        super().__init__(f"no such {what}: {path}", hint=hint)
+
+
+class ExtraMissing(UsageRefused):
+    """An optional library is not installed."""
+
+    def __init__(self, library: str, extra: str, purpose: str) -> None:
+        self.library, self.extra = library, extra
+        super().__init__(f"{purpose} needs {library}, which is not installed", hint=f"pip install 'wherry[{extra}]'")
+
+
+class BundleUnreadable(WherryError):
+    """A bundle's file is not what it should be."""
+
+    def __init__(self, path: str, reason: str, hint: str = "pack the model again") -> None:
+        self.path, self.reason = path, reason
+        super().__init__(f"{path}: {reason}", hint=hint)
+
+
+class BundleMissing(UsageRefused):
+    def __init__(self, path: str) -> None:
+        self.path = path
+        super().__init__(
+            f"no bundle in {path} (it has no manifest.json)", hint="wherry pack MODEL --data FILE --target COLUMN"
+        )
+
+
+class BundleDamaged(BundleUnreadable):
+    """A file's content is not what was packed."""
+
+    def __init__(self, path: str, expected: str, found: str) -> None:
+        self.expected, self.found = expected, found
+        super().__init__(path, f"its sha-256 is {found}, the manifest says {expected}")
+
+
+class FormatUnknown(BundleUnreadable):
+    def __init__(self, found: object, known: int) -> None:
+        self.found, self.known = found, known
+        hint = "upgrade wherry" if isinstance(found, int) and found > known else "pack the model again"
+        super().__init__("manifest.json", f"has format {found!r}; this wherry reads format {known}", hint)
+
+
+class LockHeld(WherryError):
+    """Somebody else is at it."""
+
+
+class DiskFull(WherryError):
+    def __init__(self, path: str) -> None:
+        self.path = path
+        super().__init__(f"no space left on the disk that holds {path}", hint=f"df -h {path}")
