@@ -1,4 +1,4 @@
-"""Golden rows: inputs with their answers, kept in the bundle and asked again wherever the model is about to be trusted."""
+"""Golden rows: inputs with their answers, kept in the bundle, asked again wherever the model is about to be trusted."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from wherry.contract.wire import Row
 
 
 class GoldenRows(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What golden.json holds. rows: n rows of cells in the order of `columns`; predictions: n; probabilities: n or none."""
+    """What golden.json holds. rows: n rows of cells in the order of `columns`; predictions, probabilities: n each."""
 
     columns: tuple[str, ...]
     rows: tuple[Row, ...]

@@ -1,4 +1,4 @@
-"""From tables and texts to a `Project`: flag over environment over PORT over file over default, all problems at once."""
+"""From tables and texts to a Project: flag over environment over PORT over file over default; all problems at once."""
 
 from __future__ import annotations
 
