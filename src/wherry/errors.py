@@ -2,7 +2,7 @@
 
     WherryError
       UsageRefused            what was asked cannot be done as it was asked: flags, settings, files that are not there
-        SettingsRefused  FileMissing  ExtraMissing  NoImageName  NotVouched
+        SettingsRefused  FileMissing  ExtraMissing  NoImageName  NotVouched  StoreRefused
       DataUnreadable          a table or a target that cannot be used: EncodingWrong, TableEmpty, TargetMissing
       ModelUnreadable         a model file: ModelUnknown, ModelUnsafe, VersionDrift, NotStorable
       BundleUnreadable        a bundle: BundleMissing, BundleDamaged, FormatUnknown, BundleUnfit, GoldenDiffers
@@ -12,7 +12,7 @@
       CallFailed              a service that wherry called did not answer as it should
       BuildFailed             an image: NoBuilder, RegistryFailed
       ClusterFailed           NoCluster, NotPermitted, ContextUnclear, NamespaceMissing, Conflict, RolloutFailed
-      LockHeld                somebody else is at it
+      LockHeld                somebody else is at it: SpoolHeld
       DiskFull
 
 No HTTP status and no exit code here: server.app and cli.main hold those tables.
@@ -109,3 +109,39 @@ class DiskFull(WherryError):
     def __init__(self, path: str) -> None:
         self.path = path
         super().__init__(f"no space left on the disk that holds {path}", hint=f"df -h {path}")
+
+
+class ServiceFailed(WherryError):
+    """The service cannot start or go on."""
+
+
+class StoreFailed(ServiceFailed):
+    """A prediction cannot be kept, so it is not acknowledged."""
+
+    def __init__(self, path: str, reason: str, hint: str = "") -> None:
+        self.path, self.reason = path, reason
+        super().__init__(f"predictions cannot be kept in {path}: {reason}", hint=hint)
+
+
+class SpoolHeld(LockHeld):
+    """Another service keeps its predictions in the folder; `pid` is 0 when it cannot be told."""
+
+    def __init__(self, folder: str, pid: int) -> None:
+        self.folder, self.pid = folder, pid
+        who = f"the service with process id {pid}" if pid else "another service"
+        super().__init__(
+            f"{who} keeps its predictions in {folder}",
+            hint=f"stop it (kill {pid})" if pid else "stop it, or start this one in another folder",
+        )
+
+
+class StoreRefused(UsageRefused):
+    """The store's database is one that this version cannot write to. Never shows the url: it may hold a password."""
+
+    def __init__(self, scheme: str, source: str, supported: tuple[str, ...]) -> None:
+        self.scheme, self.source, self.supported = scheme, source, supported
+        names = " and ".join(supported)
+        super().__init__(
+            f"{source} names a {scheme or 'nameless'} database; this version stores predictions in {names}",
+            hint=f"{supported[0]}:///predictions.db, or leave it out: {supported[0]} in .wherry/ is the default",
+        )
