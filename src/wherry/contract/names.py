@@ -34,6 +34,9 @@ ENV_KNOWN = frozenset(
 # In an image
 IMAGE_BUNDLE = "/srv/bundle"
 IMAGE_USER = 10001
+SPOOL_DIR = "/var/spool/wherry"  # where the service in an image keeps its state; a volume, where there is a store
+# The distributions that the service needs in every image, beside what the bundle's requirements name.
+RUNTIME = ("httptools", "msgspec", "numpy", "uvloop")
 
 # In a cluster
 MANAGER = "wherry"  # the server-side apply field manager, and the value of managed-by
@@ -44,6 +47,7 @@ LABEL_MANAGED_BY = "app.kubernetes.io/managed-by"
 LABEL_TRACK = "wherry.dev/track"
 ANNOTATION_DIGEST = "wherry.dev/model-digest"
 ANNOTATION_IMAGE = "wherry.dev/image"
+ANNOTATION_MODEL = "wherry.dev/model"  # NAME:VERSION as packed
 ANNOTATION_UNMEASURED = "wherry.dev/unmeasured"
 ANNOTATION_CREATED_NAMESPACE = "wherry.dev/created-by"
 
