@@ -9,7 +9,7 @@
       RequestRefused          a request to the service, by cause; server.app knows the HTTP status of each
       ModelFailed             the model raised, or answered what cannot be sent
       ServiceFailed           the service cannot start or go on: PortTaken, StoreFailed
-      CallFailed              a service that wherry called did not answer as it should
+      CallFailed              a service that wherry called did not answer as it should: ServiceUnreachable, CallRefused
       BuildFailed             an image: NoBuilder, RegistryFailed
       ClusterFailed           NoCluster, NotPermitted, ContextUnclear, NamespaceMissing, Conflict, RolloutFailed
       LockHeld                somebody else is at it: SpoolHeld
@@ -56,6 +56,33 @@ class SettingsRefused(UsageRefused):
         super().__init__(f"{source}: " + "; ".join(lines), hint="`wherry config` prints every setting")
 
 
+class SettingsUnreadable(UsageRefused):
+    """The project's file is not TOML."""
+
+    def __init__(self, path: str, line: int, reason: str) -> None:
+        self.path, self.line, self.reason = path, line, reason
+        super().__init__(f"{path}, line {line}: {reason}", hint=f"mend line {line} of {path}")
+
+
+class NoImageName(UsageRefused):
+    """An image was to be made or run, and nothing says what it is called."""
+
+    def __init__(self, verb: str, name: str) -> None:
+        self.verb = verb
+        super().__init__(
+            "the image has no name",
+            hint=f'wherry {verb} --image REGISTRY/{name}, or image = "REGISTRY/{name}" under [deploy] in wherry.toml',
+        )
+
+
+class NotConfirmed(UsageRefused):
+    """Nobody was there to say yes, or the answer was no."""
+
+    def __init__(self, question: str, flag: str) -> None:
+        self.question, self.flag = question, flag
+        super().__init__(f"not done without a yes: {question}", hint=f"say it with {flag}")
+
+
 class FileMissing(UsageRefused):
     def __init__(self, path: str, what: str = "file", hint: str = "") -> None:
         self.path = path
@@ -99,6 +126,24 @@ class FormatUnknown(BundleUnreadable):
         self.found, self.known = found, known
         hint = "upgrade wherry" if isinstance(found, int) and found > known else "pack the model again"
         super().__init__("manifest.json", f"has format {found!r}; this wherry reads format {known}", hint)
+
+
+class CallFailed(WherryError):
+    """A service that wherry called did not answer as it should."""
+
+
+class ServiceUnreachable(CallFailed):
+    def __init__(self, url: str, reason: str, hint: str = "") -> None:
+        self.url, self.reason = url, reason
+        super().__init__(f"{url} did not answer: {reason}", hint=hint)
+
+
+class CallRefused(CallFailed):
+    """The service answered, and the answer is an error. `problem` is its body, where that was JSON."""
+
+    def __init__(self, url: str, status: int, sentence: str, hint: str = "", problem: object = None) -> None:
+        self.url, self.status, self.problem = url, status, problem
+        super().__init__(f"{status}: {sentence}", hint=hint)
 
 
 class LockHeld(WherryError):

@@ -1,0 +1,85 @@
+"""What verbs share: the flags that every verb takes, the flags that several take, examples under the help."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from wherry.cli.console import Console
+from wherry.contract.names import BUNDLE_DIR, ENV_TOKEN_FILE
+
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+FLAGS = "wherry.flags"
+
+
+class Verb(click.Command):
+    """A verb of wherry: takes -q, -v and --json, shows its examples, and gets its Console as ctx.obj."""
+
+    def __init__(self, *args: Any, examples: Sequence[str] = (), live: bool = True, **kwargs: Any) -> None:
+        kwargs["params"] = [*(kwargs.get("params") or []), *every_verb()]
+        super().__init__(*args, **kwargs)
+        self.examples = tuple(examples)
+        self.live = live
+
+    def invoke(self, ctx: click.Context) -> Any:
+        given = ctx.meta.get(FLAGS, {})
+        own = {name: ctx.params.pop(name) for name in ("quiet", "verbose", "as_json")}
+        console = Console(
+            quiet=own["quiet"] or given.get("quiet", False),
+            verbose=own["verbose"] + given.get("verbose", 0),
+            as_json=own["as_json"] or given.get("as_json", False),
+            live=self.live,
+        )
+        ctx.obj = console
+        with console:
+            return super().invoke(ctx)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        if self.examples:
+            with formatter.section("Examples"):
+                for example in self.examples:
+                    formatter.write(f"  {example}\n")
+
+
+def every_verb() -> list[click.Parameter]:
+    return [
+        click.Option(["-q", "--quiet"], is_flag=True, help="Print results only."),
+        click.Option(["-v", "--verbose"], count=True, help="Print more; twice: a traceback with every error."),
+        click.Option(["--json", "as_json"], is_flag=True, help="Print one JSON document on one line."),
+    ]
+
+
+def stacked(*decorators: Callable[[Any], Any]) -> Callable[[Decorated], Decorated]:
+    """Several decorators as one, applied so that the first is shown first."""
+
+    def apply(function: Decorated) -> Decorated:
+        for decorator in reversed(decorators):
+            function = decorator(function)
+        return function
+
+    return apply
+
+
+bundle_argument = click.argument("bundle", type=click.Path(path_type=Path), default=Path(BUNDLE_DIR), required=False)
+name_argument = click.argument("name", required=False, default=None)
+token_option = click.option(
+    "--token-file",
+    type=click.Path(path_type=Path),
+    envvar=ENV_TOKEN_FILE,
+    metavar="FILE",
+    help="File with the token to send; its first line is taken.",
+)
+image_options = stacked(
+    click.option("-t", "--image", metavar="REF", help="Image name, as registry/name or registry/name:tag."),
+    click.option("--tag", metavar="TAG", help="Tag of the image; without one it is derived from the content."),
+)
+cluster_options = stacked(
+    click.option("--context", metavar="NAME", help="Context of the kubeconfig."),
+    click.option("-n", "--namespace", metavar="NAME", help="Namespace; by default the context's."),
+    click.option(
+        "--kubeconfig", type=click.Path(path_type=Path), metavar="FILE", help="Kubeconfig to read in place of yours."
+    ),
+)
