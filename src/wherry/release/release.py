@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any, TypeAlias
 
 import msgspec
 
 from wherry.contract.events import Note
 from wherry.contract.manifest import Manifest
+from wherry.contract.names import object_name
 from wherry.contract.project import Project
+from wherry.errors import SettingProblem, SettingsRefused
+from wherry.release.objects import config, network, scaling, storage, workload
+from wherry.release.objects.identity import Identity, identity, namespace_object, service_account
 
 # A Kubernetes object as plain data, ready for the API or for YAML.
 Object: TypeAlias = dict[str, Any]
@@ -62,6 +67,11 @@ def startup_seconds(manifest: Manifest) -> int:
     return min(300, max(30, math.ceil(5 * manifest.measured.load_seconds)))
 
 
+def progress_seconds(manifest: Manifest) -> int:
+    """How long a rollout may make no progress: the start-up budget and two minutes, at least three."""
+    return max(180, startup_seconds(manifest) + 120)
+
+
 def compose(
     project: Project,
     manifest: Manifest,
@@ -76,4 +86,77 @@ def compose(
     image: the reference as it will be applied. local: whether the cluster is one of this machine's own, where a
     service may be open without a token. Raises SettingsRefused with every setting that cannot work in a cluster.
     """
-    raise NotImplementedError
+    found = tuple(problems(project, manifest, local=local))
+    if found:
+        raise SettingsRefused(found, "this cannot be deployed")
+    who = identity(project, manifest, image, namespace)
+    autoscaled = scaling.autoscaled(project)
+    service = project.deploy.service
+    return Release(
+        name=who.name,
+        namespace=namespace,
+        image=image,
+        model_digest=manifest.digest,
+        objects=tuple(objects(who, project, manifest, create_namespace)),
+        ports=Ports(project.serve.port, project.serve.admin_port, service.port, service.node_port),
+        startup_seconds=startup_seconds(manifest),
+        replicas=project.deploy.autoscale.min if project.deploy.replicas is None else project.deploy.replicas,
+        autoscaled=autoscaled,
+        secrets=tuple(secrets(who, project)),
+        warnings=tuple(notes(who, project)),
+    )
+
+
+def problems(project: Project, manifest: Manifest, *, local: bool) -> Iterator[SettingProblem]:
+    """Every setting that is well formed and cannot work in a cluster."""
+    try:
+        object_name(project.deploy.name or manifest.name)
+    except ValueError as error:
+        yield SettingProblem("deploy.name", f"is needed: {error}", '[deploy] name = "model"')
+    yield from storage.problems(project)
+    yield from config.problems(project)
+    yield from network.problems(project, local=local)
+
+
+def objects(who: Identity, project: Project, manifest: Manifest, create_namespace: bool) -> Iterator[Object]:
+    """What will exist, in the order to apply it: what a pod needs comes before the pods."""
+    settings = config.config_map(who, project)
+    if create_namespace:
+        yield namespace_object(who)
+    yield service_account(who)
+    yield settings
+    yield network.network_policy(who, project)
+    if storage.keeping(project).kind == "claim":
+        yield storage.claim(who)
+    yield network.service(who, project)
+    yield workload.deployment(
+        who,
+        project,
+        manifest,
+        config=settings["metadata"]["name"],
+        startup_seconds=startup_seconds(manifest),
+        progress_seconds=progress_seconds(manifest),
+    )
+    if scaling.autoscaled(project):
+        yield scaling.autoscaler(who, project)
+    if scaling.protected(project):
+        yield scaling.disruption_budget(who)
+
+
+def secrets(who: Identity, project: Project) -> Iterator[SecretFile]:
+    if storage.keeping(project).secret:
+        yield SecretFile(f"{who.name}-store", config.STORE_KEY, "store.url")
+    if project.serve.token_file:
+        yield SecretFile(f"{who.name}-token", config.TOKEN_KEY, project.serve.token_file)
+
+
+def notes(who: Identity, project: Project) -> Iterator[Note]:
+    """What the user should know about this release."""
+    if storage.keeping(project).kind == "nothing":
+        yield Note("predictions are not stored", hint='to store them: [store] url = "postgresql://USER@HOST/DATABASE"')
+    for needed in secrets(who, project):
+        yield Note(
+            f"the pods read {needed.source} from the Secret {needed.name}, key {needed.key}",
+            hint=f"kubectl -n {who.namespace} create secret generic {needed.name} --from-file={needed.key}=FILE",
+        )
+    yield from network.notes(project)

@@ -1,0 +1,25 @@
+"""Kubernetes objects as text: one YAML stream, the same bytes for the same objects."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import yaml
+
+
+class Plain(yaml.SafeDumper):
+    """Writes values out where they stand: an anchor saves bytes and costs the reader."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
+        super().increase_indent(flow, False)
+
+
+def to_yaml(objects: Iterable[dict[str, Any]]) -> str:
+    """The objects in their order, keys in theirs, each behind its `---`."""
+    return "".join(
+        "---\n" + yaml.dump(made, Dumper=Plain, sort_keys=False, allow_unicode=True, width=120) for made in objects
+    )
