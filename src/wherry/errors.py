@@ -6,21 +6,28 @@
       DataUnreadable          a table or a target that cannot be used: EncodingWrong, TableEmpty, TargetMissing
       ModelUnreadable         a model file: ModelUnknown, ModelUnsafe, VersionDrift, NotStorable
       BundleUnreadable        a bundle: BundleMissing, BundleDamaged, FormatUnknown, BundleUnfit, GoldenDiffers
-      RequestRefused          a request to the service, by cause; server.app knows the HTTP status of each
+      RequestRefused          a request to the service, by cause; server.problems knows the HTTP status of each
+        BodyUnreadable  FramingWrong  TokenRefused  SwitchedOff  PathUnknown  MethodWrong  TooSlow  TooLarge
+        UrlTooLong  MediaWrong  HostUnknown  FieldsRefused  HeadersTooLarge  Overloaded  DeadlinePassed
       ModelFailed             the model raised, or answered what cannot be sent
-      ServiceFailed           the service cannot start or go on: PortTaken, StoreFailed
+      ServiceFailed           the service cannot start or go on: PortTaken, AddressUnusable, StoreFailed
       CallFailed              a service that wherry called did not answer as it should: ServiceUnreachable, CallRefused
       BuildFailed             an image: NoBuilder, RegistryFailed
       ClusterFailed           NoCluster, NotPermitted, ContextUnclear, NamespaceMissing, Conflict, RolloutFailed
       LockHeld                somebody else is at it: SpoolHeld
       DiskFull
 
-No HTTP status and no exit code here: server.app and cli.main hold those tables.
+No HTTP status and no exit code here: server.problems and cli.main hold those tables.
 """
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import msgspec
+
+if TYPE_CHECKING:
+    from wherry.contract.wire import FieldProblem
 
 
 class WherryError(Exception):
@@ -190,3 +197,152 @@ class StoreRefused(UsageRefused):
             f"{source} names a {scheme or 'nameless'} database; this version stores predictions in {names}",
             hint=f"{supported[0]}:///predictions.db, or leave it out: {supported[0]} in .wherry/ is the default",
         )
+
+
+class PortTaken(ServiceFailed):
+    """Another process listens on the port; `holder` names it where it can be told."""
+
+    def __init__(self, host: str, port: int, holder: str = "", setting: str = "--port") -> None:
+        self.host, self.port, self.holder = host, port, holder
+        who = f"by {holder}" if holder else "by another process"
+        super().__init__(f"port {port} of {host} is taken {who}", hint=f"stop it, or choose another with {setting}")
+
+
+class AddressUnusable(ServiceFailed):
+    """The address cannot be listened on: it is not this machine's, or the port may not be opened by this user."""
+
+    def __init__(self, host: str, port: int, reason: str) -> None:
+        self.host, self.port, self.reason = host, port, reason
+        super().__init__(f"cannot listen on {host} port {port}: {reason}", hint="choose others with --host and --port")
+
+
+class ModelFailed(WherryError):
+    """The model raised, or answered what cannot be sent; `rows` are those concerned, as far as that can be told."""
+
+    def __init__(self, reason: str, rows: tuple[int, ...] = ()) -> None:
+        self.reason, self.rows = reason, rows
+        super().__init__(f"the model {reason}", hint="the service's log says more")
+
+
+class RequestRefused(WherryError):
+    """A request to the service cannot be answered. `code` is stable; clients may rely on it."""
+
+    code = "refused"
+    title = "Request refused"
+
+
+class BodyUnreadable(RequestRefused):
+    """The body is not what its content type says; `place` is the byte, from 0, where that shows."""
+
+    code, title = "body-unreadable", "Body unreadable"
+
+    def __init__(self, reason: str, place: int | None = None, hint: str = "send one JSON value") -> None:
+        self.place = place
+        super().__init__(reason + ("" if place is None else f" (byte {place})"), hint=hint)
+
+
+class FramingWrong(RequestRefused):
+    """The bytes are not one clear HTTP/1.1 request."""
+
+    code, title = "framing", "Not a clear HTTP request"
+
+
+class TokenRefused(RequestRefused):
+    """The service needs a token, and none of those it accepts came."""
+
+    code, title = "token", "Token needed"
+
+    def __init__(self, sent: bool) -> None:
+        super().__init__(
+            "the token is not accepted" if sent else "this service needs a token",
+            hint="curl -H 'Authorization: Bearer TOKEN', or the header X-Api-Key",
+        )
+
+
+class SwitchedOff(RequestRefused):
+    """The project has switched this off; the hint names the setting."""
+
+    code, title = "switched-off", "Switched off"
+
+
+class PathUnknown(RequestRefused):
+    code, title = "path-unknown", "No such path"
+
+
+class MethodWrong(RequestRefused):
+    code, title = "method", "Method not allowed"
+
+    def __init__(self, method: str, path: str, allowed: tuple[str, ...], hint: str = "") -> None:
+        self.allowed = allowed
+        super().__init__(f"{path} does not take {method}, only {' and '.join(allowed)}", hint=hint)
+
+
+class TooSlow(RequestRefused):
+    """The request did not arrive in time."""
+
+    code, title = "too-slow", "Request too slow"
+
+
+class TooLarge(RequestRefused):
+    """The body is over the limit."""
+
+    code, title = "too-large", "Body too large"
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        super().__init__(f"the body is over {limit:,} bytes", hint="send fewer rows a request")
+
+
+class UrlTooLong(RequestRefused):
+    code, title = "url-too-long", "URL too long"
+
+
+class MediaWrong(RequestRefused):
+    """The body's content type or encoding is none that is read here; the hint is a line that works."""
+
+    code, title = "media-type", "Content type not supported"
+
+
+class HostUnknown(RequestRefused):
+    code, title = "host", "Host not served here"
+
+    def __init__(self, host: str) -> None:
+        self.host = host
+        super().__init__(
+            f"this service listens on this machine only and does not answer for host {host!r}",
+            hint='call it as 127.0.0.1 or localhost, or set [serve] allowed_hosts = ["NAME"]',
+        )
+
+
+class FieldsRefused(RequestRefused):
+    """Rows that do not fit the model's columns; `problems` names each row, field and what to do."""
+
+    code, title = "fields", "Fields refused"
+
+    def __init__(self, problems: tuple[FieldProblem, ...]) -> None:
+        self.problems = problems
+        first = problems[0]
+        rest = f", and {len(problems) - 1} more" if len(problems) > 1 else ""
+        where = f"row {first.row}: " if first.row else ""
+        super().__init__(f"{where}{first.field} {first.reason}{rest}".replace(":  ", ": ").strip(), hint=first.hint)
+
+
+class HeadersTooLarge(RequestRefused):
+    code, title = "headers-too-large", "Header section too large"
+
+
+class Overloaded(RequestRefused):
+    """More waits than can be answered in time; come back after `retry_after` seconds."""
+
+    code, title = "overloaded", "Too busy"
+
+    def __init__(self, reason: str, retry_after: int = 1) -> None:
+        self.retry_after = retry_after
+        super().__init__(reason, hint=f"try again in {retry_after} s")
+
+
+class DeadlinePassed(RequestRefused):
+    code, title = "deadline", "No answer in time"
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"the answer took longer than {seconds:g} s", hint="send fewer rows, or raise request_seconds")

@@ -61,6 +61,23 @@ HEADER_NO_STORE = "X-Wherry-No-Store"
 # A request that accepts this type gets the native reply, whatever shape [reply] declares.
 NATIVE_MEDIA = "application/vnd.wherry.native+json"
 
+# Metrics, as /metrics on the admin port names them
+METRIC_REQUESTS = "wherry_requests_total"  # by door and status
+METRIC_LATENCY = "wherry_request_seconds"  # histogram by door
+METRIC_ROWS = "wherry_rows_total"
+METRIC_BATCH_ROWS = "wherry_batch_rows"  # histogram: rows scored in one call of the model
+METRIC_MODEL_SECONDS = "wherry_model_seconds_total"
+METRIC_MODEL_FAILURES = "wherry_model_failures_total"
+METRIC_IN_FLIGHT = "wherry_requests_in_flight"
+METRIC_QUEUE_ROWS = "wherry_queue_rows"
+METRIC_CONNECTIONS = "wherry_connections"
+METRIC_OUTSIDE = "wherry_values_out_of_range_total"
+METRIC_IGNORED = "wherry_fields_ignored_total"
+METRIC_READY = "wherry_ready"
+METRIC_MODEL_INFO = "wherry_model_info"  # 1, with the model's name, version, digest and flavor as labels
+METRIC_LOAD_SECONDS = "wherry_model_load_seconds"
+METRIC_STORE_ROWS = "wherry_store_rows"  # by state: accepted, stored, pending, dropped, poison
+
 
 def object_name(text: str) -> str:
     """The Kubernetes name of a model called `text`: lower case, runs of other characters to one hyphen, 63 at most.
