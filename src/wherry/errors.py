@@ -2,7 +2,7 @@
 
     WherryError
       UsageRefused            what was asked cannot be done as it was asked: flags, settings, files that are not there
-        SettingsRefused  FileMissing  ExtraMissing  NoImageName  NotVouched  StoreRefused
+        SettingsRefused  FileMissing  FolderTaken  ExtraMissing  NoImageName  NotVouched  StoreRefused
       DataUnreadable          a table or a target that cannot be used: EncodingWrong, TableEmpty, TargetMissing
       ModelUnreadable         a model file: ModelUnknown, ModelUnsafe, VersionDrift, NotStorable
       BundleUnreadable        a bundle: BundleMissing, BundleDamaged, FormatUnknown, BundleUnfit, GoldenDiffers
@@ -24,12 +24,10 @@ No HTTP status and no exit code here: server.problems and cli.main hold those ta
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
+from typing import Protocol
 
 import msgspec
-
-if TYPE_CHECKING:
-    from wherry.contract.wire import FieldProblem
 
 
 class WherryError(Exception):
@@ -135,6 +133,71 @@ class FormatUnknown(BundleUnreadable):
         self.found, self.known = found, known
         hint = "upgrade wherry" if isinstance(found, int) and found > known else "pack the model again"
         super().__init__("manifest.json", f"has format {found!r}; this wherry reads format {known}", hint)
+
+
+class FolderTaken(UsageRefused):
+    """A bundle would have to replace something that is no bundle."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        self.path, self.reason = path, reason
+        super().__init__(f"{path} is not replaced: {reason}", hint="name another folder with --to")
+
+
+class BundleUnfit(BundleUnreadable):
+    """The bundle is sound, but it was made for other versions than those that are here."""
+
+    def __init__(self, package: str, wanted: str, found: str, *, at_least: bool = False) -> None:
+        self.package, self.wanted, self.found = package, wanted, found
+        needed = f"{wanted} or newer" if at_least else wanted
+        have = f"this environment has {found}" if found else "this environment does not have it"
+        if package == "python":
+            hint = f"run it with Python {wanted}, or pack the model again with Python {found}"
+        else:
+            hint = f"pip install '{package}{'>=' if at_least else '=='}{wanted}', or pack the model again"
+        super().__init__("the bundle", f"needs {package} {needed}; {have}", hint)
+
+
+class GoldenDiffers(BundleUnreadable):
+    """The model answers its golden rows otherwise than at pack."""
+
+    def __init__(self, row: int, expected: Any, found: Any, *, differing: int, total: int) -> None:
+        self.row, self.expected, self.found, self.differing, self.total = row, expected, found, differing, total
+        super().__init__(
+            "the model",
+            f"answers {differing} of {total} golden rows otherwise than when it was packed: "
+            f"row {row} was {expected!r}, is {found!r}",
+        )
+
+
+class ModelUnreadable(WherryError):
+    """A model that cannot be read, or cannot be kept."""
+
+
+class VersionDrift(ModelUnreadable):
+    """A model file was written by another version of a library than the one that is here."""
+
+    def __init__(self, package: str, wanted: str, found: str, estimator: str = "") -> None:
+        self.package, self.wanted, self.found, self.estimator = package, wanted, found, estimator
+        what = f"{estimator} was saved" if estimator else "the model was saved"
+        super().__init__(
+            f"{what} with {package} {wanted}; this environment has {found}",
+            hint=f"pip install '{package}=={wanted}', or train it again here",
+        )
+
+
+class NotStorable(ModelUnreadable):
+    """No form that cannot run code holds this model. `types` are those that wherry does not know to be safe."""
+
+    def __init__(self, types: tuple[str, ...], refused: dict[str, str]) -> None:
+        self.types, self.refused = types, refused
+        if types:
+            reason = f"it is made of types that wherry does not know to be safe: {', '.join(types)}"
+        else:
+            reason = "; ".join(f"{form}: {why}" for form, why in refused.items())
+        super().__init__(
+            f"the model cannot be stored without pickle: {reason}",
+            hint="--allow-pickle keeps pickle in the bundle (recorded in its manifest): loading it can run code",
+        )
 
 
 class CallFailed(WherryError):
@@ -431,10 +494,14 @@ class AddressUnusable(ServiceFailed):
 
 
 class ModelFailed(WherryError):
-    """The model raised, or answered what cannot be sent; `rows` are those concerned, as far as that can be told."""
+    """The model raised, or answered what cannot be sent; `rows` are those concerned, as far as that can be told.
 
-    def __init__(self, reason: str, rows: tuple[int, ...] = ()) -> None:
-        self.reason, self.rows = reason, rows
+    outputs: the answers of all rows (contract.wire.Outputs), whose prediction is None at each of `rows`; None when no
+    row could be answered. So the other rows of a batch lose nothing.
+    """
+
+    def __init__(self, reason: str, rows: tuple[int, ...] = (), outputs: Any = None) -> None:
+        self.reason, self.rows, self.outputs = reason, rows, outputs
         super().__init__(f"the model {reason}", hint="the service's log says more")
 
 
@@ -528,17 +595,34 @@ class HostUnknown(RequestRefused):
         )
 
 
+class FieldAtFault(Protocol):
+    """What is read of a contract.wire.FieldProblem here: this room imports no other."""
+
+    @property
+    def row(self) -> int: ...
+
+    @property
+    def field(self) -> str: ...
+
+    @property
+    def reason(self) -> str: ...
+
+    @property
+    def hint(self) -> str: ...
+
+
 class FieldsRefused(RequestRefused):
     """Rows that do not fit the model's columns; `problems` names each row, field and what to do."""
 
     code, title = "fields", "Fields refused"
 
-    def __init__(self, problems: tuple[FieldProblem, ...]) -> None:
+    def __init__(self, problems: tuple[FieldAtFault, ...]) -> None:
         self.problems = problems
         first = problems[0]
         rest = f", and {len(problems) - 1} more" if len(problems) > 1 else ""
         where = f"row {first.row}: " if first.row else ""
-        super().__init__(f"{where}{first.field} {first.reason}{rest}".replace(":  ", ": ").strip(), hint=first.hint)
+        name = f"{first.field} " if first.field else ""
+        super().__init__(f"{where}{name}{first.reason}{rest}", hint=first.hint)
 
 
 class HeadersTooLarge(RequestRefused):
