@@ -12,7 +12,7 @@ from msgspec import Meta, Struct
 from wherry.contract.names import ADMIN_PORT, SERVING_PORT
 from wherry.contract.reply import Reply
 
-Quantity = Annotated[str, Meta(pattern=r"^[0-9]+(\\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti)?$")]
+Quantity = Annotated[str, Meta(pattern=r"^[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti)?$")]
 
 
 class Serve(Struct, frozen=True, kw_only=True):
@@ -106,9 +106,9 @@ class Deploy(Struct, frozen=True, kw_only=True):
     name: Annotated[str, Meta(description="name of the objects; empty: the bundle's")] = ""
     context: Annotated[str, Meta(description="kubeconfig context; empty: the current one, if local")] = ""
     namespace: Annotated[str, Meta(description="namespace; empty: the context's")] = ""
-    replicas: Annotated[int | None, Meta(ge=0, le=1000, description="fixed number of replicas, and no autoscaler")] = (
-        None
-    )
+    replicas: Annotated[
+        Annotated[int, Meta(ge=0, le=1000)] | None, Meta(description="fixed number of replicas, and no autoscaler")
+    ] = None
     egress: Annotated[tuple[str, ...], Meta(description="CIDRs or HOST:PORT the pods may call")] = ()
     service: Service = Service()
     autoscale: Autoscale = Autoscale()
