@@ -152,7 +152,7 @@ def secrets(who: Identity, project: Project) -> Iterator[SecretFile]:
 
 def notes(who: Identity, project: Project) -> Iterator[Note]:
     """What the user should know about this release."""
-    if storage.keeping(project).kind == "nothing":
+    if storage.keeping(project).kind == "nothing" and project.store.enabled is None:
         yield Note("predictions are not stored", hint='to store them: [store] url = "postgresql://USER@HOST/DATABASE"')
     for needed in secrets(who, project):
         yield Note(
