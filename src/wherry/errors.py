@@ -24,8 +24,7 @@ No HTTP status and no exit code here: server.problems and cli.main hold those ta
 
 from __future__ import annotations
 
-from typing import Any
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -338,7 +337,7 @@ class ObjectForeign(ClusterFailed):
         made = f"was made by {owner}" if owner else "was not made by wherry"
         super().__init__(
             f"{what} in namespace {namespace} exists already and {made}; it is not taken over",
-            hint=f"deploy under another name ([deploy] name in wherry.toml), into another namespace (-n), or remove it: "
+            hint="deploy under another name ([deploy] name in wherry.toml), into another namespace (-n), or remove it: "
             f"kubectl -n {namespace} delete {what}",
         )
 
