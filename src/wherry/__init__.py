@@ -1,3 +1,22 @@
 """wherry carries a trained model from a notebook to a prediction service on Kubernetes."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from wherry.model.loaded import load
+
 __version__ = "0.1.0"
+__all__ = ["__version__", "load"]
+
+# What `import wherry` offers, and where it lives: found when asked for, so that importing wherry stays light.
+_LAZY = {"load": "wherry.model.loaded"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'wherry' has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(_LAZY[name]), name)

@@ -1,0 +1,1 @@
+"""scikit-learn, skops, skl2onnx and joblib: imported in this package and nowhere else."""

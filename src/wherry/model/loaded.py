@@ -1,0 +1,130 @@
+"""A bundle, loaded: verified, fit for this environment, and ready to answer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from wherry.contract.golden import GoldenRows
+from wherry.contract.manifest import Manifest
+from wherry.contract.names import BUNDLE_DIR
+from wherry.contract.signature import Signature
+from wherry.contract.wire import Outputs, Row
+from wherry.errors import FieldsRefused, ModelFailed
+from wherry.model import bundle, flavors, golden, requirements
+from wherry.model.records import records_of
+
+
+def load(folder: Path | str = BUNDLE_DIR) -> Model:
+    """The model of the bundle in `folder`, verified byte for byte.
+
+    Raises BundleMissing, BundleDamaged, BundleUnreadable, FormatUnknown; BundleUnfit when this environment has other
+    versions than the model needs, naming both.
+    """
+    folder = Path(folder)
+    manifest = bundle.verify(folder)
+    requirements.check(manifest)
+    rows = bundle.golden(folder, manifest)
+    return Model(manifest, rows, flavors.load(folder / manifest.model, manifest))
+
+
+class Model:
+    """A loaded model: `predict` for people, `score` for the service."""
+
+    def __init__(self, manifest: Manifest, golden_rows: GoldenRows, scorer: flavors.Scorer) -> None:
+        self.manifest = manifest
+        self.golden = golden_rows
+        self._score = scorer.score
+
+    def __repr__(self) -> str:
+        return f"<Model {self.manifest.name} {self.manifest.version} ({self.manifest.conversion.form})>"
+
+    @property
+    def signature(self) -> Signature:
+        return self.manifest.signature
+
+    def score(self, rows: Sequence[Row]) -> Outputs:
+        """The answers for rows that the signature has checked, as plain Python values.
+
+        Raises ModelFailed, which names the rows concerned and holds the answers of all others.
+        """
+        try:
+            outputs = self._score(rows)
+        except Exception as error:  # whatever a model raises concerns these rows, not the service
+            if len(rows) == 1:
+                reason = f"raised {type(error).__name__}: {error}"
+                raise ModelFailed(reason, (0,), Outputs([None])) from error
+            return self._score_apart(rows)
+        bad = unsendable(outputs)
+        if bad:
+            raise failed(bad, outputs)
+        return outputs
+
+    def predict(self, rows: Any) -> list[Any]:
+        """One prediction a row, as the service gives them.
+
+        rows: a record (dict), a list of records, a list of lists, a numpy array or a DataFrame. Columns are matched by
+        name whenever names are given; the target and columns that the model does not use are ignored.
+        Raises FieldsRefused, which names row, column and what to do; ModelFailed.
+        """
+        checked = self.signature.check(records_of(rows))
+        if checked.problems:
+            raise FieldsRefused(checked.problems)
+        return self.score(checked.rows).predictions if checked.rows else []
+
+    def replay(self) -> None:
+        """Answer the golden rows again. Raises GoldenDiffers when an answer is not the one that was packed."""
+        golden.replay(self, self.golden, self.manifest.golden)
+
+    def _score_apart(self, rows: Sequence[Row]) -> Outputs:
+        """The answers of a batch that raised, found by halving it, so that only the guilty rows go without."""
+        middle = len(rows) // 2
+        predictions: list[Any] = []
+        probabilities: list[list[float]] = []
+        bad: list[int] = []
+        reason = ""
+        for start, part in ((0, rows[:middle]), (middle, rows[middle:])):
+            try:
+                outputs = self.score(part)
+            except ModelFailed as error:
+                outputs = error.outputs
+                bad.extend(start + row for row in error.rows)
+                reason = error.reason
+            predictions.extend(outputs.predictions)
+            probabilities.extend(outputs.probabilities or [[] for _ in part])
+        merged = Outputs(predictions, probabilities if any(probabilities) else None)
+        if bad:
+            raise ModelFailed(reason, tuple(bad), merged)
+        return merged
+
+
+def unsendable(outputs: Outputs) -> list[int]:
+    """The rows whose answer is none: None, NaN or infinite, in the prediction or in a probability."""
+    finite = math.isfinite
+    bad = [
+        row
+        for row, answer in enumerate(outputs.predictions)
+        if answer is None
+        or (answer.__class__ is float and not finite(answer))
+        or (answer.__class__ is list and not all(cell is not None and sendable(cell) for cell in answer))
+    ]
+    if outputs.probabilities is not None:
+        bad += [row for row, each in enumerate(outputs.probabilities) if not finite(sum(each)) and row not in bad]
+    return sorted(bad)
+
+
+def sendable(cell: Any) -> bool:
+    return not isinstance(cell, float) or math.isfinite(cell)
+
+
+def failed(bad: list[int], outputs: Outputs) -> ModelFailed:
+    answers = list(outputs.predictions)
+    first = answers[bad[0]]
+    for row in bad:
+        answers[row] = None
+    what = "an unknown value" if first is None else "a number that is not finite" if isinstance(first, float) else "NaN"
+    rows = ", ".join(str(row) for row in bad[:10]) + (", ..." if len(bad) > 10 else "")
+    reason = f"answered {what} for row{'s' if len(bad) > 1 else ''} {rows}"
+    return ModelFailed(reason, tuple(bad), Outputs(answers, outputs.probabilities))

@@ -1,0 +1,103 @@
+"""What loading a model again takes: recorded at pack, held against what is here before anything is loaded.
+
+What is pickled in spirit (skops, pickle) is only right with the very versions that wrote it: scikit-learn keeps no
+promise between two of its own. Arrays and ONNX graphs are files with a specification: there a newer reader is fine.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
+
+from wherry.contract.manifest import Manifest, Requirements
+from wherry.errors import BundleUnfit, ExtraMissing, VersionDrift
+
+# What any image needs to answer at all, whatever its model.
+RUNTIME = ("httptools", "msgspec", "numpy", "uvloop")
+
+# What each stored form needs at load. pandas is added when the estimator must be given frames.
+PACKAGES: dict[str, tuple[str, ...]] = {
+    "linear": ("numpy",),
+    "onnx": ("numpy", "onnxruntime"),
+    "skops": ("joblib", "numpy", "scikit-learn", "scipy", "skops"),
+    "pickle": ("joblib", "numpy", "scikit-learn", "scipy"),
+}
+SPECIFIED = frozenset({"linear", "onnx"})
+
+
+def here(form: str, extra: tuple[str, ...] = ()) -> Requirements:
+    """The versions, as they are here, that a model stored in `form` needs."""
+    return Requirements(python=python(), packages={name: found(name) for name in sorted({*PACKAGES[form], *extra})})
+
+
+def python() -> str:
+    """This Python, to the minor version."""
+    return f"{sys.version_info.major}.{sys.version_info.minor}"
+
+
+def found(package: str) -> str:
+    """The version that is installed. Raises ExtraMissing."""
+    try:
+        return version(package)
+    except PackageNotFoundError as error:
+        raise ExtraMissing(package, "sklearn", "storing this model") from error
+
+
+def check(manifest: Manifest) -> None:
+    """Nothing when this environment can load the bundle. Raises BundleUnfit, which names both versions."""
+    form = manifest.conversion.form
+    # The bytes of a pickle hold code objects and class layouts of one Python; all other forms are read by any.
+    if form == "pickle" and manifest.requirements.python != python():
+        raise BundleUnfit("python", manifest.requirements.python, python())
+    newer_will_do = form in SPECIFIED
+    for package, wanted in manifest.requirements.packages.items():
+        try:
+            have = version(package)
+        except PackageNotFoundError:
+            have = ""
+        if have == wanted or (have and newer_will_do and ordered(have) >= ordered(wanted)):
+            continue
+        raise BundleUnfit(package, wanted, have, at_least=newer_will_do)
+
+
+def ordered(text: str) -> tuple[int, ...]:
+    """The numbers of a version, for comparing: 1.20.1 is before 1.31; what follows a letter does not count."""
+    numbers: list[int] = []
+    for part in text.split("+")[0].split("."):
+        digits = part[: next((place for place, sign in enumerate(part) if not sign.isdigit()), len(part))]
+        if digits:
+            numbers.append(int(digits))
+        if digits != part:
+            break
+    while numbers and numbers[-1] == 0:  # 2.0 is 2
+        numbers.pop()
+    return tuple(numbers)
+
+
+@contextmanager
+def drift_refused() -> Iterator[None]:
+    """Around the unpickling of a model file: that another scikit-learn wrote it is an error (VersionDrift), no warning.
+
+    For model files that are being packed; a bundle says what it needs before anything is loaded.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message="Trying to unpickle estimator")
+        try:
+            yield
+        except UserWarning as error:
+            drift = as_drift(error)
+            if drift is None:
+                raise
+            raise drift from error
+
+
+def as_drift(warning: Warning) -> VersionDrift | None:
+    """What scikit-learn's InconsistentVersionWarning says, as our error; None for any other warning."""
+    wanted = getattr(warning, "original_sklearn_version", None)
+    if wanted is None:
+        return None
+    estimator = getattr(warning, "estimator_name", "")
+    return VersionDrift("scikit-learn", str(wanted), str(getattr(warning, "current_sklearn_version", "")), estimator)
