@@ -13,16 +13,29 @@ from wherry.contract.names import BUNDLE_DIR, ENV_TOKEN_FILE
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 FLAGS = "wherry.flags"
+LONE = "yes"  # the value of a flag that was given without one
 
 
 class Verb(click.Command):
     """A verb of wherry: takes -q, -v and --json, shows its examples, and gets its Console as ctx.obj."""
 
-    def __init__(self, *args: Any, examples: Sequence[str] = (), live: bool = True, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        examples: Sequence[str] = (),
+        live: bool = True,
+        lone: Sequence[str] = (),
+        **kwargs: Any,
+    ) -> None:
         kwargs["params"] = [*(kwargs.get("params") or []), *every_verb()]
         super().__init__(*args, **kwargs)
         self.examples = tuple(examples)
         self.live = live
+        self.lone = tuple(lone)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        # A flag whose value is optional must not swallow the argument that follows it.
+        return super().parse_args(ctx, [f"{word}={LONE}" if word in self.lone else word for word in args])
 
     def invoke(self, ctx: click.Context) -> Any:
         given = ctx.meta.get(FLAGS, {})
@@ -72,6 +85,11 @@ token_option = click.option(
     metavar="FILE",
     help="File with the token to send; its first line is taken.",
 )
+trust_option = click.option(
+    "--trust",
+    metavar="[=sha256:DIGEST]",
+    help="Load a file that can run code; with =sha256:..., only if that is its digest.",
+)
 image_options = stacked(
     click.option("-t", "--image", metavar="REF", help="Image name, as registry/name or registry/name:tag."),
     click.option("--tag", metavar="TAG", help="Tag of the image; without one it is derived from the content."),
@@ -83,3 +101,8 @@ cluster_options = stacked(
         "--kubeconfig", type=click.Path(path_type=Path), metavar="FILE", help="Kubeconfig to read in place of yours."
     ),
 )
+
+
+def trust_of(given: str | None) -> bool | str:
+    """What --trust says: no, yes, or yes to the file with this digest."""
+    return given is not None and (given == LONE or given)

@@ -56,6 +56,8 @@ def settle(error: BaseException, words: Sequence[str]) -> int:
 
 def sentence_of(error: BaseException) -> tuple[str, str]:
     """What went wrong, and the next thing to type."""
+    if isinstance(error, errors.FieldsRefused) and len(error.problems) > 1:
+        return "\n  ".join(["some fields do not fit the model", *map(field_line, error.problems)]), ""
     if isinstance(error, errors.WherryError):
         return str(error), error.hint
     if isinstance(error, click.UsageError):
@@ -70,6 +72,13 @@ def sentence_of(error: BaseException) -> tuple[str, str]:
         return f"{where}{(error.strerror or str(error)).lower()}", ""
     kind = type(error).__name__
     return f"wherry itself failed: {kind}: {error}", "run it again with -vv to see where, and report that"
+
+
+def field_line(problem: errors.FieldAtFault) -> str:
+    """One field's problem on one line: where, what, and what to do."""
+    row = f"row {problem.row}: " if problem.row else ""
+    name = f"{problem.field} " if problem.field else ""
+    return f"{row}{name}{problem.reason}" + (f" ({problem.hint})" if problem.hint else "")
 
 
 def usage_sentence(error: click.UsageError) -> str:

@@ -1,0 +1,168 @@
+"""Writes docs/reference from the declarations: commands, settings, errors, metrics and the HTTP interface.
+
+python scripts/reference.py            write what has changed
+python scripts/reference.py --check    exit 1 when a page is stale, naming it
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import click
+import msgspec
+
+from wherry import errors
+from wherry.cli.config import shown
+from wherry.cli.failures import exit_code
+from wherry.cli.main import VERBS, wherry
+from wherry.contract import names, project
+from wherry.contract.settings import declared, type_words
+
+FOLDER = Path(__file__).resolve().parent.parent / "docs" / "reference"
+MADE = "<!-- Written by scripts/reference.py; change the declaration, then run `./dev docs`. -->"
+
+
+def commands() -> Iterator[str]:
+    """Every verb with its flags and examples."""
+    yield "# Commands\n"
+    yield "`-q`, `-v` and `--json` may stand before or behind the verb. Exit codes are in [errors](errors.md).\n"
+    root = click.Context(wherry, info_name="wherry")
+    for name, entry in VERBS.items():
+        verb = wherry.get_command(root, name)
+        assert verb is not None
+        yield f"- [{name}](#{name}): {entry.help}."
+    for name in VERBS:
+        verb = wherry.get_command(root, name)
+        assert verb is not None
+        context = click.Context(verb, info_name=name, parent=root)
+        yield f"\n## {name}\n"
+        yield f"    wherry {name} {' '.join(verb.collect_usage_pieces(context))}\n"
+        yield inspect.cleandoc(verb.help or "") + "\n"
+        yield "| flag | meaning |\n|---|---|"
+        for parameter in verb.get_params(context):
+            record = parameter.get_help_record(context)
+            if record is not None:
+                yield f"| `{escaped(record[0])}` | {escaped(record[1])} |"
+        yield "\nExamples:\n"
+        yield from (f"    {example}" for example in getattr(verb, "examples", ()))
+
+
+def settings() -> Iterator[str]:
+    """Every setting by table: key, type, default, environment, meaning."""
+    yield "# Settings\n"
+    yield (
+        "They stand in `wherry.toml`, or under `[tool.wherry]` in `pyproject.toml`. A flag goes over the environment, "
+        "that over the file, that over the default. `wherry config` prints every value and where it comes from.\n"
+    )
+    helps = {path: inspect.getdoc(struct) or "" for path, struct in tables(project.Project)}
+    last = None
+    for setting in declared():
+        table, _, key = setting.path.rpartition(".")
+        if table != last:
+            yield f"\n## [{table}]\n\n{helps[table]}\n\n| key | type | default | environment | meaning |\n|---|---|---|---|---|"
+            last = table
+        default = "" if shown(setting.default) == "-" else f"`{escaped(shown(setting.default))}`"
+        yield f"| `{key}` | {type_words(setting.type)} | {default} | `{setting.env}` | {escaped(setting.help)} |"
+
+
+def tables(struct: type[msgspec.Struct], prefix: str = "") -> Iterator[tuple[str, type[msgspec.Struct]]]:
+    for field in msgspec.structs.fields(struct):
+        if isinstance(field.type, type) and issubclass(field.type, msgspec.Struct):
+            yield f"{prefix}{field.name}", field.type
+            yield from tables(field.type, f"{prefix}{field.name}.")
+
+
+def error_classes(base: type[errors.WherryError] = errors.WherryError) -> Iterator[type[errors.WherryError]]:
+    """The tree of errors, each before those that are kinds of it."""
+    for kind in base.__subclasses__():
+        if kind.__module__ == errors.__name__:
+            yield kind
+            yield from error_classes(kind)
+
+
+def error_pages() -> Iterator[str]:
+    """Every error with the exit code or the HTTP status that it leads to."""
+    from wherry.server.problems import status_of
+
+    yield "# Errors\n"
+    yield (
+        "Every error says what is wrong and what to do next: on the terminal as `error:` and `hint:`, with `--json` as "
+        '`{"error": {"kind", "message", "hint", ...}}`, over HTTP as problem JSON (RFC 9457).\n'
+    )
+    yield "## Exit codes\n"
+    yield "| code | meaning |\n|---|---|"
+    for code, meaning in EXIT_MEANINGS.items():
+        yield f"| {code} | {meaning} |"
+    yield "\n## Errors of the command line\n\n| error | exit code | meaning |\n|---|---|---|"
+    refused = list(error_classes(errors.RequestRefused))
+    for kind in error_classes():
+        if kind not in refused and kind is not errors.RequestRefused:
+            yield f"| {kind.__name__} | {exit_code(kind.__new__(kind))} | {promise(kind)} |"
+    yield "\n## Errors of the service\n"
+    yield f"`type` of a problem is `{type_prefix()}` and the code.\n\n| code | status | meaning |\n|---|---|---|"
+    for kind in refused:
+        yield f'| <a id="{kind.code}"></a>`{kind.code}` | {status_of(kind)} | {promise(kind)} |'
+
+
+EXIT_MEANINGS = {
+    0: "done",
+    1: "failed",
+    2: "the command or a setting is not one that wherry can carry out",
+    3: "somebody else holds the lock",
+    4: "it ran to the end, and the answer is no: `predict --check` differs, `status` is unhealthy",
+    130: "interrupted",
+}
+
+
+def type_prefix() -> str:
+    from wherry.contract.wire import PROBLEM_TYPE
+
+    return PROBLEM_TYPE
+
+
+def promise(thing: object) -> str:
+    """The first line of a docstring."""
+    text = inspect.cleandoc(getattr(thing, "__doc__", None) or "").split("\n\n")[0]
+    return escaped(" ".join(text.split()))
+
+
+def escaped(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+PAGES: dict[str, Callable[[], Iterator[str]]] = {
+    "commands.md": commands,
+    "settings.md": settings,
+    "errors.md": error_pages,
+}
+
+
+def page(name: str) -> str:
+    """The text of one page."""
+    first, *rest = PAGES[name]()
+    return "\n".join([first, MADE + "\n", *rest]).rstrip("\n") + "\n"
+
+
+def stale() -> list[str]:
+    """The pages that do not say what the declarations say."""
+    return [name for name in PAGES if not (FOLDER / name).is_file() or (FOLDER / name).read_text() != page(name)]
+
+
+def main(arguments: list[str]) -> int:
+    found = stale()
+    if "--check" in arguments:
+        for name in found:
+            print(f"docs/reference/{name} is stale: run ./dev docs", file=sys.stderr)
+        return 1 if found else 0
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    for name in found:
+        (FOLDER / name).write_text(page(name))
+        print(f"wrote docs/reference/{name}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

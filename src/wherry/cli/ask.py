@@ -1,0 +1,127 @@
+"""Calls a service over HTTP: one connection, a deadline, and errors that say what to do."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+import ssl
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+from wherry.contract.names import NATIVE_MEDIA
+from wherry.contract.wire import JSON
+from wherry.errors import CallRefused, FileMissing, ServiceUnreachable, UsageRefused
+
+SECONDS = 60.0
+
+
+class Answer(NamedTuple):
+    """A service's reply: its status, its body as it was sent, its headers."""
+
+    status: int
+    body: bytes
+    headers: http.client.HTTPMessage
+
+
+class Service:
+    """A service at `url`, which is its root or the very path to call. A context: leaving it closes the connection."""
+
+    def __init__(self, url: str, token_file: Path | None = None, seconds: float = SECONDS) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise UsageRefused(f"{url} is no http address", hint="wherry predict http://127.0.0.1:8080 FILE")
+        try:
+            port = parts.port
+        except ValueError as error:
+            raise UsageRefused(f"{url}: {error}", hint="wherry predict http://127.0.0.1:8080 FILE") from error
+        self.root = f"{parts.scheme}://{parts.netloc}"
+        self.path = parts.path.rstrip("/") + (f"?{parts.query}" if parts.query else "")
+        self.headers = {"Accept": JSON, **bearer(token_file)}
+        if parts.scheme == "https":
+            context = ssl.create_default_context()
+            self._line: http.client.HTTPConnection = http.client.HTTPSConnection(
+                parts.hostname, port, timeout=seconds, context=context
+            )
+        else:
+            self._line = http.client.HTTPConnection(parts.hostname, port, timeout=seconds)
+
+    def __enter__(self) -> Service:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._line.close()
+
+    def get(self, path: str, *, native: bool = False) -> Answer:
+        """What `path` answers, whatever its status. Raises ServiceUnreachable."""
+        return self._ask("GET", path, None, {"Accept": NATIVE_MEDIA} if native else {})
+
+    def post(self, path: str, body: bytes, *, native: bool = False, headers: Mapping[str, str] | None = None) -> Answer:
+        """What `path` answers to `body`, in wherry's own shape if `native`. Raises ServiceUnreachable, CallRefused."""
+        accept = {"Accept": NATIVE_MEDIA} if native else {}
+        answer = self._ask("POST", path, body, {"Content-Type": JSON, **accept, **(headers or {})})
+        if answer.status >= 400:
+            raise refusal(f"{self.root}{path}", answer)
+        return answer
+
+    def _ask(self, method: str, path: str, body: bytes | None, headers: dict[str, str]) -> Answer:
+        try:
+            self._line.request(method, path, body, {**self.headers, **headers})
+            reply = self._line.getresponse()
+            return Answer(reply.status, reply.read(), reply.headers)
+        except (OSError, http.client.HTTPException) as error:
+            self._line.close()
+            raise unreachable(self.root, error) from error
+
+
+def bearer(token_file: Path | None) -> dict[str, str]:
+    """The header that carries the first token of `token_file`."""
+    if token_file is None:
+        return {}
+    if not token_file.is_file():
+        raise FileMissing(str(token_file), "token file")
+    for line in token_file.read_text(encoding="utf-8").splitlines():
+        if line.strip():
+            # Both headers: the API server's proxy keeps Authorization for itself.
+            return {"Authorization": f"Bearer {line.strip()}", "X-Api-Key": line.strip()}
+    raise UsageRefused(f"{token_file} holds no token", hint="write one token a line into it")
+
+
+def unreachable(url: str, error: Exception) -> ServiceUnreachable:
+    """Why nobody answered, in words, and what to type."""
+    if isinstance(error, ConnectionRefusedError):
+        return ServiceUnreachable(url, "nothing listens there", "start the service with `wherry serve`")
+    if isinstance(error, socket.gaierror):
+        return ServiceUnreachable(url, "its host has no address", "check the spelling of the host")
+    if isinstance(error, TimeoutError):
+        return ServiceUnreachable(url, f"no reply within {SECONDS:g} s", "look at the service with `wherry status`")
+    if isinstance(error, ssl.SSLError):
+        return ServiceUnreachable(url, f"TLS: {error.reason or error}", "try http:// in place of https://")
+    return ServiceUnreachable(url, str(error) or type(error).__name__, "is it a wherry service?")
+
+
+def refusal(url: str, answer: Answer) -> CallRefused:
+    """An error reply as an error: its sentence, each field at fault, and what to do."""
+    try:
+        problem = json.loads(answer.body)
+    except ValueError:
+        problem = None
+    if not isinstance(problem, dict):
+        text = answer.body.decode("utf-8", "replace").strip()[:500]
+        return CallRefused(url, answer.status, text or http.client.responses.get(answer.status, ""), problem=problem)
+    sentence = str(problem.get("detail") or problem.get("title") or json.dumps(problem))
+    fields = problem.get("errors")
+    lines = [field_line(field) for field in fields if isinstance(field, dict)] if isinstance(fields, list) else []
+    hint = str(problem.get("hint") or problem.get("curl") or "")
+    return CallRefused(url, answer.status, "\n  ".join([sentence, *lines]), hint, problem)
+
+
+def field_line(field: dict[str, Any]) -> str:
+    row = f"row {field['row']}, " if field.get("row") else ""
+    hint = f" ({field['hint']})" if field.get("hint") else ""
+    return f"{row}{field.get('field') or 'row'} {field.get('reason', '')}{hint}"

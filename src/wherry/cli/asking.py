@@ -1,0 +1,128 @@
+"""Two ways to have rows predicted, alike from outside: a service over HTTP, and a bundle in this process."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import msgspec
+
+from wherry.cli.ask import Service
+from wherry.contract.names import HEADER_NO_STORE
+from wherry.contract.signature import Signature
+from wherry.contract.wire import INFO, PREDICT, Cell
+from wherry.errors import CallRefused
+
+
+class Reply(NamedTuple):
+    """text: the reply as it was sent. predictions: one a row, where the reply has them in wherry's own shape."""
+
+    text: str
+    predictions: list[Any] | None
+
+
+class Asker(Protocol):
+    """Answers requests."""
+
+    @property
+    def signature(self) -> Signature | None:
+        """What the model accepts, None when a service does not say."""
+
+    def ask(self, value: Any, body: bytes | None = None, *, single: bool) -> Reply:
+        """The reply to one request: `body` as it stands, else `value` as JSON."""
+
+    def ask_rows(self, columns: Sequence[str], cells: list[list[Cell]]) -> list[Any]:
+        """One prediction a row."""
+
+    def replay(self, request: dict[str, Any]) -> list[Any]:
+        """The answers to golden rows; a service does not store them."""
+
+
+class Remote:
+    """A service over HTTP."""
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+        self.path = service.path or PREDICT
+
+    @cached_property
+    def signature(self) -> Signature | None:
+        answer = self.service.get(INFO, native=True)
+        if answer.status != 200:
+            return None
+        try:
+            return msgspec.convert(json.loads(answer.body)["signature"], Signature)
+        except (ValueError, KeyError, TypeError, msgspec.ValidationError):
+            return None  # a service of another kind, or a project that shows something else at /info
+
+    def ask(self, value: Any, body: bytes | None = None, *, single: bool) -> Reply:
+        body = msgspec.json.encode(value) if body is None else body
+        return reply_of(self.service.post(self.path, body, native=not single).body)
+
+    def ask_rows(self, columns: Sequence[str], cells: list[list[Cell]]) -> list[Any]:
+        return self._predictions({"columns": list(columns), "rows": cells}, {})
+
+    def replay(self, request: dict[str, Any]) -> list[Any]:
+        return self._predictions(request, {HEADER_NO_STORE: "1"})
+
+    def _predictions(self, request: dict[str, Any], headers: dict[str, str]) -> list[Any]:
+        answer = self.service.post(self.path, msgspec.json.encode(request), native=True, headers=headers)
+        reply = reply_of(answer.body)
+        if reply.predictions is None:
+            url = f"{self.service.root}{self.path}"
+            raise CallRefused(url, answer.status, f"the reply holds no predictions: {reply.text[:200]}")
+        return reply.predictions
+
+
+class Local:
+    """A bundle, loaded and answered in this process."""
+
+    def __init__(self, bundle: Path) -> None:
+        from wherry.model.loaded import load
+
+        self.model = load(bundle)
+
+    @property
+    def signature(self) -> Signature | None:
+        signature: Signature = self.model.signature
+        return signature
+
+    def ask(self, value: Any, body: bytes | None = None, *, single: bool) -> Reply:
+        predictions = self._predict(records_of(value))
+        shape = {"prediction": predictions[0]} if single else {"predictions": predictions}
+        return Reply(msgspec.json.encode(shape).decode(), predictions)
+
+    def ask_rows(self, columns: Sequence[str], cells: list[list[Cell]]) -> list[Any]:
+        return self._predict([dict(zip(columns, row, strict=True)) for row in cells])
+
+    def replay(self, request: dict[str, Any]) -> list[Any]:
+        return list(self.model.score([tuple(row) for row in request["rows"]]).predictions)
+
+    def _predict(self, records: list[Any]) -> list[Any]:
+        return list(self.model.predict(records))
+
+
+def reply_of(body: bytes) -> Reply:
+    text = body.decode("utf-8", "replace").rstrip("\n")
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return Reply(text, None)
+    predictions = value.get("predictions") if isinstance(value, dict) else None
+    return Reply(text, predictions if isinstance(predictions, list) else None)
+
+
+def records_of(value: Any) -> list[Any]:
+    """The rows of a JSON request in any of the native shapes, as records or lists."""
+    if isinstance(value, dict):
+        rows = value.get("rows", value.get("data"))
+        if not isinstance(rows, list):
+            return [value]
+        columns = value.get("columns")
+        if not isinstance(columns, list):
+            return rows
+        return [dict(zip(columns, row, strict=False)) if isinstance(row, list) else row for row in rows]
+    return value if isinstance(value, list) else [value]

@@ -1,0 +1,99 @@
+"""`wherry pack`: from a model file to a bundle, and what is in it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from wherry.cli import describe
+from wherry.cli.common import Verb, trust_of, trust_option
+from wherry.cli.console import Console
+from wherry.contract.manifest import Manifest
+from wherry.contract.names import BUNDLE_DIR, EXAMPLE_FILE, SERVING_PORT, object_name
+from wherry.errors import NotVouched
+
+
+@click.command(
+    cls=Verb,
+    lone=("--trust",),
+    examples=[
+        "wherry pack model.joblib --data train.csv --target diagnosis --trust",
+        "wherry pack model.skops --data train.parquet --target price --to bundles/price",
+        "wherry pack model.joblib --data train.csv --encoding latin-1 --trust=sha256:DIGEST",
+    ],
+)
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    required=True,
+    help="Rows like those the model was trained on: CSV, Parquet or JSON lines.",
+)
+@click.option("--target", metavar="COL", help="Column that holds the right answers.")
+@click.option(
+    "--to",
+    type=click.Path(path_type=Path),
+    default=Path(BUNDLE_DIR),
+    show_default=True,
+    metavar="DIR",
+    help="Folder to write; a bundle there is replaced, another folder never.",
+)
+@click.option("--name", help="Name of the model; by default the file's.")
+@click.option("--version", default="1", show_default=True, metavar="V", help="Version of the model.")
+@trust_option
+@click.option("--allow-pickle", is_flag=True, help="Permit pickle in the bundle, where no other form will do.")
+@click.option(
+    "--float", "float_columns", multiple=True, metavar="COL", help="Take fractions in this column of whole numbers."
+)
+@click.option("--encoding", default="utf-8", show_default=True, metavar="ENC", help="Encoding of a CSV file.")
+@click.pass_obj
+def pack(console: Console, /, model: Path, trust: str | None, to: Path, **options: Any) -> None:
+    """Turn MODEL, a joblib, pickle or skops file, into a bundle.
+
+    Its columns, their types and ranges come from the estimator and the sample. The model is stored in the simplest form
+    that is proven to answer alike: linear arrays, ONNX, skops, and pickle only with --allow-pickle.
+    """
+    manifest = vouched(console, model, trust_of(trust), to=to, **options)
+    if console.as_json:
+        console.document({"bundle": str(to), "manifest": manifest})
+    elif console.quiet:
+        console.say(str(to))
+    else:
+        show(console, manifest, to)
+
+
+def vouched(console: Console, model: Path, trust: bool | str, **options: Any) -> Manifest:
+    """The packed model. Where it takes trust and somebody is there to ask, ask; without a yes, NotVouched."""
+    from wherry.model.pack import pack_file
+
+    try:
+        return pack_file(model, trust=trust, tell=console.tell, **options)
+    except NotVouched as error:
+        if not console.interactive or trust:
+            raise
+        console.close()
+        click.echo(f"{error}.", err=True)
+        click.echo(f"  sha256:{error.digest}", err=True)
+        if not click.confirm("Do you know who made this file, and load it?", err=True):
+            raise
+        return pack_file(model, trust=f"sha256:{error.digest}", tell=console.tell, **options)
+
+
+def show(console: Console, manifest: Manifest, to: Path) -> None:
+    console.say_all(describe.signature(manifest.signature, width=console.width))
+    if manifest.metrics:
+        console.say()
+        console.say_all(describe.metrics(manifest.metrics))
+    console.say()
+    console.say("stored as " + "\n          ".join(describe.form(manifest)))
+    if note := describe.measured(manifest):
+        console.say(note)
+    console.say(f"{to} holds {manifest.name} {manifest.version}, {object_name(manifest.name)} in a cluster")
+    where = "" if to == Path(BUNDLE_DIR) else f" {to}"
+    console.note(
+        "Next:",
+        hint=f"wherry serve{where}\n  wherry predict http://127.0.0.1:{SERVING_PORT} {to / EXAMPLE_FILE}",
+    )

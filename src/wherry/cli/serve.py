@@ -1,0 +1,106 @@
+"""`wherry serve`: the service on this machine, from a bundle or straight from a model file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from wherry.cli import project
+from wherry.cli.common import Verb, bundle_argument, trust_of, trust_option
+from wherry.cli.console import Console
+
+
+@click.command(
+    cls=Verb,
+    lone=("--trust",),
+    live=False,  # the service forks; nothing may draw meanwhile
+    examples=[
+        "wherry serve",
+        "wherry serve bundles/price --port 9000 --workers 2",
+        "wherry serve model.joblib --trust",
+        "wherry serve model.joblib --data train.csv --target diagnosis --trust",
+    ],
+)
+@bundle_argument
+@click.option("--host", metavar="ADDRESS", help="Address to listen on; by default 127.0.0.1.")
+@click.option("-p", "--port", type=int, metavar="N", help="Serving port; by default 8080.")
+@click.option("--admin-port", type=int, metavar="N", help="Port of the probes and /metrics; by default 8082.")
+@click.option("--workers", type=int, metavar="N", help="Worker processes; by default 1.")
+@click.option("--no-store", is_flag=True, help="Keep no predictions.")
+@click.option("--token-file", type=str, metavar="FILE", help="Answer only who sends one of its tokens, one a line.")
+@click.option(
+    "--data", type=click.Path(path_type=Path), metavar="FILE", help="Sample for a model file: its columns and types."
+)
+@click.option("--target", metavar="COL", help="Column of --data that holds the right answers.")
+@trust_option
+@click.pass_obj
+def serve(
+    console: Console,
+    bundle: Path,
+    host: str | None,
+    port: int | None,
+    admin_port: int | None,
+    workers: int | None,
+    no_store: bool,
+    token_file: str | None,
+    data: Path | None,
+    target: str | None,
+    trust: str | None,
+) -> int:
+    """Answer predictions over HTTP from BUNDLE (a folder; ./bundle when none is named) or MODEL (a file).
+
+    A model file is packed first. Without --data its columns are called x0, x1, ... where the model knows no names.
+    The first Ctrl-C finishes what is in flight; the second ends at once.
+    """
+    from wherry.server.run import serve as run
+
+    flags = {
+        "serve.host": host,
+        "serve.port": port,
+        "serve.admin_port": admin_port,
+        "serve.workers": workers,
+        "serve.token_file": token_file,
+        "store.enabled": False if no_store else None,
+    }
+    resolved = project.load(console, flags)
+    if bundle.is_file():
+        bundle = packed(console, bundle, data, target, trust_of(trust))
+    elif data or target or trust:
+        raise click.UsageError("--data, --target and --trust are for a model file, and this is a bundle")
+    return run(
+        bundle,
+        resolved.project,
+        tell=console.tell,
+        admin_port_fixed="serve.admin_port" in resolved.origins,
+        state=project.state(),
+    )
+
+
+def packed(console: Console, model: Path, data: Path | None, target: str | None, trust: bool | str) -> Path:
+    """A bundle made of a model file, in the project's own folder."""
+    from wherry.cli.pack import vouched
+
+    to = project.state() / "packed" / model.stem
+    to.parent.mkdir(parents=True, exist_ok=True)
+    manifest = vouched(
+        console,
+        model,
+        trust,
+        data=data,
+        target=target,
+        encoding="utf-8",
+        to=to,
+        name=None,
+        version="1",
+        allow_pickle=False,
+        float_columns=(),
+    )
+    console.note(f"packed {model} into {to}, stored as {manifest.conversion.form}")
+    if data is None:
+        names = ", ".join(manifest.signature.names[:6]) + (", ..." if len(manifest.signature.names) > 6 else "")
+        console.note(
+            f"no sample was given: the columns are taken to be {names}, all numbers, and nothing proves the answers",
+            hint=f"wherry pack {model} --data FILE --target COLUMN",
+        )
+    return to
