@@ -2,7 +2,7 @@
 
     WherryError
       UsageRefused            what was asked cannot be done as it was asked: flags, settings, files that are not there
-        SettingsRefused  FileMissing  FolderTaken  ExtraMissing  NoImageName  NotVouched  StoreRefused
+        SettingsRefused  FileMissing  FolderTaken  ExtraMissing  NoImageName  ImageNameRefused  NotVouched  StoreRefused
       DataUnreadable          a table or a target that cannot be used: EncodingWrong, TableEmpty, TargetMissing
       ModelUnreadable         a model file: ModelUnknown, ModelUnsafe, VersionDrift, NotStorable
       BundleUnreadable        a bundle: BundleMissing, BundleDamaged, FormatUnknown, BundleUnfit, GoldenDiffers
@@ -12,7 +12,8 @@
       ModelFailed             the model raised, or answered what cannot be sent
       ServiceFailed           the service cannot start or go on: PortTaken, AddressUnusable, StoreFailed
       CallFailed              a service that wherry called did not answer as it should: ServiceUnreachable, CallRefused
-      BuildFailed             an image: NoBuilder, RegistryFailed
+      BuildFailed             an image: NoBuilder, BaseMissing, PipMissing, RequirementsUnresolved, LockUnreadable
+        RegistryFailed  RegistryRefused  ImageTaken
       ClusterFailed           no cluster to use: NoCluster, CredentialsRefused, ContextUnclear, ContextMissing
         NotPermitted  NamespaceMissing  Conflict  ObjectForeign  ObjectRefused  ObjectMissing  SecretMissing
         RolloutFailed  ProbeFailed  NothingDeployed  NameUnclear  StillThere
@@ -215,6 +216,95 @@ class CallRefused(CallFailed):
     def __init__(self, url: str, status: int, sentence: str, hint: str = "", problem: object = None) -> None:
         self.url, self.status, self.problem = url, status, problem
         super().__init__(f"{status}: {sentence}", hint=hint)
+
+
+class ImageNameRefused(UsageRefused):
+    """A text that is no name of an image."""
+
+    def __init__(self, text: str, reason: str, better: str) -> None:
+        self.text = text
+        super().__init__(f"{text!r} {reason}", hint=f"--image {better}")
+
+
+class BuildFailed(WherryError):
+    """No image came of it. `lines`: the last that the builder printed."""
+
+    def __init__(self, sentence: str, *, lines: tuple[str, ...] = (), hint: str = "") -> None:
+        self.lines = lines
+        super().__init__("\n  ".join([sentence, *lines]), hint=hint)
+
+
+class NoBuilder(BuildFailed):
+    """No program that builds images is here, or none of them can be used. `reasons`: one a program."""
+
+    def __init__(self, reasons: dict[str, str]) -> None:
+        self.reasons = reasons
+        why = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
+        super().__init__(f"no image can be built here: {why}", hint="start Docker, or apt-get install buildah")
+
+
+class BaseMissing(BuildFailed):
+    """The image to build on cannot be had."""
+
+    def __init__(self, base: str, reason: str, *, lines: tuple[str, ...] = ()) -> None:
+        self.base, self.reason = base, reason
+        hint = "name another with --base REF, or base = under [image] in wherry.toml"
+        super().__init__(f"the base image {base} cannot be had: {reason}", lines=lines, hint=hint)
+
+
+class PipMissing(BuildFailed):
+    """pip, which finds the hashes of what goes into the image, is not in this environment."""
+
+    def __init__(self, python: str) -> None:
+        self.python = python
+        super().__init__(f"{python} has no pip to resolve the image's packages with", hint=f"{python} -m ensurepip")
+
+
+class RequirementsUnresolved(BuildFailed):
+    """The packages that the model needs cannot be had for the image's Python and platform."""
+
+    def __init__(self, wanted: tuple[str, ...], python: str, platform: str, lines: tuple[str, ...]) -> None:
+        self.wanted, self.python, self.platform = wanted, python, platform
+        super().__init__(
+            f"pip finds no wheels of {', '.join(wanted)} for Python {python} on {platform}",
+            lines=lines,
+            hint="pack the model again with versions that have wheels, or mend the package index that pip uses",
+        )
+
+
+class LockUnreadable(BuildFailed):
+    """wherry.lock is not what wherry writes."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        self.path, self.reason = path, reason
+        super().__init__(f"{path}: {reason}", hint=f"rm {path}; the next build writes it anew")
+
+
+class RegistryFailed(BuildFailed):
+    """A registry does not answer, or not as one does."""
+
+    def __init__(self, host: str, reason: str, *, lines: tuple[str, ...] = ()) -> None:
+        self.host, self.reason = host, reason
+        super().__init__(f"the registry {host} cannot be used: {reason}", lines=lines, hint=f"curl -i {host}/v2/")
+
+
+class RegistryRefused(RegistryFailed):
+    """A registry answers, and these credentials may not do that."""
+
+    def __init__(self, host: str, reason: str, *, lines: tuple[str, ...] = ()) -> None:
+        super().__init__(host, reason, lines=lines)
+        self.hint = f"docker login {host}, or buildah login {host}"
+
+
+class ImageTaken(BuildFailed):
+    """The tag that was asked for names another image, and is not moved without a word."""
+
+    def __init__(self, reference: str, digest: str) -> None:
+        self.reference, self.digest = reference, digest
+        super().__init__(
+            f"{reference} is another image already ({digest})",
+            hint="choose another tag, none (one is made of the content), or --force to move it",
+        )
 
 
 class ClusterFailed(WherryError):

@@ -47,6 +47,7 @@ LABEL_MANAGED_BY = "app.kubernetes.io/managed-by"
 LABEL_TRACK = "wherry.dev/track"
 ANNOTATION_DIGEST = "wherry.dev/model-digest"
 ANNOTATION_IMAGE = "wherry.dev/image"
+ANNOTATION_CONTENT = "wherry.dev/content"  # an image's label: the tag that its content makes
 ANNOTATION_MODEL = "wherry.dev/model"  # NAME:VERSION as packed
 ANNOTATION_UNMEASURED = "wherry.dev/unmeasured"
 ANNOTATION_CREATED_NAMESPACE = "wherry.dev/created-by"

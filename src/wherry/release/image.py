@@ -1,0 +1,187 @@
+"""The container image: a Dockerfile that reads well, what its build needs beside it, and a tag that its content makes.
+
+Two stages of the same base, so that what pip leaves behind stays behind. The bundle is copied last: a model that is
+packed again changes one small layer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+
+import msgspec
+
+from wherry.contract import settings
+from wherry.contract.manifest import Manifest
+from wherry.contract.names import (
+    ADMIN_PORT,
+    ANNOTATION_CONTENT,
+    ANNOTATION_DIGEST,
+    ENV_BUNDLE,
+    IMAGE_BUNDLE,
+    IMAGE_USER,
+    MANIFEST_FILE,
+    RUNTIME,
+    SERVING_PORT,
+    SPOOL_DIR,
+)
+from wherry.contract.project import Project
+from wherry.errors import SettingProblem, SettingsRefused
+from wherry.release.objects.config import contained
+from wherry.release.objects.storage import keeping
+from wherry.release.objects.workload import CACHES
+
+LIBRARIES = "/opt/wherry"
+REQUIREMENTS_FILE = "requirements.txt"
+TAG_LENGTH = 12
+# BuildKit reads no longer line than this.
+LONGEST_LINE = 60_000
+PYTHON = {
+    "PYTHONPATH": LIBRARIES,
+    "PYTHONSAFEPATH": "1",
+    "PYTHONDONTWRITEBYTECODE": "1",
+    "PYTHONUNBUFFERED": "1",
+}
+
+
+class ImagePlan(msgspec.Struct, frozen=True):
+    """What a builder needs. context: path to bytes, beside the bundle's files, which go into bundle/."""
+
+    dockerfile: str
+    dockerignore: str
+    context: dict[str, bytes]
+    bundle_files: tuple[str, ...]
+    content_tag: str
+    base: str
+
+
+def default_base(manifest: Manifest) -> str:
+    """The official image of the Python that the model was packed with."""
+    return f"python:{manifest.requirements.python}-slim"
+
+
+def wanted(manifest: Manifest) -> dict[str, str]:
+    """The distributions in the image: name to exact version, empty where the runtime leaves it open."""
+    return dict(sorted({**dict.fromkeys(RUNTIME, ""), **manifest.requirements.packages}.items()))
+
+
+def plan(
+    project: Project,
+    manifest: Manifest,
+    *,
+    base: str = "",
+    requirements: str = "",
+    wheel: tuple[str, bytes] = ("wherry-0-py3-none-any.whl", b""),
+    base_name: str = "",
+) -> ImagePlan:
+    """The image of `manifest`. Same input, same bytes.
+
+    base: the reference to build on, best by digest; base_name: what it was resolved from. requirements: the text of a
+    requirements.txt that states a hash for each file. wheel: wherry itself. Raises SettingsRefused.
+    """
+    base = base or project.image.base or default_base(manifest)
+    environ = image_environ(project)
+    too_long = tuple(
+        SettingProblem(name, "is too long for a Dockerfile", "shorten it, or set it where the image is run")
+        for name, value in environ.items()
+        if len(value.encode()) > LONGEST_LINE or "\n" in value
+    )
+    if too_long:
+        raise SettingsRefused(too_long, "the image")
+    text = dockerfile(manifest, base, base_name or base, wheel[0], environ)
+    context = {REQUIREMENTS_FILE: requirements.encode(), f"wheels/{wheel[0]}": wheel[1]}
+    tag = content_tag(text, context, manifest)
+    return ImagePlan(
+        dockerfile=f"{text}LABEL {ANNOTATION_CONTENT}={quoted(tag)}\n",
+        dockerignore=f"*\n!{REQUIREMENTS_FILE}\n!wheels\n!bundle\n",
+        context=context,
+        bundle_files=(MANIFEST_FILE, *sorted(manifest.files)),
+        content_tag=tag,
+        base=base,
+    )
+
+
+def content_tag(text: str, context: dict[str, bytes], manifest: Manifest) -> str:
+    """Twelve hex digits that change when anything in the image does."""
+    digest = hashlib.sha256()
+    for part in (text.encode(), *(context[path] for path in sorted(context)), manifest.digest.encode()):
+        digest.update(hashlib.sha256(part).digest())
+    return digest.hexdigest()[:TAG_LENGTH]
+
+
+def image_environ(project: Project) -> dict[str, str]:
+    """The project's settings as they hold wherever the image runs: no password, and no file that only a cluster has."""
+    inside = contained(project)
+    if keeping(project).kind == "claim" or keeping(project).secret:
+        inside = msgspec.structs.replace(inside, store=msgspec.structs.replace(inside.store, url="", enabled=None))
+    return {ENV_BUNDLE: IMAGE_BUNDLE, **dict(sorted(settings.to_environ(inside).items()))}
+
+
+def dockerfile(manifest: Manifest, base: str, base_name: str, wheel: str, environ: dict[str, str]) -> str:
+    """The Dockerfile's text, without the label of its content."""
+    labels = {
+        "org.opencontainers.image.title": manifest.name,
+        "org.opencontainers.image.version": manifest.version,
+        "org.opencontainers.image.base.name": base_name,
+        ANNOTATION_DIGEST: manifest.digest,
+    }
+    return "\n".join(
+        [
+            f"# {one_line(manifest.name)} {one_line(manifest.version)}, as wherry packed it. The base is {base_name}.",
+            f"FROM {base} AS libraries",
+            "",
+            "# Every file is held against its hash, and only wheels are taken: nothing is compiled, nothing runs.",
+            f"COPY {REQUIREMENTS_FILE} /build/",
+            "RUN python -m pip install --require-hashes --no-deps --no-cache-dir --no-compile --only-binary :all: \\",
+            f"      --disable-pip-version-check --root-user-action ignore --target {LIBRARIES} "
+            f"-r /build/{REQUIREMENTS_FILE}",
+            "",
+            "# wherry itself comes from the build context, never from a package index.",
+            f"COPY wheels/{wheel} /build/",
+            "RUN python -m pip install --no-deps --no-index --no-cache-dir --no-compile \\",
+            f"      --disable-pip-version-check --root-user-action ignore --target {LIBRARIES} /build/{wheel} \\",
+            "    # The root may be read-only, so that Python could not keep what it compiles.",
+            f" && python -m compileall -q -j 0 --invalidation-mode unchecked-hash {LIBRARIES}",
+            "",
+            f"FROM {base}",
+            f"RUN install -d -o {IMAGE_USER} -g {IMAGE_USER} {SPOOL_DIR}",
+            f"COPY --from=libraries {LIBRARIES} {LIBRARIES}",
+            "",
+            *statements("ENV", {**PYTHON, **CACHES}),
+            "",
+            "# The project's settings; the environment of the container wins over them.",
+            *statements("ENV", environ),
+            "",
+            "# A number, so that Kubernetes can see that it is not root. Any other works too.",
+            f"USER {IMAGE_USER}:{IMAGE_USER}",
+            f"EXPOSE {environ.get('WHERRY_SERVE_PORT', SERVING_PORT)} "
+            f"{environ.get('WHERRY_SERVE_ADMIN_PORT', ADMIN_PORT)}",
+            "STOPSIGNAL SIGTERM",
+            'ENTRYPOINT ["python", "-m", "wherry.server"]',
+            "",
+            *statements("LABEL", labels),
+            "",
+            "# Last, so that a model packed again is one new layer.",
+            f"COPY bundle/ {IMAGE_BUNDLE}/",
+            "",
+        ]
+    )
+
+
+def statements(word: str, values: dict[str, str]) -> Iterator[str]:
+    """One instruction with a value a line."""
+    lines = [f"{name}={quoted(value)}" for name, value in values.items()]
+    for number, line in enumerate(lines):
+        yield ("    " if number else f"{word} ") + line + (" \\" if number < len(lines) - 1 else "")
+
+
+def quoted(text: str) -> str:
+    """`text` as a Dockerfile takes it literally: in single quotes, or in double ones with `$` and backslash escaped."""
+    if "'" not in text:
+        return f"'{text}'" if any(sign in text for sign in ' "\\$#{}[]') else text or "''"
+    return json.dumps(text, ensure_ascii=False).replace("$", "\\$")
+
+
+def one_line(text: str) -> str:
+    return " ".join(text.split())
