@@ -54,6 +54,13 @@ class Store(Struct, frozen=True, kw_only=True):
     mode: Annotated[
         Literal["durable", "strict", "fast"], Meta(description="what a reply promises about its stored row")
     ] = "durable"
+    spool_limit: Annotated[
+        int, Meta(ge=1024 * 1024, description="bytes that rows not yet in the database may take; 80 % of it is used")
+    ] = 256 * 1024 * 1024
+    when_full: Annotated[
+        Literal["refuse", "drop"] | None,
+        Meta(description="when no more rows can be kept: refuse predictions, or drop rows; unset: drop in fast mode"),
+    ] = None
 
 
 class Image(Struct, frozen=True, kw_only=True):

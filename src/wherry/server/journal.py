@@ -97,9 +97,12 @@ def open_journal(
 ) -> Journal:
     """The journal that the project asks for: NoJournal when the store is off.
 
-    Call it before the port opens, then `start()` once ready. `state` is the folder .wherry. In an image (`desk` false)
-    the store is off unless a url is set. Each worker process has a `lane` of its own, from 0.
-    Raises StoreRefused (a database this version cannot write to), ExtraMissing (the store was asked for and SQLAlchemy
-    is not installed), SpoolHeld (another service uses the folder; its pid is named), StoreFailed, DiskFull.
+    Call it before the port opens, in the process that appends; then `start()` once ready. `state` is the folder
+    .wherry. In an image (`desk` false) the store is off unless a url is set. Each worker process has a `lane` of its
+    own, from 0. Raises StoreRefused (a database this version cannot write to), ExtraMissing (the store was asked for
+    and SQLAlchemy is not installed), SpoolHeld (another service uses the folder; its pid is named), StoreFailed,
+    DiskFull.
     """
-    raise NotImplementedError
+    from wherry.server import stored  # the store's parts are not loaded where it is off
+
+    return stored.open_journal(project, manifest, state, tell, desk=desk, lane=lane) or NoJournal()

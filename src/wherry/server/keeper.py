@@ -1,0 +1,124 @@
+"""Keeps the writer alive: the process of its own that moves rows from the spool into the database."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from wherry.contract.events import Note, Tell
+
+FLUSH_SECONDS = 10.0  # what a stopping service waits for the database
+BACKOFF_SECONDS = (0.1, 5.0)  # before a writer that died is started again: first, and most
+HEALTHY_SECONDS = 10.0  # a writer that lived so long is started again at once
+WRITER = (sys.executable, "-P", "-m", "wherry.server.writer")
+
+
+class Task(msgspec.Struct, frozen=True):
+    """What the writer is told, in the first line it reads. The url may hold a password: it is never an argument."""
+
+    folder: str
+    url: str
+
+
+class Report(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A line the writer prints. done: every row numbered below it is in the database, or is one of `poison`."""
+
+    done: int = 0
+    poison: int = 0
+    duplicates: int = 0
+    trouble: str = ""  # why nothing moves now; empty when things move
+
+
+class Keeper:
+    """Starts the writer, starts it again whenever it ends, and knows what it reported last."""
+
+    def __init__(self, task: Task, tell: Tell, command: Sequence[str] = WRITER) -> None:
+        self.begin: Report | None = None  # what was done before this service's writer first moved anything
+        self.latest: Report | None = None
+        self.pid = 0
+        self._task = task
+        self._tell = tell
+        self._command = command
+        self._process: subprocess.Popen[bytes] | None = None
+        self._closing = threading.Event()
+        self._lock = threading.Lock()
+        self._thread = threading.Thread(target=self._run, name="wherry-writer", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def close(self) -> None:
+        """Let the writer take what is there, for at most ten seconds; then it is ended."""
+        if not self._thread.is_alive():
+            return
+        with self._lock:
+            self._closing.set()
+            if self._process is not None:
+                self._dismiss(self._process)
+        self._thread.join(FLUSH_SECONDS + 2)
+        if self._thread.is_alive() and self._process is not None:
+            self._process.kill()
+            self._thread.join()
+
+    def _run(self) -> None:
+        wait, most = BACKOFF_SECONDS
+        while True:
+            last = self._closing.is_set()
+            began = time.monotonic()
+            code = self._watch()
+            if self._closing.is_set() and (last or code == 0):
+                return
+            if time.monotonic() - began > HEALTHY_SECONDS:
+                wait = BACKOFF_SECONDS[0]
+            elif wait == most:
+                self._tell(Note(f"the process that stores predictions ends with status {code} again and again", True))
+            self._closing.wait(wait)
+            wait = min(wait * 2, most)
+
+    def _watch(self) -> int:
+        """Run the writer once, to its end."""
+        with self._lock:
+            process = subprocess.Popen(
+                self._command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                start_new_session=True,  # a Ctrl-C at the terminal is for the service, which then lets the writer end
+            )
+            assert process.stdin is not None and process.stdout is not None  # asked for just above
+            self._process, self.pid = process, process.pid
+            with contextlib.suppress(BrokenPipeError):
+                process.stdin.write(msgspec.json.encode(self._task) + b"\n")
+                process.stdin.flush()
+            if self._closing.is_set():
+                self._dismiss(process)
+        with process.stdout:
+            for line in process.stdout:
+                with contextlib.suppress(msgspec.DecodeError):
+                    self._take(msgspec.json.decode(line, type=Report))
+        code = process.wait()
+        with self._lock:
+            self._dismiss(process)
+            self._process = None
+        return code
+
+    def _dismiss(self, process: subprocess.Popen[bytes]) -> None:
+        """The end of its input tells the writer to take what is there, and end."""
+        if process.stdin is not None:
+            with contextlib.suppress(BrokenPipeError):
+                process.stdin.close()
+
+    def _take(self, report: Report) -> None:
+        if report.trouble:
+            where = Path(self._task.folder)
+            self._tell(Note(f"predictions wait in {where}: {report.trouble}", True))
+            return
+        if self.begin is None:
+            self.begin = report
+        self.latest = report

@@ -1,0 +1,200 @@
+"""Reads the spool's segments in order and puts their rows into a sink, each once."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+import msgspec
+
+from wherry.server import segments
+from wherry.server.frames import Damage, Frame, frames
+from wherry.server.ids import row_id
+from wherry.server.journal import Entry
+from wherry.server.segments import Origin
+from wherry.server.sinks import Progress, RowsRefused
+
+BATCH_ROWS = 5000
+Row = tuple[Any, ...]
+
+_decode = msgspec.msgpack.Decoder(Entry).decode
+_json = msgspec.json.Encoder().encode
+
+
+class Store(Protocol):
+    """What of a sink is needed here."""
+
+    def progress(self, spool: str) -> Progress | None: ...
+
+    def store(self, rows: list[Row], spool: str, progress: Progress) -> Progress: ...
+
+
+class Mover:
+    """The reading end of a spool. What it has done stands in the sink alone, in the same transaction as the rows."""
+
+    def __init__(self, folder: Path, sink: Store) -> None:
+        self._folder = folder
+        self._sink = sink
+        state = segments.read_state(folder)
+        self._spool = state.spool if state else ""
+        self._origin: Origin | None = None
+        self._path: Path | None = None
+        self.progress = sink.progress(self._spool) or Progress()
+        if not self._resume():
+            first = self._first_row(state.next if state else 0)
+            self.progress = self.progress._replace(segment="", position=0, sequence=first)
+
+    def step(self) -> bool:
+        """Move what the current segment has; whether anything was there. Finished segments are removed."""
+        if self._path is None and not self._next_segment():
+            return False
+        assert self._path is not None
+        followed = self._followed()  # asked before reading: what is read then is all there will ever be
+        with self._path.open("rb") as file:
+            file.seek(self.progress.position)
+            data = file.read()
+        moved, sealed = self._take(data, complete=followed)
+        if sealed or followed:
+            self._path.unlink(missing_ok=True)
+            self._path = None
+            return True
+        return moved
+
+    def _first_row(self, otherwise: int) -> int:
+        for path in segments.segments(self._folder):
+            number = segments.first_sequence(path)
+            if number is not None:
+                return number
+        return otherwise
+
+    def _resume(self) -> bool:
+        """Find the segment that the progress is about; those before it are done. False when it is there no more."""
+        found = segments.segments(self._folder)
+        for index, path in enumerate(found):
+            origin = self._read_origin(path)
+            if origin is not None and origin.segment == self.progress.segment:
+                for done in found[:index]:
+                    done.unlink(missing_ok=True)
+                self._path, self._origin = path, origin
+                return True
+        return False
+
+    def _next_segment(self) -> bool:
+        found = segments.segments(self._folder)
+        if not found:
+            return False
+        origin = self._read_origin(found[0])
+        if origin is None and len(found) == 1:
+            return False  # it is being made just now
+        self._path, self._origin = found[0], origin
+        self.progress = self.progress._replace(segment=origin.segment if origin else "", position=0)
+        return True
+
+    def _read_origin(self, path: Path) -> Origin | None:
+        with path.open("rb") as file:
+            first = next(frames(file.read(1 << 20)), None)
+        return segments.origin_of(first) if isinstance(first, Frame) else None
+
+    def _followed(self) -> bool:
+        return segments.segments(self._folder)[-1] != self._path
+
+    def _take(self, data: bytes, complete: bool) -> tuple[bool, bool]:
+        """Store the rows in `data`; whether there were any, and whether the segment was sealed behind them."""
+        moved, base, at = False, self.progress.position, self.progress
+        batch: list[Row] = []
+        for part in frames(data):
+            if isinstance(part, Damage):
+                if part.end == len(data) and not complete:
+                    break
+                name = f"{self._path.stem if self._path else ''}-{base + part.start}.damaged"
+                segments.quarantine(self._folder, name, data[part.start : part.end])
+                at = at._replace(position=base + part.end)
+                continue
+            # Rows that no frame brought were lost to damage: their numbers are missing.
+            missing = max(part.sequence - at.sequence, 0)
+            after = part.sequence + part.rows
+            at = at._replace(position=base + part.end, sequence=after, poison=at.poison + missing)
+            if part.seals:
+                self._store(batch, at)
+                return True, True
+            if part.rows:
+                rows, bad = self._rows_of(part)
+                batch.extend(rows)
+                at = at._replace(poison=at.poison + bad)
+                moved = True
+            if len(batch) >= BATCH_ROWS:
+                self._store(batch, at)
+                batch, at = [], self.progress
+        if at != self.progress:
+            self._store(batch, at)
+        return moved, False
+
+    def _rows_of(self, frame: Frame) -> tuple[list[Row], int]:
+        """A frame's rows, and how many cannot be made out of it."""
+        if self._origin is not None:
+            try:
+                return list(rows_of(_decode(frame.payload), self._origin, frame.sequence)), 0
+            except (msgspec.DecodeError, msgspec.ValidationError, ValueError):
+                pass
+        segments.quarantine(self._folder, f"rows-{frame.sequence}.msgpack", bytes(frame.payload))
+        return [], frame.rows
+
+    def _store(self, rows: list[Row], at: Progress) -> None:
+        try:
+            self.progress = self._sink.store(rows, self._spool, at)
+        except RowsRefused:
+            self._store_singly(rows, at)
+
+    def _store_singly(self, rows: list[Row], at: Progress) -> None:
+        """The database refuses something in `rows`: find it, put it aside, and store the others."""
+        held = self.progress
+        for row in rows:
+            try:
+                held = self._sink.store([row], self._spool, held)
+            except RowsRefused as error:
+                held = held._replace(poison=held.poison + 1)
+                about = {"reason": str(error), "row": [str(value) for value in row]}
+                segments.quarantine(self._folder, f"{row[0]}.json", json.dumps(about, indent=1).encode())
+        refused = held.poison - self.progress.poison
+        at = at._replace(poison=at.poison + refused, duplicates=held.duplicates)
+        self.progress = self._sink.store([], self._spool, at)
+
+
+def rows_of(entry: Entry, origin: Origin, sequence: int) -> Iterator[Row]:
+    """An entry's rows, as values in the order of the table's columns."""
+    seconds, rest = divmod(entry.time_ns, 1_000_000_000)
+    created = f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S}.{rest // 1000:06d}"
+    latency = round(entry.latency_s * 1000, 3)
+    for index, (cells, output) in enumerate(zip(entry.rows, outputs_of(entry), strict=True)):
+        yield (
+            row_id(entry.id, index),
+            entry.request_id,
+            created,
+            origin.model_name,
+            origin.model_version,
+            origin.model_digest,
+            origin.signature_hash,
+            _json(dict(zip(origin.columns, cells, strict=True))).decode(),
+            output,
+            entry.status,
+            latency,
+            entry.door,
+            origin.host,
+            sequence + index,
+        )
+
+
+def outputs_of(entry: Entry) -> Iterator[str | None]:
+    """Each row's output as JSON text; None for rows that were not answered."""
+    if not entry.predictions:
+        yield from itertools.repeat(None, len(entry.rows))
+    elif entry.probabilities is None:
+        for prediction in entry.predictions:
+            yield _json({"prediction": prediction}).decode()
+    else:
+        for prediction, odds in zip(entry.predictions, entry.probabilities, strict=True):
+            yield _json({"prediction": prediction, "probabilities": odds}).decode()

@@ -1,0 +1,262 @@
+"""The spool: rows wait here, in append-only files, until the database has them.
+
+What was committed survives the end of any process, because the kernel has it. Against a power cut: strict mode syncs
+each commit to the disk before it returns, durable mode within 50 ms, fast mode leaves it to the kernel (and is else
+what durable is: nothing is queued in memory).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from wherry.errors import DiskFull, SpoolHeld, StoreFailed, WherryError
+from wherry.server import segments
+from wherry.server.frames import head, seal
+from wherry.server.journal import Entry
+from wherry.server.segments import Origin, State
+from wherry.server.syncing import Syncer
+
+LIMIT = 256 * 1024 * 1024
+# A volume that runs full gets its pod evicted: of what it may take, the spool uses this much.
+USABLE = 0.8
+SEGMENT_BYTES = 8 * 1024 * 1024
+LOOK_AGAIN_SECONDS = 0.05  # how often a full spool looks whether the database has caught up
+
+
+class Spool:
+    """The writing end. One owner at a time, one thread; raises SpoolHeld, StoreFailed, DiskFull when opened."""
+
+    def __init__(
+        self,
+        folder: Path,
+        origin: Origin,
+        *,
+        mode: Literal["durable", "strict", "fast"] = "durable",
+        drop: bool = False,
+        limit: int = LIMIT,
+        segment_bytes: int = SEGMENT_BYTES,
+    ) -> None:
+        self.folder = folder
+        self.dropped = 0  # rows that were not kept, under the policy that allows it
+        self.torn = 0  # bytes cut off because a process ended in the middle of a write
+        self._strict = mode == "strict"
+        self._drop = drop
+        self._usable = int(limit * USABLE)
+        self._segment_bytes = min(segment_bytes, max(self._usable // 4, 4096))
+        self._encode = msgspec.msgpack.Encoder().encode
+        self._parts: list[bytes] = []
+        self._taken = 0
+        self._file = -1
+        self._broken = False
+        self._looked = 0.0
+        self._syncer: Syncer | None = None
+        with failures(folder):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._owner = own(folder)
+        try:
+            with failures(folder):
+                self._recover(origin)
+                self._open()
+        except WherryError:
+            os.close(self._owner)
+            raise
+        if mode == "durable":
+            self._syncer = Syncer()
+
+    @property
+    def next(self) -> int:
+        """The number that the next row gets; what was appended and not committed is not counted."""
+        return self._next - self._taken
+
+    def append(self, entry: Entry) -> None:
+        """Take up an entry for the next commit."""
+        rows = len(entry.rows)
+        payload = self._encode(entry)
+        self._parts.append(head(payload, self._next, rows))
+        self._parts.append(payload)
+        self._next += rows
+        self._taken += rows
+
+    def commit(self) -> None:
+        """Write all that was appended at once, or raise and forget it (or drop and count it, under that policy)."""
+        if not self._parts:
+            return
+        data = b"".join(self._parts)
+        rows = self._taken
+        self._parts.clear()
+        self._taken = 0
+        try:
+            self._write(data, rows)
+        except (OSError, StoreFailed) as error:
+            self._next -= rows
+            if not self._drop:
+                raise failure(self.folder, error) from error
+            self.dropped += rows
+
+    def close(self) -> None:
+        """Commit, end the segment, have it all on the disk, and let another service have the folder."""
+        try:
+            self.commit()
+            with failures(self.folder):
+                self._finish()
+                segments.write_state(self.folder, State(self._origin.spool, self._next))
+        finally:
+            if self._syncer is not None:
+                self._syncer.close()
+            os.close(self._owner)
+
+    def _write(self, data: bytes, rows: int) -> None:
+        if self._broken or self._unsynced() or self._began < self._position > self._segment_bytes - len(data):
+            self._turn(rows)
+        if self._bytes + len(data) > self._usable:
+            self._look(len(data))
+        try:
+            written = os.write(self._file, data)
+            if written < len(data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            if self._strict:
+                os.fsync(self._file)
+        except OSError:
+            # The reader may have seen a part already, so nothing else is ever written behind this place.
+            self._broken = True
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._file, self._position)
+            raise
+        self._position += written
+        self._bytes += written
+        if self._syncer is not None:
+            self._syncer.note(self._file)
+
+    def _unsynced(self) -> bool:
+        return self._syncer is not None and self._file in self._syncer.failed
+
+    def _look(self, more: int) -> None:
+        """Raise StoreFailed unless the reader has made room since."""
+        now = time.monotonic()
+        if now - self._looked >= LOOK_AGAIN_SECONDS:
+            self._looked = now
+            self._bytes = segments.size_of(self.folder)
+        if self._bytes + more > self._usable:
+            raise StoreFailed(
+                str(self.folder),
+                f"{self._bytes:,} bytes wait for the database, and no more than {self._usable:,} may",
+                "look why the database takes nothing, or raise store.spool_limit",
+            )
+
+    def _recover(self, origin: Origin) -> None:
+        """Find where the last owner stopped; what it left half written is cut off and put aside."""
+        state = segments.read_state(self.folder)
+        self._origin = msgspec.structs.replace(origin, spool=state.spool if state else uuid.uuid4().hex)
+        self._next = state.next if state else 0
+        found = segments.segments(self.folder)
+        self._last = found[-1] if found else None
+        if self._last is not None:
+            tail = segments.tail_of(self._last, self._next)
+            self._next = max(self._next, tail.sequence)
+            self.torn = segments.cut(self._last, tail.end)
+        oldest = [segments.first_sequence(path) for path in found[:1]]
+        self.waiting_from = min([self._next, *(number for number in oldest if number is not None)])
+        segments.write_state(self.folder, State(self._origin.spool, self._next))
+        self._bytes = segments.size_of(self.folder)
+
+    def _turn(self, taken: int) -> None:
+        """Go on in a new segment; `taken` rows of the current commit are numbered already."""
+        old, self._file = self._file, -1
+        if old >= 0:
+            if not self._broken:
+                with contextlib.suppress(OSError):  # the next segment's being there says the same
+                    os.write(old, seal(self._next - taken))
+            if self._syncer is not None:
+                self._syncer.retire(old)
+            else:
+                os.close(old)
+        self._broken = True  # until the new one stands
+        self._open(taken)
+
+    def _open(self, taken: int = 0) -> None:
+        path = segments.after(self._last, self.folder)
+        begin = segments.first_frame(
+            msgspec.structs.replace(self._origin, segment=uuid.uuid4().hex), self._next - taken
+        )
+        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        try:
+            if os.write(self._file, begin) < len(begin):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            if self._strict:
+                os.fsync(self._file)
+                sync_folder(self.folder)
+        except OSError:
+            os.close(self._file)
+            self._file = -1
+            path.unlink()
+            raise
+        self._last = path
+        self._position = self._began = len(begin)
+        self._bytes += len(begin)
+        self._broken = False
+
+    def _finish(self) -> None:
+        """End the current segment; one without rows is removed."""
+        if self._file < 0:
+            return
+        if self._position == self._began and self._last is not None:
+            self._last.unlink()
+        elif not self._broken:
+            with contextlib.suppress(OSError):  # a seal that finds no room is made up for at the next start
+                os.write(self._file, seal(self._next))
+            os.fsync(self._file)
+        if self._syncer is not None:
+            self._syncer.retire(self._file)
+        else:
+            os.close(self._file)
+        self._file = -1
+
+
+def failure(folder: Path, error: OSError | StoreFailed) -> WherryError:
+    """The error to raise when the system would not let us write to `folder`."""
+    if isinstance(error, StoreFailed):
+        return error
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return DiskFull(str(folder))
+    return StoreFailed(str(folder), error.strerror or str(error))
+
+
+@contextlib.contextmanager
+def failures(folder: Path) -> Iterator[None]:
+    """Turn any OSError into DiskFull or StoreFailed that name `folder`."""
+    try:
+        yield
+    except OSError as error:
+        raise failure(folder, error) from error
+
+
+def own(folder: Path) -> int:
+    """Become the folder's owner until the returned descriptor is closed. Raises SpoolHeld naming who is."""
+    lock = os.open(folder / segments.OWNER, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        text = os.pread(lock, 32, 0).strip()
+        os.close(lock)
+        raise SpoolHeld(str(folder), int(text) if text.isdigit() else 0) from error
+    os.ftruncate(lock, 0)
+    os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+    return lock
+
+
+def sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,111 @@
+"""The journal that keeps: a spool to write to, and the process that empties it into the database."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import socket
+from pathlib import Path
+
+import msgspec
+
+from wherry.contract.events import Note, Tell
+from wherry.contract.manifest import Manifest
+from wherry.contract.project import Project
+from wherry.errors import ExtraMissing
+from wherry.server.destination import Destination, destination
+from wherry.server.journal import Counts
+from wherry.server.keeper import Keeper, Report, Task
+from wherry.server.segments import Origin
+from wherry.server.spool import Spool
+
+SPOOL = "spool"
+
+
+class StoredJournal:
+    """Journal over a spool; see `wherry.server.journal.Journal` for what each method promises."""
+
+    def __init__(self, spool: Spool, keeper: Keeper, where: str, tell: Tell) -> None:
+        self.where = where
+        self.append = spool.append
+        self.commit = spool.commit
+        self._spool = spool
+        self._keeper = keeper
+        self._tell = tell
+
+    def start(self) -> None:
+        self._keeper.start()
+
+    def counts(self) -> Counts:
+        begin = self._keeper.begin or Report(done=self._spool.waiting_from)
+        latest = self._keeper.latest or begin
+        dropped, following = self._spool.dropped, self._spool.next
+        poison = latest.poison - begin.poison
+        return Counts(
+            accepted=following - begin.done + dropped,
+            stored=latest.done - begin.done - poison,
+            pending=following - latest.done,
+            dropped=dropped,
+            poison=poison,
+            duplicates=latest.duplicates - begin.duplicates,
+        )
+
+    def close(self) -> None:
+        try:
+            self._spool.close()
+        finally:
+            self._keeper.close()
+            left = self.counts().pending
+            if left:
+                folder = self._spool.folder
+                self._tell(Note(f"{left:,} predictions wait in {folder}; the next start stores them", warn=True))
+
+
+def open_journal(
+    project: Project, manifest: Manifest, state: Path, tell: Tell, *, desk: bool, lane: int
+) -> StoredJournal | None:
+    """What `wherry.server.journal.open_journal` promises; None when nothing is to be kept."""
+    store = project.store
+    target = destination(store, os.environ, state, desk=desk)
+    if target is None or not installed(target, tell):
+        return None
+    if target.warning:
+        tell(Note(target.warning, warn=True, hint=f"predictions go to {target.shown}"))
+    spool = Spool(
+        state / SPOOL / str(lane),
+        origin_of(manifest),
+        mode=store.mode,
+        drop=(store.when_full or ("drop" if store.mode == "fast" else "refuse")) == "drop",
+        limit=store.spool_limit,
+    )
+    if spool.torn:
+        tell(Note(f"{spool.torn} bytes of a write that never ended were put aside in {spool.folder}", warn=True))
+    keeper = Keeper(Task(str(spool.folder.absolute()), target.url), tell)
+    return StoredJournal(spool, keeper, target.shown, tell)
+
+
+def installed(target: Destination, tell: Tell) -> bool:
+    """Whether SQLAlchemy is there. Raises ExtraMissing when somebody asked for the store, else tells."""
+    if importlib.util.find_spec("sqlalchemy") is not None:
+        return True
+    missing = ExtraMissing("SQLAlchemy", "serve", "keeping predictions")
+    if target.asked:
+        raise missing
+    tell(Note(f"predictions are not kept: {missing}", warn=True, hint=missing.hint))
+    return False
+
+
+def origin_of(manifest: Manifest) -> Origin:
+    """What the rows of this service have in common."""
+    signature = msgspec.json.encode(manifest.signature, order="sorted")
+    return Origin(
+        spool="",
+        segment="",
+        host=socket.gethostname(),
+        model_name=manifest.name,
+        model_version=manifest.version,
+        model_digest=manifest.digest,
+        signature_hash=hashlib.sha256(signature).hexdigest(),
+        columns=manifest.signature.names,
+    )
