@@ -18,7 +18,7 @@ from wherry import errors
 from wherry.cli.config import shown
 from wherry.cli.failures import exit_code
 from wherry.cli.main import VERBS, wherry
-from wherry.contract import names, project
+from wherry.contract import project
 from wherry.contract.settings import declared, type_words
 
 FOLDER = Path(__file__).resolve().parent.parent / "docs" / "reference"
@@ -62,7 +62,8 @@ def settings() -> Iterator[str]:
     for setting in declared():
         table, _, key = setting.path.rpartition(".")
         if table != last:
-            yield f"\n## [{table}]\n\n{helps[table]}\n\n| key | type | default | environment | meaning |\n|---|---|---|---|---|"
+            yield f"\n## [{table}]\n\n{helps[table]}\n"
+            yield "| key | type | default | environment | meaning |\n|---|---|---|---|---|"
             last = table
         default = "" if shown(setting.default) == "-" else f"`{escaped(shown(setting.default))}`"
         yield f"| `{key}` | {type_words(setting.type)} | {default} | `{setting.env}` | {escaped(setting.help)} |"
