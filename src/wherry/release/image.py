@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
 
 import msgspec
 
@@ -43,6 +42,42 @@ PYTHON = {
     "PYTHONDONTWRITEBYTECODE": "1",
     "PYTHONUNBUFFERED": "1",
 }
+# In two stages, so that what pip leaves behind stays behind.
+DOCKERFILE = """\
+# {model}, as wherry packed it. The base is {base_name}.
+FROM {base} AS libraries
+
+# Every file is held against its hash, and only wheels are taken: nothing is compiled, nothing of theirs runs.
+COPY {requirements} /build/
+RUN python -m pip install --require-hashes --no-deps --only-binary :all: --target {libraries} \\
+      --no-cache-dir --no-compile --disable-pip-version-check --root-user-action ignore -r /build/{requirements}
+
+# wherry itself comes from the build context, never from a package index.
+COPY wheels/{wheel} /build/
+RUN python -m pip install --no-index --no-deps --target {libraries} \\
+      --no-cache-dir --no-compile --disable-pip-version-check --root-user-action ignore /build/{wheel}
+
+# Compiled here, since the root may be read-only where it runs.
+RUN python -m compileall -q -j 0 --invalidation-mode unchecked-hash {libraries}
+
+FROM {base}
+RUN install -d -o {user} -g {user} {spool}
+COPY --from=libraries {libraries} {libraries}
+{python}
+
+# The project's settings; the environment of the container wins over them.
+{environ}
+
+# A number, so that Kubernetes can see that it is not root. Any other works too.
+USER {user}:{user}
+EXPOSE {serving} {admin}
+STOPSIGNAL SIGTERM
+ENTRYPOINT ["python", "-m", "wherry.server"]
+{labels}
+
+# Last, so that a model packed again is one new layer.
+COPY bundle/ {bundle}/
+"""
 
 
 class ImagePlan(msgspec.Struct, frozen=True):
@@ -126,54 +161,27 @@ def dockerfile(manifest: Manifest, base: str, base_name: str, wheel: str, enviro
         "org.opencontainers.image.base.name": base_name,
         ANNOTATION_DIGEST: manifest.digest,
     }
-    return "\n".join(
-        [
-            f"# {one_line(manifest.name)} {one_line(manifest.version)}, as wherry packed it. The base is {base_name}.",
-            f"FROM {base} AS libraries",
-            "",
-            "# Every file is held against its hash, and only wheels are taken: nothing is compiled, nothing runs.",
-            f"COPY {REQUIREMENTS_FILE} /build/",
-            "RUN python -m pip install --require-hashes --no-deps --no-cache-dir --no-compile --only-binary :all: \\",
-            f"      --disable-pip-version-check --root-user-action ignore --target {LIBRARIES} "
-            f"-r /build/{REQUIREMENTS_FILE}",
-            "",
-            "# wherry itself comes from the build context, never from a package index.",
-            f"COPY wheels/{wheel} /build/",
-            "RUN python -m pip install --no-deps --no-index --no-cache-dir --no-compile \\",
-            f"      --disable-pip-version-check --root-user-action ignore --target {LIBRARIES} /build/{wheel} \\",
-            "    # The root may be read-only, so that Python could not keep what it compiles.",
-            f" && python -m compileall -q -j 0 --invalidation-mode unchecked-hash {LIBRARIES}",
-            "",
-            f"FROM {base}",
-            f"RUN install -d -o {IMAGE_USER} -g {IMAGE_USER} {SPOOL_DIR}",
-            f"COPY --from=libraries {LIBRARIES} {LIBRARIES}",
-            "",
-            *statements("ENV", {**PYTHON, **CACHES}),
-            "",
-            "# The project's settings; the environment of the container wins over them.",
-            *statements("ENV", environ),
-            "",
-            "# A number, so that Kubernetes can see that it is not root. Any other works too.",
-            f"USER {IMAGE_USER}:{IMAGE_USER}",
-            f"EXPOSE {environ.get('WHERRY_SERVE_PORT', SERVING_PORT)} "
-            f"{environ.get('WHERRY_SERVE_ADMIN_PORT', ADMIN_PORT)}",
-            "STOPSIGNAL SIGTERM",
-            'ENTRYPOINT ["python", "-m", "wherry.server"]',
-            "",
-            *statements("LABEL", labels),
-            "",
-            "# Last, so that a model packed again is one new layer.",
-            f"COPY bundle/ {IMAGE_BUNDLE}/",
-            "",
-        ]
+    return DOCKERFILE.format(
+        model=" ".join(f"{manifest.name} {manifest.version}".split()),
+        base=base,
+        base_name=base_name,
+        requirements=REQUIREMENTS_FILE,
+        libraries=LIBRARIES,
+        wheel=wheel,
+        user=IMAGE_USER,
+        spool=SPOOL_DIR,
+        python=statement("ENV", {**PYTHON, **CACHES}),
+        environ=statement("ENV", environ),
+        serving=environ.get("WHERRY_SERVE_PORT", SERVING_PORT),
+        admin=environ.get("WHERRY_SERVE_ADMIN_PORT", ADMIN_PORT),
+        labels=statement("LABEL", labels),
+        bundle=IMAGE_BUNDLE,
     )
 
 
-def statements(word: str, values: dict[str, str]) -> Iterator[str]:
-    """One instruction with a value a line."""
-    lines = [f"{name}={quoted(value)}" for name, value in values.items()]
-    for number, line in enumerate(lines):
-        yield ("    " if number else f"{word} ") + line + (" \\" if number < len(lines) - 1 else "")
+def statement(word: str, values: dict[str, str]) -> str:
+    """One instruction, a value a line."""
+    return f"{word} " + " \\\n    ".join(f"{name}={quoted(value)}" for name, value in values.items())
 
 
 def quoted(text: str) -> str:
@@ -181,7 +189,3 @@ def quoted(text: str) -> str:
     if "'" not in text:
         return f"'{text}'" if any(sign in text for sign in ' "\\$#{}[]') else text or "''"
     return json.dumps(text, ensure_ascii=False).replace("$", "\\$")
-
-
-def one_line(text: str) -> str:
-    return " ".join(text.split())

@@ -1,0 +1,101 @@
+"""The image as text: one golden Dockerfile, and what may never be in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import pytest
+
+from wherry.contract.manifest import Manifest
+from wherry.contract.project import Project
+from wherry.errors import SettingsRefused
+from wherry.release.image import default_base, image_environ, plan, quoted, wanted
+
+Declare = Callable[[dict[str, Any]], Project]
+BASE = "python@sha256:" + "2" * 64
+WHEEL = ("wherry-0.1.0-py3-none-any.whl", b"wheel")
+
+
+def test_dockerfile_is_the_golden_file(
+    manifest: Manifest, declare: Declare, golden: Callable[[str, str], None]
+) -> None:
+    project = declare({"serve": {"defaults": {"it's": "$5"}}, "reply": {"record": {"output": "$predictions"}}})
+    made = plan(
+        project, manifest, base=BASE, base_name="python:3.11-slim", requirements="numpy==2.0.0\n", wheel=WHEEL
+    )
+    text = made.dockerfile.replace(made.content_tag, "CONTENT")
+    golden("Dockerfile", text)
+    assert made == plan(
+        project, manifest, base=BASE, base_name="python:3.11-slim", requirements="numpy==2.0.0\n", wheel=WHEEL
+    )
+
+
+def test_tag_changes_with_everything_in_the_image(manifest: Manifest, declare: Declare) -> None:
+    given: dict[str, Any] = {"base": BASE, "requirements": "numpy==2.0.0\n", "wheel": WHEEL}
+    tags = {
+        plan(declare({}), manifest, **given).content_tag,
+        plan(declare({}), msgspec.structs.replace(manifest, version="2").sealed(), **given).content_tag,
+        plan(declare({"serve": {"docs": False}}), manifest, **given).content_tag,
+        plan(declare({}), manifest, **{**given, "base": BASE.replace("2", "3")}).content_tag,
+        plan(declare({}), manifest, **{**given, "requirements": "numpy==2.0.1\n"}).content_tag,
+        plan(declare({}), manifest, **{**given, "wheel": (WHEEL[0], b"other")}).content_tag,
+    }
+    assert len(tags) == 6
+    assert all(len(tag) == 12 and set(tag) <= set("0123456789abcdef") for tag in tags)
+    # What only the cluster reads does not make another image.
+    assert plan(declare({"deploy": {"replicas": 3}}), manifest, **given).content_tag in tags
+
+
+def test_base_is_the_python_of_the_bundle_unless_named(manifest: Manifest, declare: Declare) -> None:
+    assert default_base(manifest) == "python:3.11-slim"
+    assert plan(declare({}), manifest).base == "python:3.11-slim"
+    assert plan(declare({"image": {"base": "mine:1"}}), manifest).base == "mine:1"
+
+
+def test_image_holds_the_runtime_and_what_the_bundle_needs(manifest: Manifest) -> None:
+    needy = msgspec.structs.replace(
+        manifest, requirements=msgspec.structs.replace(manifest.requirements, packages={"numpy": "2.0.0", "skops": "1"})
+    )
+    assert wanted(needy) == {"httptools": "", "msgspec": "", "numpy": "2.0.0", "skops": "1", "uvloop": ""}
+
+
+def test_image_holds_no_password_and_no_file_of_the_desk(manifest: Manifest, declare: Declare) -> None:
+    project = declare(
+        {
+            "serve": {"host": "127.0.0.9", "token_file": "desk/tokens"},
+            "store": {"url": "mysql://writer:not-shown@db:3306/x"},
+        }
+    )
+    text = plan(project, manifest).dockerfile
+    assert "not-shown" not in text
+    assert "desk/tokens" not in text
+    assert image_environ(project)["WHERRY_SERVE_HOST"] == "0.0.0.0"
+    assert "WHERRY_STORE_ENABLED" not in image_environ(project)
+    assert "WHERRY_STORE_ENABLED" not in image_environ(declare({"store": {"enabled": True}}))
+
+
+def test_context_holds_only_what_the_build_copies(manifest: Manifest, declare: Declare) -> None:
+    made = plan(declare({}), manifest, wheel=WHEEL)
+    assert sorted(made.context) == ["requirements.txt", f"wheels/{WHEEL[0]}"]
+    assert made.bundle_files == ("manifest.json", "model.npz")
+    assert made.dockerignore.splitlines()[0] == "*"
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("plain", "plain"),
+        ("", "''"),
+        ('{"a":"$b"}', "'{\"a\":\"$b\"}'"),
+        ("it's $5 \\", '"it\'s \\$5 \\\\"'),
+    ],
+)
+def test_values_are_quoted_so_that_a_dockerfile_takes_them_literally(text: str, written: str) -> None:
+    assert quoted(text) == written
+
+
+def test_setting_too_long_for_a_dockerfile_is_named(manifest: Manifest, declare: Declare) -> None:
+    with pytest.raises(SettingsRefused, match="WHERRY_REPLY_ROOT"):
+        plan(declare({"reply": {"root": "x" * 61_000}}), manifest)
