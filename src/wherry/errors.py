@@ -4,7 +4,8 @@
       UsageRefused            what was asked cannot be done as it was asked: flags, settings, files that are not there
         SettingsRefused  FileMissing  FolderTaken  ExtraMissing  NoImageName  ImageNameRefused  NotVouched  StoreRefused
       DataUnreadable          a table or a target that cannot be used: EncodingWrong, TableEmpty, TargetMissing
-      ModelUnreadable         a model file: ModelUnknown, ModelUnsafe, VersionDrift, NotStorable
+        SampleUnfit
+      ModelUnreadable         a model file: ModelUnknown, ModelUnsafe, ModelNotFitted, VersionDrift, NotStorable
       BundleUnreadable        a bundle: BundleMissing, BundleDamaged, FormatUnknown, BundleUnfit, GoldenDiffers
       RequestRefused          a request to the service, by cause; server.problems knows the HTTP status of each
         BodyUnreadable  FramingWrong  TokenRefused  SwitchedOff  PathUnknown  MethodWrong  TooSlow  TooLarge
@@ -171,6 +172,99 @@ class GoldenDiffers(BundleUnreadable):
 
 class ModelUnreadable(WherryError):
     """A model that cannot be read, or cannot be kept."""
+
+
+class NotVouched(UsageRefused):
+    """A file that can run code when it is loaded, and nobody vouched for it (or for another file's digest).
+
+    verdict: what its names say; estimator: the class that it would make, empty when the file does not tell.
+    """
+
+    def __init__(self, path: str, digest: str, verdict: str, estimator: str, *, given: str = "") -> None:
+        self.path, self.digest, self.verdict, self.estimator, self.given = path, digest, verdict, estimator, given
+        holds = f"it holds {estimator} and " if estimator else "it "
+        if given:
+            sentence = f"{path} has sha256:{digest}, and {given} is what was vouched for: it is not loaded"
+        else:
+            sentence = f"{path} is not loaded, as nobody vouched for it: {holds}{verdict}"
+        super().__init__(sentence, hint=f"if you know who made it: --trust=sha256:{digest}")
+
+
+class ModelUnknown(ModelUnreadable):
+    """A file or an object that is no model wherry can pack."""
+
+    def __init__(self, path: str, what: str, reason: str, hint: str = "") -> None:
+        self.path, self.what, self.reason = path, what, reason
+        subject = f"{path}: {what}" if path else what
+        super().__init__(
+            f"{subject} {reason}",
+            hint=hint or "wherry packs fitted scikit-learn estimators: live, or in a joblib, pickle or skops file",
+        )
+
+
+class ModelUnsafe(ModelUnreadable):
+    """A model file that breaks while it is loaded, or that is larger than it may be."""
+
+    def __init__(self, path: str, reason: str, hint: str = "save the model again with joblib.dump") -> None:
+        self.path, self.reason = path, reason
+        super().__init__(f"{path}: {reason}", hint=hint)
+
+
+class ModelNotFitted(ModelUnreadable):
+    """An estimator that was never fitted has no answers."""
+
+    def __init__(self, estimator: str) -> None:
+        self.estimator = estimator
+        super().__init__(
+            f"this {estimator} is not fitted: it has no answers", hint="call fit(X, y), and save or pack it then"
+        )
+
+
+class DataUnreadable(WherryError):
+    """A table that is not what it should be."""
+
+    def __init__(
+        self, path: str, reason: str, hint: str = "give a CSV, Parquet or JSON-lines file with a header"
+    ) -> None:
+        self.path, self.reason = path, reason
+        super().__init__(f"{path}: {reason}", hint=hint)
+
+
+class EncodingWrong(DataUnreadable):
+    """A byte that the encoding does not have. fits: encodings in which the whole file can be read."""
+
+    def __init__(self, path: str, encoding: str, offset: int, line: int, byte: int, fits: tuple[str, ...]) -> None:
+        self.encoding, self.offset, self.line, self.byte, self.fits = encoding, offset, line, byte, fits
+        hint = f"--encoding {fits[0]}" + (f" (or {', '.join(fits[1:])})" if len(fits) > 1 else "") if fits else ""
+        super().__init__(
+            path,
+            f"byte {offset} (line {line}), 0x{byte:02x}, is not {encoding}",
+            hint or "name the file's encoding with --encoding",
+        )
+
+
+class TableEmpty(DataUnreadable):
+    """No rows to learn anything from."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(path, reason, "give the rows that the model was trained on")
+
+
+class TargetMissing(DataUnreadable):
+    """The column of right answers is not there."""
+
+    def __init__(self, path: str, target: str, columns: tuple[str, ...], near: str = "") -> None:
+        self.target, self.columns, self.near = target, columns, near
+        shown = ", ".join(columns[:12]) + (", ..." if len(columns) > 12 else "")
+        super().__init__(
+            path,
+            f"has no column {target!r}; its columns are {shown}",
+            f"did you mean --target {near}?" if near else "name one of these columns with --target",
+        )
+
+
+class SampleUnfit(DataUnreadable):
+    """The rows are not what the model was fitted on."""
 
 
 class VersionDrift(ModelUnreadable):
