@@ -18,8 +18,10 @@ from wherry import errors
 from wherry.cli.config import shown
 from wherry.cli.failures import exit_code
 from wherry.cli.main import VERBS, wherry
-from wherry.contract import project
+from wherry.contract import project, wire
+from wherry.contract.manifest import Conversion, Golden, Manifest, Measured, Origin, Requirements
 from wherry.contract.settings import declared, type_words
+from wherry.contract.signature import Column, OutputSpec, Signature
 
 FOLDER = Path(__file__).resolve().parent.parent / "docs" / "reference"
 MADE = "<!-- Written by scripts/reference.py; change the declaration, then run `./dev docs`. -->"
@@ -86,7 +88,7 @@ def error_classes(base: type[errors.WherryError] = errors.WherryError) -> Iterat
 
 def error_pages() -> Iterator[str]:
     """Every error with the exit code or the HTTP status that it leads to."""
-    from wherry.server.problems import status_of
+    from wherry.server.problems import STATUS
 
     yield "# Errors\n"
     yield (
@@ -103,9 +105,98 @@ def error_pages() -> Iterator[str]:
         if kind not in refused and kind is not errors.RequestRefused:
             yield f"| {kind.__name__} | {exit_code(kind.__new__(kind))} | {promise(kind)} |"
     yield "\n## Errors of the service\n"
-    yield f"`type` of a problem is `{type_prefix()}` and the code.\n\n| code | status | meaning |\n|---|---|---|"
+    yield f"`type` of a problem is `{wire.PROBLEM_TYPE}` and the code.\n\n| code | status | meaning |\n|---|---|---|"
     for kind in refused:
-        yield f'| <a id="{kind.code}"></a>`{kind.code}` | {status_of(kind)} | {promise(kind)} |'
+        yield f'| <a id="{kind.code}"></a>`{kind.code}` | {next(STATUS[base] for base in kind.__mro__ if base in STATUS)} | {promise(kind)} |'
+
+
+def metrics() -> Iterator[str]:
+    """Every metric as /metrics says it."""
+    from wherry.contract import names
+    from wherry.server.metrics import Metrics
+
+    yield "# Metrics\n"
+    yield (
+        f"Prometheus reads them from `{wire.METRICS}` on the admin port ({names.ADMIN_PORT} unless set otherwise), which "
+        "is not in the Service.\n"
+    )
+    yield "| metric | type | meaning |\n|---|---|---|"
+    said = told(Metrics().render(gauges()))
+    for name in (getattr(names, constant) for constant in vars(names) if constant.startswith("METRIC_")):
+        kind, meaning = said[name]
+        yield f"| `{name}` | {kind} | {escaped(meaning)} |"
+
+
+def gauges() -> list[tuple[str, str, str, float]]:
+    return []
+
+
+def told(text: str) -> dict[str, tuple[str, str]]:
+    """Type and help of each metric in the text of /metrics."""
+    helps = dict(line.split(" ", 3)[2:] for line in text.splitlines() if line.startswith("# HELP "))
+    kinds = dict(line.split(" ", 3)[2:] for line in text.splitlines() if line.startswith("# TYPE "))
+    return {name: (kinds[name], helps[name]) for name in helps}
+
+
+def http() -> Iterator[str]:
+    """Paths, requests, replies, headers and statuses, out of the document that the service makes of an example."""
+    import json
+
+    from wherry.contract.names import ADMIN_PORT, SERVING_PORT
+    from wherry.server.openapi import PROBLEMS, openapi
+
+    document = openapi(example(), project.Project())
+    yield "# The HTTP interface\n"
+    yield (
+        f"The serving port is {SERVING_PORT}, the admin port {ADMIN_PORT}. A running service describes itself with its "
+        f"own columns at `{wire.DOCS}` and `{wire.OPENAPI}`.\n"
+    )
+    yield "## Paths\n\n| path | method | answers |\n|---|---|---|"
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            yield f"| `{path}` | {method.upper()} | {operation['summary']} |"
+    yield f"| `{wire.ROOT}` | GET | The page for browsers, JSON for others |"
+    yield f"| `{wire.DOCS}`, `{wire.OPENAPI}` | GET | The documentation of this model's service |"
+    yield f"| `{wire.LIVEZ}`, `{wire.READYZ}`, `{wire.METRICS}` on the admin port | GET | For probes and Prometheus |"
+    yield "\n## Requests\n\nFor a model with the columns `area` (a number) and `age` (a whole number):\n"
+    content = document["paths"][wire.PREDICT]["post"]["requestBody"]["content"][wire.JSON]
+    for shown_as in content["examples"].values():
+        yield f"- {shown_as['summary']}: `{json.dumps(shown_as['value'])}`"
+    yield f"- In the address: `GET {wire.PREDICT}?area=0.5&age=40`"
+    yield (
+        '\nA record is answered with `{"prediction": v}`, several rows with `{"predictions": [v, ...]}`; '
+        "`probabilities` stands beside them with `?probabilities=true` or by the setting `serve.probabilities`. "
+        "`[reply]` gives replies another shape.\n"
+    )
+    success = document["paths"][wire.PREDICT]["post"]["responses"]["200"]
+    yield "## Headers of a reply\n\n| header | meaning |\n|---|---|"
+    for name, header in success["headers"].items():
+        yield f"| `{name}` | {header['description']} |"
+    yield "\n## Refusals\n\nProblem JSON (RFC 9457); every `type` is in [errors](errors.md).\n"
+    yield "| status | meaning |\n|---|---|"
+    for status, meaning in PROBLEMS.items():
+        yield f"| {status} | {meaning} |"
+
+
+def example() -> Manifest:
+    """A manifest to show the interface with."""
+    columns = (Column("area", "number", example=0.5), Column("age", "integer", example=40))
+    return Manifest(
+        format=1,
+        name="example",
+        version="1",
+        digest="",
+        flavor="linear",
+        model="",
+        signature=Signature(columns, OutputSpec("class", "integer", (0, 1), probabilities=True)),
+        golden=Golden("", 0),
+        baseline="",
+        requirements=Requirements("3.11", {}),
+        files={},
+        origin=Origin(""),
+        conversion=Conversion("linear"),
+        measured=Measured(0.0, 0),
+    )
 
 
 EXIT_MEANINGS = {
@@ -116,12 +207,6 @@ EXIT_MEANINGS = {
     4: "it ran to the end, and the answer is no: `predict --check` differs, `status` is unhealthy",
     130: "interrupted",
 }
-
-
-def type_prefix() -> str:
-    from wherry.contract.wire import PROBLEM_TYPE
-
-    return PROBLEM_TYPE
 
 
 def promise(thing: object) -> str:
@@ -138,6 +223,8 @@ PAGES: dict[str, Callable[[], Iterator[str]]] = {
     "commands.md": commands,
     "settings.md": settings,
     "errors.md": error_pages,
+    "metrics.md": metrics,
+    "http.md": http,
 }
 
 

@@ -114,11 +114,12 @@ def refusal(url: str, answer: Answer) -> CallRefused:
     if not isinstance(problem, dict):
         text = answer.body.decode("utf-8", "replace").strip()[:500]
         return CallRefused(url, answer.status, text or http.client.responses.get(answer.status, ""), problem=problem)
-    sentence = str(problem.get("detail") or problem.get("title") or json.dumps(problem))
-    fields = problem.get("errors")
-    lines = [field_line(field) for field in fields if isinstance(field, dict)] if isinstance(fields, list) else []
+    detail = str(problem.get("detail") or problem.get("title") or json.dumps(problem))
+    fields = [field for field in problem.get("errors") or () if isinstance(field, dict)]
+    if len(fields) > 1:
+        detail = "\n  ".join([str(problem.get("title") or detail).lower(), *map(field_line, fields)])
     hint = str(problem.get("hint") or problem.get("curl") or "")
-    return CallRefused(url, answer.status, "\n  ".join([sentence, *lines]), hint, problem)
+    return CallRefused(url, answer.status, detail, hint, problem)
 
 
 def field_line(field: dict[str, Any]) -> str:

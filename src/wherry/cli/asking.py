@@ -11,10 +11,10 @@ from typing import Any, NamedTuple, Protocol
 import msgspec
 
 from wherry.cli.ask import Service
-from wherry.contract.names import HEADER_NO_STORE
+from wherry.contract.names import HEADER_MODEL_DIGEST, HEADER_NO_STORE
 from wherry.contract.signature import Signature
 from wherry.contract.wire import INFO, PREDICT, Cell
-from wherry.errors import CallRefused
+from wherry.errors import CallRefused, WherryError
 
 
 class Reply(NamedTuple):
@@ -44,18 +44,21 @@ class Asker(Protocol):
 class Remote:
     """A service over HTTP."""
 
-    def __init__(self, service: Service) -> None:
-        self.service = service
+    def __init__(self, service: Service, bundle: Path) -> None:
+        self.service, self.bundle = service, bundle
         self.path = service.path or PREDICT
 
     @cached_property
     def signature(self) -> Signature | None:
-        answer = self.service.get(INFO, native=True)
-        if answer.status != 200:
-            return None
+        """What /info says; where the bundle here is the one that is served, its own, which says more."""
+        answer = self.service.get(INFO)
+        own = served(self.bundle, answer.headers.get(HEADER_MODEL_DIGEST, ""))
+        if own is not None:
+            return own
         try:
-            return msgspec.convert(json.loads(answer.body)["signature"], Signature)
-        except (ValueError, KeyError, TypeError, msgspec.ValidationError):
+            raw = json.loads(answer.body)
+            return msgspec.convert({**raw, "target": raw.get("target", "")}, Signature)
+        except (ValueError, TypeError, AttributeError, msgspec.ValidationError):
             return None  # a service of another kind, or a project that shows something else at /info
 
     def ask(self, value: Any, body: bytes | None = None, *, single: bool) -> Reply:
@@ -103,6 +106,17 @@ class Local:
 
     def _predict(self, records: list[Any]) -> list[Any]:
         return list(self.model.predict(records))
+
+
+def served(bundle: Path, digest: str) -> Signature | None:
+    """The signature of the bundle in this folder, if it is the one with this digest."""
+    from wherry.model.bundle import read_manifest
+
+    try:
+        manifest = read_manifest(bundle)
+    except WherryError:
+        return None
+    return manifest.signature if digest and manifest.digest == digest else None
 
 
 def reply_of(body: bytes) -> Reply:

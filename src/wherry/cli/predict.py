@@ -73,11 +73,12 @@ def predict(
 @contextmanager
 def asker(asked: payload.Words, token_file: Path | None) -> Iterator[Asker]:
     """Whoever is to answer: the service at the address, else the bundle."""
+    bundle = asked.bundle or Path(BUNDLE_DIR)
     if asked.url is None:
-        yield Local(asked.bundle or Path(BUNDLE_DIR))
+        yield Local(bundle)
     else:
         with Service(asked.url, token_file) as service:
-            yield Remote(service)
+            yield Remote(service, bundle)
 
 
 def single(console: Console, answers: Asker, value: Any, body: bytes | None) -> None:
