@@ -240,6 +240,11 @@ class Cluster:
                         found.append((kind, frozenset(entry["verbs"])))
         return tuple(found)
 
+    @property
+    def kubectl(self) -> str:
+        """How kubectl is called to speak to the same cluster and namespace."""
+        return f"kubectl --context {self.context} -n {self.namespace}"
+
     def close(self) -> None:
         self._client.rest_client.pool_manager.clear()
 

@@ -1,0 +1,127 @@
+"""The release made true: rehearsed as a whole, applied in order, and what it no longer holds taken away."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Literal
+
+import msgspec
+
+from wherry.contract.events import Note, Tell
+from wherry.contract.names import ANNOTATION_CREATED_NAMESPACE
+from wherry.deploy.cluster import Cluster
+from wherry.deploy.ownership import HANDOVER_MANAGER, differing, handover, keep_scaled, may_give_way
+from wherry.deploy.resources import (
+    AUTOSCALER,
+    CONFIG_MAP,
+    NAMESPACE,
+    PRUNABLE,
+    REPLICA_SET,
+    Kind,
+    Object,
+    annotations_of,
+    kind_of,
+    name_of,
+    selector,
+    what,
+)
+from wherry.errors import Conflict, NamespaceMissing, NotPermitted, ObjectRefused
+from wherry.release.release import Release
+
+
+class Planned(msgspec.Struct, frozen=True):
+    """What would become of one object. fields: where it would change."""
+
+    what: str
+    action: Literal["create", "change", "keep"]
+    fields: tuple[str, ...] = ()
+
+
+def plan(release: Release, live: Mapping[str, Object | None], tell: Tell) -> tuple[Object, ...]:
+    """What is really applied: the release, less what `wherry scale` set and less a namespace that others made."""
+    wanted = []
+    for made in release.objects:
+        there = live.get(what(made))
+        if made["kind"] == NAMESPACE.kind and there and ANNOTATION_CREATED_NAMESPACE not in annotations_of(there):
+            continue
+        kept, lines = keep_scaled(made, there)
+        for line in lines:
+            tell(Note(f"{what(made)}: {line}", hint="wherry scale N changes it"))
+        wanted.append(kept)
+    return tuple(wanted)
+
+
+def rehearse(wanted: tuple[Object, ...], live: Mapping[str, Object | None], cluster: Cluster) -> tuple[Planned, ...]:
+    """What would change, as the server itself says. Nothing does. Raises what applying would raise."""
+    found = []
+    for made in wanted:
+        there = live.get(what(made))
+        try:
+            after = _apply(made, cluster, dry_run=True)
+        except NamespaceMissing:
+            if not any(other["kind"] == NAMESPACE.kind for other in wanted):
+                raise
+            found.append(Planned(what(made), "create"))  # a namespace that is yet to be made checks nothing in it
+            continue
+        fields = differing(there, after) if there else ()
+        found.append(Planned(what(made), "create" if there is None else "change" if fields else "keep", fields))
+    return tuple(found)
+
+
+def apply(wanted: tuple[Object, ...], live: Mapping[str, Object | None], cluster: Cluster) -> Iterator[Object]:
+    """Applies in order and gives each object as the server has it then."""
+    for made in wanted:
+        before = handover(made, live.get(what(made)))
+        if before is not None:
+            cluster.apply(before, manager=HANDOVER_MANAGER)
+        yield _apply(made, cluster)
+
+
+def _apply(made: Object, cluster: Cluster, *, dry_run: bool = False) -> Object:
+    try:
+        return cluster.apply(made, dry_run=dry_run)
+    except Conflict as conflict:
+        if not may_give_way(conflict.fields):
+            raise
+        return cluster.apply(made, dry_run=dry_run, force=True)
+
+
+def prune_autoscaler(release: Release, cluster: Cluster, tell: Tell) -> None:
+    """An autoscaler that is no longer wanted goes before the rollout: it would count against the project."""
+    if not release.autoscaled:
+        _prune(release, cluster, AUTOSCALER, frozenset(), tell)
+
+
+def prune(release: Release, cluster: Cluster, tell: Tell) -> None:
+    """Takes away what earlier deploys of this name made and this one no longer holds.
+
+    A ConfigMap stays as long as a ReplicaSet names it, so that an older version can come back with its settings;
+    Kubernetes keeps as many of those as `revisionHistoryLimit` says. Claims and Secrets always stay.
+    """
+    named = _named_config_maps(release, cluster)
+    for kind in PRUNABLE:
+        keep = named if kind is CONFIG_MAP else frozenset()
+        try:
+            _prune(release, cluster, kind, keep, tell)
+        except (NotPermitted, ObjectRefused) as error:
+            tell(Note(f"what earlier deploys left of {kind.plural} stays: {error}", warn=True))
+
+
+def _prune(release: Release, cluster: Cluster, kind: Kind, keep: frozenset[str], tell: Tell) -> None:
+    wanted = {name_of(made) for made in release.objects if kind_of(made) == kind} | keep
+    for made in cluster.list(kind, selector(release.name)):
+        if name_of(made) not in wanted and cluster.delete(kind, name_of(made)):
+            tell(Note(f"removed {what(made)}, which this version no longer has"))
+
+
+def _named_config_maps(release: Release, cluster: Cluster) -> frozenset[str]:
+    """The ConfigMaps that the pod templates of this name's ReplicaSets read."""
+    found = set()
+    for made in cluster.list(REPLICA_SET, selector(release.name)):
+        spec = made["spec"]["template"]["spec"]
+        for container in (*spec.get("initContainers", ()), *spec["containers"]):
+            found |= {one["configMapRef"]["name"] for one in container.get("envFrom", ()) if "configMapRef" in one}
+            values = (one.get("valueFrom") or {} for one in container.get("env", ()))
+            found |= {one["configMapKeyRef"]["name"] for one in values if "configMapKeyRef" in one}
+        found |= {volume["configMap"]["name"] for volume in spec.get("volumes", ()) if "configMap" in volume}
+    return frozenset(found)

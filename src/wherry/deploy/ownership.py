@@ -1,0 +1,99 @@
+"""Who owns which field: what `wherry scale` set stays, and what the autoscaler counts is not set back. Pure."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+from wherry.contract.names import MANAGER
+from wherry.deploy.cluster import SCALE_MANAGER
+from wherry.deploy.resources import Object, annotations_of
+from wherry.errors import FieldConflict
+
+# Holds `replicas` between the deploy that gives it up and the autoscaler's first decision.
+HANDOVER_MANAGER = "wherry-handover"
+# What may have to give way where the project says `replicas`: our own handover, and the autoscaler that goes.
+GIVE_WAY = frozenset({HANDOVER_MANAGER, "kube-controller-manager"})
+REPLICAS = "spec.replicas"
+SCALED = {
+    "Deployment": (REPLICAS,),
+    "HorizontalPodAutoscaler": ("spec.minReplicas", "spec.maxReplicas"),
+}
+
+
+def owns(made: Mapping[str, Any], manager: str, path: str) -> bool:
+    """Whether this field manager owns the field at `path`."""
+    for entry in made.get("metadata", {}).get("managedFields") or ():
+        if entry.get("manager") == manager:
+            here: Any = entry.get("fieldsV1") or {}
+            for part in path.split("."):
+                here = here.get(f"f:{part}")
+                if here is None:
+                    break
+            else:
+                return True
+    return False
+
+
+def keep_scaled(wanted: Object, live: Object | None) -> tuple[Object, tuple[str, ...]]:
+    """What to apply so that what `wherry scale` set stays, and a line for each field that stays."""
+    kept = []
+    for path in SCALED.get(str(wanted["kind"]), ()) if live else ():
+        table, field = path.split(".")
+        if live is None or not owns(live, SCALE_MANAGER, path) or field not in wanted[table]:
+            continue
+        if wanted[table][field] != live[table][field]:
+            kept.append(f"{field} stays {live[table][field]}, as `wherry scale` set it, not {wanted[table][field]}")
+        wanted = copy.deepcopy(wanted)
+        del wanted[table][field]
+    return wanted, tuple(kept)
+
+
+def handover(wanted: Object, live: Object | None) -> Object | None:
+    """What to apply first as HANDOVER_MANAGER when `replicas` goes from the project to the autoscaler.
+
+    A field that nobody owns any more falls back to its default: without this the pods would drop to one.
+    """
+    if live is None or wanted["kind"] != "Deployment" or "replicas" in wanted["spec"]:
+        return None
+    if not owns(live, MANAGER, REPLICAS) or owns(live, SCALE_MANAGER, REPLICAS):
+        return None
+    return only_replicas(live, int(live["spec"].get("replicas", 1)))
+
+
+def only_replicas(live: Object, replicas: int) -> Object:
+    """A Deployment that says nothing but how many."""
+    return {
+        "apiVersion": live["apiVersion"],
+        "kind": live["kind"],
+        "metadata": {"name": live["metadata"]["name"], "namespace": live["metadata"]["namespace"]},
+        "spec": {"replicas": replicas},
+    }
+
+
+def may_give_way(fields: tuple[FieldConflict, ...]) -> bool:
+    """Whether only the number of pods is in dispute, and only with who is to give it up."""
+    return bool(fields) and all(one.field == f".{REPLICAS}" and one.manager in GIVE_WAY for one in fields)
+
+
+def differing(live: Object, after: Object) -> tuple[str, ...]:
+    """The paths at which two versions of an object differ, but for what the server keeps for itself."""
+    return tuple(_paths(_bare(live), _bare(after), ""))
+
+
+def _bare(made: Object) -> Object:
+    meta = {key: made["metadata"][key] for key in ("name", "labels") if key in made["metadata"]}
+    meta["annotations"] = {
+        key: value for key, value in annotations_of(made).items() if not key.startswith("deployment.kubernetes.io/")
+    }
+    rest = {key: value for key, value in made.items() if key not in ("metadata", "status", "kind", "apiVersion")}
+    return {"metadata": meta, **rest}
+
+
+def _paths(a: Any, b: Any, at: str) -> list[str]:
+    if isinstance(a, dict) and isinstance(b, dict):
+        return [path for key in sorted({*a, *b}) for path in _paths(a.get(key), b.get(key), f"{at}.{key}")]
+    if isinstance(a, list) and isinstance(b, list) and len(a) == len(b):
+        return [path for i, (x, y) in enumerate(zip(a, b, strict=True)) for path in _paths(x, y, f"{at}[{i}]")]
+    return [] if a == b else [at]

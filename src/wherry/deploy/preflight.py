@@ -1,0 +1,117 @@
+"""What can be known before anything is changed: namespace, permissions, Secrets, and whose the names are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from wherry.contract.names import ANNOTATION_CREATED_NAMESPACE, LABEL_INSTANCE, LABEL_MANAGED_BY, MANAGER
+from wherry.deploy.cluster import Cluster
+from wherry.deploy.resources import (
+    NAMESPACE,
+    SECRET,
+    Object,
+    annotations_of,
+    is_ours,
+    kind_of,
+    labels_of,
+    name_of,
+    what,
+)
+from wherry.errors import AccessRule, NamespaceMissing, NotPermitted, ObjectForeign, SecretMissing
+from wherry.release.reference import Reference
+from wherry.release.release import Release
+
+# Reading what a rollout does, whatever the release holds.
+WATCHING = (
+    AccessRule("list", "", "pods"),
+    AccessRule("watch", "", "pods"),
+    AccessRule("list", "", "events"),
+    AccessRule("list", "apps", "replicasets"),
+)
+
+
+def must_create_namespace(cluster: Cluster, allowed: bool) -> bool:
+    """Whether the release has to hold the namespace: it is missing and may be made, or wherry made it before.
+
+    allowed: --create-namespace; on a local cluster it is not needed. Raises NamespaceMissing.
+    """
+    live = namespace_of(cluster)
+    if live is not None:
+        return ANNOTATION_CREATED_NAMESPACE in annotations_of(live)
+    if cluster.is_local or allowed:
+        return True
+    raise NamespaceMissing(cluster.namespace, cluster.context)
+
+
+def namespace_of(cluster: Cluster) -> Object | None:
+    """The namespace as it is. Where that may not be asked it is taken to exist: applying will tell."""
+    try:
+        return cluster.get(NAMESPACE, cluster.namespace)
+    except NotPermitted:
+        return {"metadata": {"name": cluster.namespace}}
+
+
+def check(release: Release, cluster: Cluster, live: Mapping[str, Object | None]) -> None:
+    """Refuses what cannot end well. live: what exists under each name of the release, by `what`."""
+    Reference.parse(release.image)
+    check_permissions(release, cluster)
+    for made in release.objects:
+        if made["kind"] != NAMESPACE.kind:
+            check_owner(made, live[what(made)], release.name, cluster.namespace)
+    if live.get(f"namespace/{release.namespace}") is not None or release.find(NAMESPACE.kind) is None:
+        check_secrets(release, cluster)
+
+
+def check_permissions(release: Release, cluster: Cluster) -> None:
+    """Asks the cluster about every right that this deploy takes. Raises NotPermitted with all that lack."""
+    if cluster.may("*", "*", "*"):
+        return
+    lacking = tuple(rule for rule in needed(release) if not cluster.may(rule.verb, rule.group, rule.resource))
+    if lacking:
+        raise NotPermitted(lacking, cluster.namespace)
+
+
+def needed(release: Release) -> Iterator[AccessRule]:
+    """Every right in its namespace that deploying this release takes."""
+    for made in release.objects:
+        kind = kind_of(made)
+        if kind.namespaced:
+            for verb in ("get", "create", "patch"):
+                yield AccessRule(verb, kind.group, kind.plural)
+    yield from WATCHING
+
+
+def check_owner(wanted: Object, live: Object | None, name: str, namespace: str) -> None:
+    """An object of that name is only changed when wherry made it for this service. Raises ObjectForeign."""
+    if live is None or is_ours(live, name):
+        return
+    has = labels_of(live)
+    owner = has.get(LABEL_MANAGED_BY, "")
+    if owner == MANAGER:
+        owner = f"wherry for {has.get(LABEL_INSTANCE, 'another service')}"
+    raise ObjectForeign(what(wanted), namespace, owner)
+
+
+def check_secrets(release: Release, cluster: Cluster) -> None:
+    """Pods without their Secret would hang for minutes: better known now. Raises SecretMissing."""
+    for secret in release.secrets:
+        try:
+            live = cluster.get(SECRET, secret.name)
+        except NotPermitted:
+            continue  # whoever deploys need not read Secrets; a missing one will name itself in the rollout
+        if live is None or secret.key not in (live.get("data") or {}):
+            raise SecretMissing(secret.name, secret.key, cluster.namespace, secret.source)
+
+
+def existing(release: Release, cluster: Cluster) -> dict[str, Object | None]:
+    """What exists under each name of the release, by `what`."""
+    found: dict[str, Object | None] = {}
+    for made in release.objects:
+        if made["kind"] == NAMESPACE.kind:
+            found[what(made)] = namespace_of(cluster)
+            continue
+        try:
+            found[what(made)] = cluster.get(kind_of(made), name_of(made))
+        except NamespaceMissing:
+            found[what(made)] = None
+    return found

@@ -1,0 +1,166 @@
+"""The proof that a service answers as the model did when it was packed: golden rows asked through the Service."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, TypeAlias
+
+import msgspec
+
+from wherry.contract import wire
+from wherry.contract.events import Note, Tell
+from wherry.contract.golden import GoldenRows, differences
+from wherry.contract.manifest import Manifest
+from wherry.contract.names import HEADER_MODEL_DIGEST, HEADER_NO_STORE, NATIVE_MEDIA
+from wherry.deploy.cluster import Answer, Cluster
+from wherry.deploy.resources import name_of
+from wherry.errors import ClusterFailed, NoCluster, NotPermitted, ProbeFailed
+
+Way: TypeAlias = Literal["proxy", "forward"]
+Ask: TypeAlias = Callable[[], Answer]
+
+REQUESTS = 10  # more than the pods of most first deploys, each with every golden row; a few tenths of a second in all
+# The lists of endpoints trail the pods, and what stands before the service may need a moment to know the new ones.
+SETTLE_SECONDS = 15.0
+ASK_AGAIN = 0.25
+
+
+class Probe(msgspec.Struct, frozen=True):
+    """A request and what a right service answers. predictions: empty where the model was packed without golden rows:
+    then any reply with status 200 will do. token: sent as X-Api-Key, which the API server's proxy lets through.
+    """
+
+    body: bytes
+    predictions: tuple[Any, ...]
+    rtol: float = 1e-6
+    atol: float = 1e-9
+    token: str = ""
+
+    @staticmethod
+    def of(golden: GoldenRows, manifest: Manifest, token: str = "") -> Probe:
+        """The probe that asks for all golden rows at once."""
+        body = json.dumps(golden.request()).encode()
+        return Probe(body, golden.predictions, manifest.golden.rtol, manifest.golden.atol, token)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        asked = {"Accept": NATIVE_MEDIA, "Content-Type": wire.JSON, HEADER_NO_STORE: "1"}
+        return asked | ({"X-Api-Key": self.token} if self.token else {})
+
+
+class Proof(msgspec.Struct, frozen=True):
+    """How a service was proven. way: `proxy` is the API server's service proxy, `forward` a forward to each pod."""
+
+    way: Way
+    requests: int
+    failed: int
+    worst_ms: float
+
+
+def prove(
+    cluster: Cluster,
+    service: str,
+    probe: Probe,
+    *,
+    service_port: int | str,
+    pods: Sequence[dict[str, Any]],
+    port: int,
+    digest: str,
+    verify: Literal["auto", "proxy", "forward"],
+    tell: Tell,
+) -> Proof:
+    """Asks until every request was answered right. Raises ProbeFailed at the first wrong answer.
+
+    service_port, port: of the Service and of the pods. pods: those of the new version. digest: of the model that must
+    answer. verify: `auto` goes through the Service, and to each pod where the API server cannot.
+    """
+    if verify != "forward":
+        ask = _through_service(cluster, service, service_port, probe)
+        try:
+            _settle(ask, service)
+            return _count(service, "proxy", [ask] * max(REQUESTS, 2 * len(pods)), probe, digest)
+        except (NotPermitted, NoRoute) as error:
+            if verify == "proxy":
+                raise
+            tell(
+                Note(f"the service cannot be asked through the API server's proxy ({error}); each pod is asked instead")
+            )
+    asks = [_at_pod(cluster, name_of(pod), port, probe) for pod in pods]
+    return _count(service, "forward", asks * max(1, -(-REQUESTS // max(1, len(asks)))), probe, digest)
+
+
+class NoRoute(ClusterFailed):
+    """The API server has no way to the pods: a network policy, a firewall, or no endpoint."""
+
+    outcome = "unproven"
+
+
+def wrong(answer: Answer, probe: Probe, digest: str) -> str:
+    """What is wrong with an answer, empty when nothing is."""
+    if answer.status != 200:
+        return f"HTTP {answer.status}: {answer.body.decode('utf-8', 'replace').strip()[:300]}"
+    found = answer.headers.get(HEADER_MODEL_DIGEST.lower(), digest)
+    if found != digest:
+        return f"the model with digest {found[:12]} answers, not {digest[:12]}"
+    if not probe.predictions:
+        return ""
+    try:
+        predictions = json.loads(answer.body)["predictions"]
+    except (ValueError, KeyError, TypeError):
+        return f"no predictions in the reply: {answer.body.decode('utf-8', 'replace')[:300]}"
+    off = differences(probe.predictions, predictions, rtol=probe.rtol, atol=probe.atol)
+    if off:
+        first = off[0]
+        return (
+            f"{len(off)} of {len(probe.predictions)} golden rows are answered otherwise: "
+            f"row {first.row} should be {first.expected!r} and is {first.found!r}"
+        )
+    return ""
+
+
+def _through_service(cluster: Cluster, service: str, port: int | str, probe: Probe) -> Ask:
+    return lambda: cluster.ask_service(service, port, wire.PREDICT, probe.body, probe.headers)
+
+
+def _at_pod(cluster: Cluster, pod: str, port: int, probe: Probe) -> Ask:
+    return lambda: cluster.ask_pod(pod, port, wire.PREDICT, probe.body, probe.headers)
+
+
+def _settle(ask: Ask, service: str) -> None:
+    """Until the API server finds the pods. Raises NoRoute when it does not in time."""
+    until = time.monotonic() + SETTLE_SECONDS
+    while True:
+        answer = ask()
+        if not _from_api_server(answer):
+            return
+        if time.monotonic() > until:
+            raise NoRoute(_message(answer) or f"HTTP {answer.status}")
+        time.sleep(ASK_AGAIN)
+
+
+def _count(service: str, way: Way, asks: Sequence[Ask], probe: Probe, digest: str) -> Proof:
+    worst = 0.0
+    for done, ask in enumerate(asks):
+        began = time.perf_counter()
+        try:
+            reason = wrong(ask(), probe, digest)
+        except NoCluster as error:
+            reason = str(error)
+        worst = max(worst, time.perf_counter() - began)
+        if reason:
+            raise ProbeFailed(service, reason, requests=done + 1, failed=1)
+    return Proof(way, len(asks), 0, round(worst * 1000, 1))
+
+
+def _from_api_server(answer: Answer) -> bool:
+    """Whether the API server speaks for itself: it found no endpoint, or could not reach one."""
+    return answer.status in (404, 500, 502, 503, 504) and b'"kind":"Status"' in answer.body.replace(b" ", b"")
+
+
+def _message(answer: Answer) -> str:
+    try:
+        return str(json.loads(answer.body).get("message", ""))
+    except ValueError:
+        return ""

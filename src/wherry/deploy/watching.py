@@ -1,0 +1,67 @@
+"""A rollout watched until its verdict. The state comes from lists, so a cut connection loses nothing; a watch on the
+pods only says when to look again."""
+
+from __future__ import annotations
+
+import time
+
+from wherry.contract.events import RolloutView, Tell
+from wherry.deploy.cluster import Cluster
+from wherry.deploy.resources import DEPLOYMENT, POD, REPLICA_SET, match
+from wherry.deploy.rollout import Rollout, Snapshot, is_ready
+from wherry.errors import NoCluster
+
+LOOK_AGAIN = 1.0  # availability is a matter of time and shows in no pod, so look at least this often
+BACK_SECONDS = 60.0  # an API server that restarts is back well within this
+
+
+def look(cluster: Cluster, name: str) -> Snapshot:
+    """The Deployment called `name`, its ReplicaSets and pods; events only while a pod is not ready."""
+    deployment = cluster.get(DEPLOYMENT, name)
+    if deployment is None:
+        return Snapshot(time.monotonic(), None)
+    labels = match(deployment["spec"]["selector"]["matchLabels"])
+    replica_sets = cluster.list(REPLICA_SET, labels)
+    pods = cluster.list(POD, labels)
+    events = cluster.warnings() if not all(map(is_ready, pods)) else ()
+    return Snapshot(time.monotonic(), deployment, replica_sets, pods, events)
+
+
+def follow(cluster: Cluster, rollout: Rollout, tell: Tell) -> Rollout:
+    """The rollout once it is done or has failed. Raises NoCluster when the API stays away for a minute."""
+    shown: RolloutView | None = None
+    heard = time.monotonic()
+    while True:
+        try:
+            rollout = rollout.see(look(cluster, rollout.name))
+            heard = time.monotonic()
+            shown = _show(rollout, shown, tell)
+            if rollout.verdict != "going":
+                return rollout
+            _wait(cluster, rollout)
+        except NoCluster:
+            if time.monotonic() - heard > BACK_SECONDS:
+                raise
+            time.sleep(LOOK_AGAIN)
+
+
+def _show(rollout: Rollout, shown: RolloutView | None, tell: Tell) -> RolloutView:
+    """Tells what has changed, or that a second has gone by."""
+    view = rollout.view()
+    if shown is None or view.pods != shown.pods or view.elapsed - shown.elapsed >= LOOK_AGAIN:
+        tell(view)
+        return view
+    return shown
+
+
+def _wait(cluster: Cluster, rollout: Rollout) -> None:
+    """Until a pod changes, a second at most."""
+    snapshot = rollout.snapshot
+    if snapshot is None or snapshot.deployment is None:
+        return
+    labels = match(snapshot.deployment["spec"]["selector"]["matchLabels"])
+    known = {pod["metadata"]["uid"]: pod["metadata"]["resourceVersion"] for pod in snapshot.pods}
+    for change in cluster.watch(POD, labels, seconds=LOOK_AGAIN):
+        made = change.object["metadata"]
+        if change.type == "DELETED" or known.get(made["uid"]) != made["resourceVersion"]:
+            return
