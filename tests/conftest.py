@@ -6,12 +6,14 @@ there everything is installed, so a skip would hide a mistake.
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import json
 import os
 import runpy
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -23,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 NO_SKIP = os.environ.get("WHERRY_TEST_NO_SKIP") == "1"
@@ -295,20 +298,50 @@ def registry(cluster: TestCluster) -> str:
     return cluster.registry
 
 
-@pytest.fixture
-def kube(cluster: TestCluster) -> Any:
-    """The plain Kubernetes client, independent of wherry.deploy: what a test believes when the two disagree."""
-    kubernetes = pytest.importorskip("kubernetes", reason="needs the kubernetes client")
-    return kubernetes.config.new_client_from_config(str(cluster.kubeconfig))
+class Kube:
+    """The Kubernetes API by plain HTTP, independent of wherry.deploy: what a test believes when the two disagree."""
+
+    def __init__(self, kubeconfig: Path, folder: Path) -> None:
+        config = yaml.safe_load(kubeconfig.read_text())
+        server, user = config["clusters"][0]["cluster"], config["users"][0]["user"]
+        self.server = server["server"]
+        self.tls = ssl.create_default_context(cadata=base64.b64decode(server["certificate-authority-data"]).decode())
+        pair = folder / "client.pem"
+        pair.write_bytes(b"\n".join(base64.b64decode(user[f"client-{part}-data"]) for part in ("certificate", "key")))
+        pair.chmod(0o600)
+        self.tls.load_cert_chain(pair)
+
+    def call(self, method: str, path: str, body: Any = None) -> Any:
+        """The reply's JSON; AssertionError with the API server's words when it refuses."""
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(
+            f"{self.server}{path}", data, {"Content-Type": "application/json"}, method=method
+        )
+        handlers = [urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=self.tls)]
+        try:
+            with urllib.request.build_opener(*handlers).open(request, timeout=30) as reply:
+                return json.load(reply)
+        except urllib.error.HTTPError as error:
+            with error:
+                raise AssertionError(f"{method} {path}: {error.code} {error.read()[:500]!r}") from error
+
+    def get(self, path: str) -> Any:
+        return self.call("GET", path)
+
+    def items(self, path: str) -> list[Any]:
+        return list(self.get(path)["items"])
+
+
+@pytest.fixture(scope="session")
+def kube(cluster: TestCluster, tmp_path_factory: pytest.TempPathFactory) -> Kube:
+    return Kube(cluster.kubeconfig, tmp_path_factory.mktemp("kube"))
 
 
 @pytest.fixture
-def namespace(kube: Any) -> Iterator[str]:
-    """A namespace of the test's own, gone afterwards with all that is in it."""
-    from kubernetes.client import CoreV1Api
-
-    api = CoreV1Api(kube)
+def namespace(kube: Kube) -> Iterator[str]:
+    """A namespace of the test's own, with the strictest Pod Security, gone afterwards with all that is in it."""
     name = f"wherry-test-{uuid.uuid4().hex[:8]}"
-    api.create_namespace({"metadata": {"name": name, "labels": {"pod-security.kubernetes.io/enforce": "restricted"}}})
+    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+    kube.call("POST", "/api/v1/namespaces", {"metadata": {"name": name, "labels": labels}})
     yield name
-    api.delete_namespace(name, grace_period_seconds=0)
+    kube.call("DELETE", f"/api/v1/namespaces/{name}", {"gracePeriodSeconds": 0})
