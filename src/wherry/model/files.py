@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, Literal
 
 import msgspec
 
-from wherry.errors import ExtraMissing, FileMissing, ModelUnsafe
+from wherry.errors import FileMissing, ModelUnsafe
 
 Kind = Literal["pickle", "skops", "onnx", "npz", "keras", "torch", "hdf5", "zip", "parquet", "text", "empty", "unknown"]
 Compression = Literal["", "gzip", "zlib", "bz2", "lzma", "xz", "lz4"]
@@ -120,9 +120,9 @@ def opened(stored: bytes, compression: Compression, path: str) -> BinaryIO | Any
         return lzma.LZMAFile(source)
     if compression == "lz4":
         try:
-            import lz4.frame
+            import lz4.frame  # type: ignore[import-not-found]  # optional, and joblib's own choice of package
         except ImportError as error:
-            raise ExtraMissing("lz4", "sklearn", f"reading {path}") from error
+            raise ModelUnsafe(path, "is lz4 data, and lz4 is not installed", "pip install lz4") from error
         return lz4.frame.LZ4FrameFile(source)
     return ZlibStream(stored)
 

@@ -10,8 +10,8 @@ from typing import Literal
 
 import msgspec
 
-from wherry.model.opcodes import Interpreter, Unreadable, unknown_names
-from wherry.model.stubs import Value
+from wherry.model.interpreter import Interpreter, unknown_names
+from wherry.model.stubs import Unreadable, Value
 from wherry.model.summary import Summary, summarise
 
 Verdict = Literal["known", "code", "unreadable"]

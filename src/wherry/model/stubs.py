@@ -78,6 +78,10 @@ class Dtype:
     has_object: bool
 
 
+class Unreadable(Exception):
+    """The stream cannot be followed to its end."""
+
+
 class Unsound(ValueError):
     """A stream says something about an array that no honest writer says."""
 

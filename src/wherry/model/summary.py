@@ -47,18 +47,15 @@ def summarise(value: Value) -> Summary:
         return Summary(module=value.module, type=value.name)
     if not isinstance(value, Made):
         return Summary(module="builtins", type="set")
-    own = value.attributes()
     names, count = features_of(value)
-    classes = cells(own.get("classes_")) or next(
-        (found for step in reversed(chain(value)) if (found := cells(step.attributes().get("classes_")))), []
-    )
+    labels = [cells(step.attributes().get("classes_")) or [] for step in (*reversed(chain(value)), value)]
     return Summary(
         module=value.maker.module,
         type=value.maker.name,
         root=part("", value, 0, [MAX_PARTS]),
         features=tuple(names),
         feature_count=count,
-        classes=tuple(item for item in classes if isinstance(item, (str, int, float, bool))),
+        classes=tuple(item for item in next(filter(None, labels), []) if isinstance(item, (str, int, float, bool))),
         versions=versions_of(value),
         fitted=any(is_fitted(step) for step in chain(value)),
     )
