@@ -84,6 +84,11 @@ def read_file(folder: Path, manifest: Manifest, name: str) -> bytes:
     return data
 
 
+def model_bytes(path: Path, manifest: Manifest) -> bytes:
+    """The model's file at `path`, as a flavor is given it, with its digest checked as it is read."""
+    return read_file(path.parents[manifest.model.count("/")], manifest, manifest.model)
+
+
 def write(folder: Path, draft: Manifest, files: Mapping[str, bytes]) -> Manifest:
     """Put a bundle of `files` in `folder`, whole or not at all, and return its manifest, sealed.
 

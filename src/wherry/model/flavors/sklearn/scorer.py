@@ -1,0 +1,104 @@
+"""An estimator in memory, as a scorer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
+from sklearn.pipeline import Pipeline
+from sklearn.tree import DecisionTreeClassifier, ExtraTreeClassifier
+
+from wherry.contract.signature import OutputSpec
+from wherry.contract.wire import Outputs, Row
+from wherry.model.flavors.sklearn.inputs import Build
+
+# Their predict is by its own source the class of the highest probability: asking both would walk the trees twice.
+HIGHEST_PROBABILITY = (RandomForestClassifier, ExtraTreesClassifier, DecisionTreeClassifier, ExtraTreeClassifier)
+
+
+class EstimatorScorer:
+    """Answers with the estimator's own predict and predict_proba."""
+
+    def __init__(self, estimator: Any, build: Build, output: OutputSpec) -> None:
+        self.estimator = estimator
+        self.build = build
+        self.output = output
+        self.probabilities = output.probabilities and output.width == 1
+        final = estimator[-1] if isinstance(estimator, Pipeline) else estimator
+        self.by_probability = output.kind == "class" and self.probabilities and type(final) in HIGHEST_PROBABILITY
+        self.classes: list[Any] = plain(estimator.classes_) if self.by_probability else []
+
+    def score(self, rows: Sequence[Row]) -> Outputs:
+        table = self.build(rows)
+        if self.by_probability:
+            matrix = self.estimator.predict_proba(table)
+            return Outputs([self.classes[best] for best in matrix.argmax(axis=1).tolist()], matrix.tolist())
+        answers = plain_answers(self.estimator.predict(table), self.output)
+        if not self.probabilities:
+            return Outputs(answers)
+        return Outputs(answers, self.estimator.predict_proba(table).tolist())
+
+
+def plain_answers(answers: Any, output: OutputSpec) -> list[Any]:
+    """What predict returned, one plain Python value a row."""
+    array = np.asarray(answers)
+    if array.ndim > 1 and output.width == 1:
+        array = array.reshape(len(array), -1)[:, 0]
+    if output.kind == "number" and array.dtype.kind in "iub":
+        array = array.astype(np.float64)
+    return plain(array)
+
+
+def plain(array: Any) -> list[Any]:
+    """An array as a list without a single numpy scalar."""
+    listed: list[Any] = np.asarray(array).tolist()
+    if np.asarray(array).dtype != object:
+        return listed
+    return [item(value) for value in listed]
+
+
+def item(value: Any) -> Any:
+    if isinstance(value, list):
+        return [item(inner) for inner in value]
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def parts(estimator: Any) -> Iterator[Any]:
+    """The estimator and every estimator, tree or other scikit-learn object inside it, each once."""
+    seen: set[int] = set()
+    waiting = [estimator]
+    while waiting:
+        part = waiting.pop()
+        if id(part) in seen or isinstance(part, (str, bytes, int, float, type(None))):
+            continue
+        seen.add(id(part))
+        if isinstance(part, np.ndarray):
+            if part.dtype == object:
+                waiting.extend(part.ravel().tolist())
+        elif isinstance(part, dict):
+            waiting.extend(part.values())
+        elif isinstance(part, (list, tuple, set)):
+            waiting.extend(part)
+        elif type(part).__module__.startswith("sklearn."):
+            yield part
+            waiting.extend(getattr(part, "__dict__", {}).values())
+
+
+def made_to_serve(estimator: Any, *, nameless: bool) -> Any:
+    """The estimator, changed in place to answer one small request after the other.
+
+    One job each: starting threads takes longer than a row. nameless: it forgets its columns' names, so that an array
+    is as good as a frame and every call does without a warning.
+    """
+    for part in parts(estimator):
+        if isinstance(part, BaseEstimator):
+            if getattr(part, "n_jobs", None) is not None:
+                part.n_jobs = 1
+            if getattr(part, "verbose", 0):
+                part.verbose = 0
+            if nameless:
+                part.__dict__.pop("feature_names_in_", None)
+    return estimator
