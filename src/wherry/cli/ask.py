@@ -80,15 +80,21 @@ class Service:
 
 
 def bearer(token_file: Path | None) -> dict[str, str]:
-    """The header that carries the first token of `token_file`."""
+    """The headers that carry the token of `token_file`."""
+    token = token_in(token_file)
+    # Both headers: the API server's proxy keeps Authorization for itself.
+    return {"Authorization": f"Bearer {token}", "X-Api-Key": token} if token else {}
+
+
+def token_in(token_file: Path | None) -> str:
+    """The first token of the file, empty when there is none to read. Raises FileMissing, UsageRefused."""
     if token_file is None:
-        return {}
+        return ""
     if not token_file.is_file():
         raise FileMissing(str(token_file), "token file")
     for line in token_file.read_text(encoding="utf-8").splitlines():
         if line.strip():
-            # Both headers: the API server's proxy keeps Authorization for itself.
-            return {"Authorization": f"Bearer {line.strip()}", "X-Api-Key": line.strip()}
+            return line.strip()
     raise UsageRefused(f"{token_file} holds no token", hint="write one token a line into it")
 
 

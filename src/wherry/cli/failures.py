@@ -20,6 +20,10 @@ FAILED, USAGE, LOCKED, NO, INTERRUPTED = 1, 2, 3, 4, 130
 # The first class that fits decides; what is not listed has failed.
 EXIT_CODES: tuple[tuple[type[BaseException], int], ...] = (
     (errors.UsageRefused, USAGE),
+    (errors.ContextUnclear, USAGE),
+    (errors.ContextMissing, USAGE),
+    (errors.NamespaceMissing, USAGE),
+    (errors.NameUnclear, USAGE),
     (errors.LockHeld, LOCKED),
     (click.UsageError, USAGE),
     (click.exceptions.Abort, INTERRUPTED),
@@ -93,7 +97,7 @@ def document(error: BaseException) -> dict[str, Any]:
     message, hint = sentence_of(error) if exit_code(error) != INTERRUPTED else ("interrupted", "")
     facts = {key: plain(value) for key, value in vars(error).items() if simple(value) and key not in ("hint", "ctx")}
     body = {"kind": type(error).__name__, "message": message, "hint": hint, **facts}
-    outcome = {"outcome": facts["outcome"]} if "outcome" in facts else {}
+    outcome = {"outcome": error.outcome} if isinstance(error, errors.ClusterFailed) else {}
     return {"error": body, **outcome}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import click
@@ -71,10 +72,10 @@ def composed(console: Console, resolved: Resolved, manifest: Manifest) -> Releas
     wanted: Project = resolved.project
     reference = wanted.deploy.image
     if not reference:
-        reference = f"{object_name(manifest.name)}:{object_name_or_version(manifest.version)}"
+        reference = f"{object_name(manifest.name)}:{re.sub(r'[^A-Za-z0-9_.-]+', '-', manifest.version)}"
         console.note(f"no image is named: wrote {reference}", hint="wherry render --image REGISTRY/NAME:TAG")
     elif wanted.image.tag:
-        reference = imaging.with_tag(reference, wanted.image.tag)
+        reference = str(imaging.with_tag(reference, wanted.image.tag))
     namespace = wanted.deploy.namespace or DEFAULT_NAMESPACE
     try:
         release = compose(wanted, manifest, image=reference, namespace=namespace, local=False)

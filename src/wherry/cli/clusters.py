@@ -1,0 +1,39 @@
+"""Reaching a cluster as every verb does that touches one: said first, which."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from wherry.cli.console import Console
+from wherry.contract.names import BUNDLE_DIR, object_name
+from wherry.contract.project import Project
+from wherry.errors import WherryError
+
+if TYPE_CHECKING:
+    from wherry.deploy.cluster import Cluster
+
+
+@contextmanager
+def connected(console: Console, project: Project, kubeconfig: Path | None) -> Iterator[Cluster]:
+    """The cluster that flags and settings mean; its context and namespace are told before anything is asked of it."""
+    from wherry.deploy.cluster import connect
+
+    wanted = project.deploy
+    with connect(wanted.context, wanted.namespace, str(kubeconfig or "")) as cluster:
+        console.note(f"context {cluster.context}, namespace {cluster.namespace}")
+        yield cluster
+
+
+def own_name(project: Project) -> str:
+    """The name that this folder's project would deploy under; empty when it has no bundle and names none."""
+    from wherry.model.bundle import read_manifest
+
+    if project.deploy.name:
+        return object_name(project.deploy.name)
+    try:
+        return object_name(read_manifest(Path(BUNDLE_DIR)).name)
+    except (WherryError, ValueError):
+        return ""

@@ -1,0 +1,187 @@
+"""`wherry deploy`: image, objects, rollout, proof; the address that answers comes last."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import click
+
+from wherry.cli import imaging, project, table
+from wherry.cli.ask import token_in
+from wherry.cli.clusters import connected
+from wherry.cli.common import Verb, bundle_argument, cluster_options, image_options, token_option
+from wherry.cli.console import Console
+from wherry.cli.failures import FAILED
+from wherry.contract.manifest import Manifest
+from wherry.contract.project import Project
+
+if TYPE_CHECKING:
+    from wherry.deploy.applying import Planned
+    from wherry.deploy.cluster import Cluster
+    from wherry.deploy.deploy import Verdict
+    from wherry.deploy.probe import Probe
+    from wherry.release.release import Release
+
+
+class Seconds(click.ParamType[float]):
+    """A time as people type it: 90, 90s, 5m."""
+
+    name = "seconds"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        if isinstance(value, float):
+            return value
+        found = re.fullmatch(r"(\d+(?:\.\d+)?)(s|m|)", str(value))
+        if not found or float(found[1]) == 0:
+            self.fail(f"{value} is no time; write 90, 90s or 5m", param, ctx)
+        return float(found[1]) * (60 if found[2] == "m" else 1)
+
+
+@click.command(
+    cls=Verb,
+    examples=[
+        "wherry deploy --image localhost:5000/breast",
+        "wherry deploy --image registry.example/team/breast:7 --context production -n models",
+        "wherry deploy --no-build --image registry.example/team/breast:7",
+        "wherry deploy --dry-run",
+    ],
+)
+@bundle_argument
+@image_options
+@click.option("--no-build", is_flag=True, help="Run an image that is in the registry already.")
+@click.option("--force", is_flag=True, help="Move a tag that names another image.")
+@click.option(
+    "--timeout", type=Seconds(), metavar="TIME", help="How long the rollout may stand still, as 90s or 5m."
+)
+@click.option(
+    "--verify",
+    type=click.Choice(["auto", "proxy", "forward"]),
+    default="auto",
+    show_default=True,
+    help="How to ask the new version: through the API server's proxy, or at each pod.",
+)
+@click.option("--dry-run", is_flag=True, help="Say what would change, as the cluster sees it, and change nothing.")
+@click.option(
+    "--create-namespace", is_flag=True, help="Make a missing namespace; local clusters need no flag."
+)
+@cluster_options
+@token_option
+@click.pass_obj
+def deploy(
+    console: Console,
+    bundle: Path,
+    image: str | None,
+    tag: str | None,
+    no_build: bool,
+    force: bool,
+    timeout: float | None,
+    verify: Literal["auto", "proxy", "forward"],
+    dry_run: bool,
+    create_namespace: bool,
+    context: str | None,
+    namespace: str | None,
+    kubeconfig: Path | None,
+    token_file: Path | None,
+) -> int:
+    """Make the service of BUNDLE (./bundle when none is named) exist in a cluster, and prove that it answers.
+
+    Builds and pushes the image, applies the objects, watches the rollout until every old pod has ended, and asks the
+    new version its golden rows through its Service. Only when they are answered as at pack is the exit code 0.
+    """
+    from wherry.deploy import preflight
+    from wherry.deploy.deploy import deploy as carry_out
+    from wherry.deploy.deploy import rehearse
+    from wherry.model.bundle import verify as verified
+    from wherry.release.release import compose
+
+    flags = {
+        "deploy.image": image,
+        "image.tag": tag,
+        "deploy.context": context,
+        "deploy.namespace": namespace,
+    }
+    wanted = project.load(console, flags).project
+    manifest = verified(bundle)
+    reference = imaging.named(wanted, manifest, "deploy")
+    probe = probe_of(wanted, manifest, bundle, token_file)
+    with connected(console, wanted, kubeconfig) as cluster:
+
+        def release_of(named: str) -> Release:
+            return compose(
+                wanted,
+                manifest,
+                image=named,
+                namespace=cluster.namespace,
+                local=cluster.is_local,
+                create_namespace=preflight.must_create_namespace(cluster, create_namespace),
+            )
+
+        draft = release_of(str(reference))  # what cannot be deployed is said before anything is built
+        for note in draft.warnings:
+            console.tell(note)
+        if dry_run:
+            changes = rehearse(draft, cluster, console.tell)
+            show_changes(console, changes)
+            return 0
+        if no_build or reference.digest:
+            named = imaging.pinned(reference)
+        else:
+            platform = platform_of(cluster)
+            named = imaging.built(
+                console, wanted, manifest, bundle, reference, push=True, force=force, platform=platform
+            ).pinned
+        verdict = carry_out(release_of(named), cluster, probe, timeout=timeout, verify=verify, tell=console.tell)
+    show(console, verdict)
+    return 0 if verdict.ok or verdict.outcome == "paused" else FAILED
+
+
+def probe_of(wanted: Project, manifest: Manifest, bundle: Path, token_file: Path | None) -> Probe:
+    """The golden rows, and the token that the service will ask for."""
+    from wherry.deploy.probe import Probe
+    from wherry.model.bundle import golden
+
+    own = Path(wanted.serve.token_file) if wanted.serve.token_file else None
+    return Probe.of(golden(bundle, manifest), manifest, token_in(token_file or own))
+
+
+def platform_of(cluster: Cluster) -> str:
+    """What the nodes run: empty where that is what this machine runs, or may not be asked."""
+    from wherry.deploy.pins import native_platform
+    from wherry.deploy.resources import NODE
+    from wherry.errors import NotPermitted
+
+    try:
+        nodes = cluster.list(NODE)
+    except NotPermitted:
+        return ""
+    found = sorted({"{operatingSystem}/{architecture}".format(**node["status"]["nodeInfo"]) for node in nodes})
+    return "" if not found or native_platform() in found else found[0]
+
+
+def show_changes(console: Console, changes: tuple[Planned, ...]) -> None:
+    """What would become of each object."""
+    if console.as_json:
+        console.document({"changes": changes})
+        return
+    rows = [(planned.action, planned.what, ", ".join(planned.fields)) for planned in changes]
+    console.say_all(table.lines(("would", "object", "where"), rows, width=console.width))
+    console.note("Nothing was changed. The image is neither built nor looked for.")
+
+
+def show(console: Console, verdict: Verdict) -> None:
+    """The summary, then the address: the last line is what a script wants."""
+    if console.as_json:
+        console.document(verdict)
+        return
+    where = verdict.address
+    if verdict.ok:
+        console.note(
+            f"{verdict.name} answers: {table.count(verdict.requests, 'request')}, {verdict.failed} failed, "
+            f"worst {verdict.worst_ms:g} ms, {table.duration(verdict.seconds)} in all"
+        )
+    if where is not None:
+        if where.reach != "here":
+            console.note("From this machine it takes:", hint=where.hint)
+        console.say(where.url)

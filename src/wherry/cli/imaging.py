@@ -1,0 +1,84 @@
+"""From a bundle to an image: named, planned, built and pushed, as `build` and `deploy` both do it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from wherry.cli.console import Console
+from wherry.contract.manifest import Manifest
+from wherry.contract.names import LOCK_FILE, object_name
+from wherry.contract.project import Project
+from wherry.errors import NoImageName
+from wherry.release.reference import Reference
+
+if TYPE_CHECKING:
+    from wherry.deploy.builders import Built
+
+
+def named(project: Project, manifest: Manifest, verb: str) -> Reference:
+    """The image's name, its tag if one was typed. Raises NoImageName, ImageNameRefused."""
+    if not project.deploy.image:
+        raise NoImageName(verb, object_name(manifest.name))
+    return with_tag(project.deploy.image, project.image.tag)
+
+
+def with_tag(image: str, tag: str) -> Reference:
+    """`image` under `tag`, where one is given."""
+    reference = Reference.parse(image)
+    return Reference.parse(str(reference.tagged(tag))) if tag else reference
+
+
+def built(
+    console: Console,
+    project: Project,
+    manifest: Manifest,
+    bundle: Path,
+    reference: Reference,
+    *,
+    push: bool,
+    load: bool = False,
+    force: bool = False,
+    platform: str = "",
+) -> Built:
+    """The image, built unless its registry holds it already; without a typed tag, one derived from its content."""
+    from wherry.deploy.builders import build, prepare
+
+    plan = prepare(project, manifest, Path(LOCK_FILE), platform=platform, tell=console.tell)
+    return build(
+        plan,
+        bundle,
+        str(reference),
+        builder=project.image.builder,
+        push=push,
+        load=load,
+        force=force,
+        platform=platform,
+        tell=console.tell,
+    )
+
+
+def pinned(reference: Reference) -> str:
+    """An image that is there already, by its digest where the registry tells it: a tag may be moved meanwhile."""
+    from wherry.deploy import registry
+    from wherry.errors import RegistryFailed
+
+    if reference.digest:
+        return str(reference)
+    try:
+        digest = registry.digest(reference)
+    except RegistryFailed:
+        return str(reference)  # the nodes may reach a registry that this machine does not
+    return str(reference.pinned(digest)) if digest else str(reference)
+
+
+def dockerfile(project: Project, manifest: Manifest) -> str:
+    """The Dockerfile, with the base as wherry.lock has it; resolves nothing."""
+    from wherry.deploy import lock
+    from wherry.deploy.wheel import wheel
+    from wherry.release.image import default_base, plan
+
+    base = project.image.base or default_base(manifest)
+    digest = lock.read(Path(LOCK_FILE)).base.get(base)
+    by_digest = str(Reference.parse(base).pinned(digest)) if digest else base
+    return plan(project, manifest, base=by_digest, base_name=base, wheel=wheel()).dockerfile
