@@ -1,0 +1,56 @@
+"""`python -m wherry.server`: what an image starts. The environment is its only configuration; one line a fact."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from pathlib import Path
+
+from wherry.server import threads
+
+
+def main() -> int:
+    """Serve the bundle that WHERRY_BUNDLE names; the exit code of the process."""
+    threads.limit()
+    from wherry.errors import (  # after the threads: msgspec is harmless, numpy would not be
+        SettingsRefused,
+        UsageRefused,
+        WherryError,
+    )
+    from wherry.server.environment import in_image, project_of
+    from wherry.server.run import serve
+
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
+    bundle = Path(os.environ.get("WHERRY_BUNDLE") or "bundle")
+    try:
+        resolved = project_of(os.environ, bundle)
+        for warning in resolved.warnings:
+            say(f"warning: {warning}")
+        return serve(bundle, resolved.project, tell=tell, desk=not in_image(bundle))
+    except WherryError as error:
+        say(f"error: {error}")
+        if error.hint:
+            say(f"hint: {error.hint}")
+        return 2 if isinstance(error, (UsageRefused, SettingsRefused)) else 1
+
+
+def say(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
+
+
+def tell(event: object) -> None:
+    """Print an event as one line."""
+    from wherry.contract.events import Note, Output, Step
+
+    if isinstance(event, Step):
+        say(event.text + (f" ({event.seconds:.2f} s)" if event.seconds is not None else ""))
+    elif isinstance(event, Note):
+        say(("warning: " if event.warn else "") + event.text + (f" ({event.hint})" if event.hint else ""))
+    elif isinstance(event, Output):
+        say(event.text)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,117 @@
+"""What the service says about itself: /, /info, /docs, /openapi.json; made once, sent as bytes."""
+
+from __future__ import annotations
+
+import platform
+from typing import Any
+
+import msgspec
+
+from wherry import __version__
+from wherry.contract.manifest import Manifest
+from wherry.contract.project import Project
+from wherry.contract.reply import fill
+from wherry.contract.wire import DOCS, HEALTH, INFO, OPENAPI, PREDICT
+from wherry.server.problems import example
+
+JSON = b"application/json"
+HTML = b"text/html; charset=utf-8"
+TEXT = b"text/plain; charset=utf-8"
+
+
+class Content(msgspec.Struct, frozen=True):
+    """A body and the header lines that go with it."""
+
+    media: bytes
+    body: bytes
+    fields: bytes = b""
+
+
+class About:
+    """The replies that do not change while the service runs."""
+
+    def __init__(self, manifest: Manifest, project: Project) -> None:
+        self.manifest, self.project = manifest, project
+        reply = project.reply
+        self.declared_root = declared(reply.root, manifest)
+        self.root = as_json(root(manifest))
+        self.info = declared(reply.info, manifest) or as_json(info(manifest))
+        self.health = declared(reply.health, manifest) or as_json({"status": "ok"})
+        self.made: dict[str, Content] = {}
+
+    def page(self) -> Content:
+        """The page for browsers."""
+        return self.once("page", lambda: html(pages().page(self.manifest, example(self.manifest.signature))))
+
+    def docs(self) -> Content:
+        return self.once("docs", lambda: html(pages().docs_page(self.manifest)))
+
+    def openapi(self) -> Content:
+        return self.once("openapi", lambda: as_json(document(self.manifest, self.project)))
+
+    def once(self, name: str, make: Any) -> Content:
+        """Made when first asked for: start-up does not wait for it."""
+        if name not in self.made:
+            self.made[name] = make()
+        return self.made[name]
+
+
+def pages() -> Any:
+    """The documents for browsers; imported when first asked for, for the same reason."""
+    from wherry.server import page
+
+    return page
+
+
+def document(manifest: Manifest, project: Project) -> dict[str, Any]:
+    from wherry.server.openapi import openapi
+
+    return openapi(manifest, project)
+
+
+def as_json(value: Any) -> Content:
+    return Content(JSON, msgspec.json.encode(value))
+
+
+def html(body: bytes) -> Content:
+    fields = (
+        f"Content-Security-Policy: {pages().CSP}\r\nX-Content-Type-Options: nosniff\r\nReferrer-Policy: no-referrer\r\n"
+    )
+    return Content(HTML, body, fields.encode())
+
+
+def declared(template: Any, manifest: Manifest) -> Content | None:
+    """The reply that the project declares for a path; a text is sent as it is."""
+    if template is msgspec.UNSET:
+        return None
+    nothing = ("prediction", "predictions", "label", "labels", "probability", "probabilities", "id", "ids")
+    values = {**dict.fromkeys(nothing), "name": manifest.name, "version": manifest.version}
+    filled = fill(template, values)
+    if isinstance(filled, str):
+        return Content(HTML if filled.lstrip().startswith("<") else TEXT, filled.encode())
+    return as_json(filled)
+
+
+def root(manifest: Manifest) -> dict[str, Any]:
+    return {
+        "name": manifest.name,
+        "version": manifest.version,
+        "paths": {"predict": PREDICT, "info": INFO, "health": HEALTH, "docs": DOCS, "openapi": OPENAPI},
+    }
+
+
+def info(manifest: Manifest) -> dict[str, Any]:
+    """What /info says: the model, and what it accepts and returns."""
+    signature = manifest.signature
+    return {
+        "name": manifest.name,
+        "version": manifest.version,
+        "digest": manifest.digest,
+        "flavor": manifest.flavor,
+        "estimator": manifest.origin.estimator,
+        "columns": signature.columns,
+        "output": signature.output,
+        "metrics": manifest.metrics,
+        "python": platform.python_version(),
+        "wherry": __version__,
+    }

@@ -1,0 +1,136 @@
+"""Routes by exact path, and what every request passes: host, then token, then its handler."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+from wherry.contract.project import Project
+from wherry.contract.wire import DOCS, HEALTH, INFO, LIVEZ, METRICS, OPENAPI, PREDICT, READYZ, ROOT
+from wherry.errors import MethodWrong, PathUnknown, SwitchedOff
+from wherry.server.about import JSON, About, Content
+from wherry.server.auth import Hosts, Tokens
+from wherry.server.drain import Life
+from wherry.server.predictions import Predictions
+from wherry.server.protocol import Exchange
+from wherry.server.replies import Replies, door_of
+
+Handler: TypeAlias = Callable[[Exchange, bytes], None]
+# Answered without a token: what probes ask. `/` decides for itself: the page holds nothing that was not packed.
+PROBES = frozenset(path.encode() for path in (LIVEZ, READYZ, HEALTH, "/v2/health/live", "/v2/health/ready"))
+
+
+class App:
+    """Answers the requests of the serving port. `admin` is the address that gives the metrics."""
+
+    def __init__(
+        self,
+        project: Project,
+        replies: Replies,
+        predictions: Predictions,
+        about: About,
+        life: Life,
+        *,
+        tokens: Tokens | None = None,
+        admin: str = "",
+    ) -> None:
+        self.project, self.replies, self.predictions, self.about = project, replies, predictions, about
+        self.life, self.tokens, self.admin = life, tokens, admin
+        self.hosts = Hosts(project.serve.host, project.serve.allowed_hosts)
+        self.routes = self.table()
+
+    def table(self) -> dict[bytes, dict[bytes, Handler]]:
+        def read(handler: Handler) -> dict[bytes, Handler]:
+            return {b"GET": handler, b"HEAD": handler}
+
+        def fixed(content: Content) -> dict[bytes, Handler]:
+            return read(lambda exchange, _: self.show(exchange, content))
+
+        about = self.about
+        return {
+            PREDICT.encode(): {b"POST": self.predictions.body, **read(self.predictions.query)},
+            ROOT.encode(): read(self.root),
+            INFO.encode(): fixed(about.info),
+            HEALTH.encode(): fixed(about.health),
+            LIVEZ.encode(): read(self.livez),
+            READYZ.encode(): read(self.readyz),
+            b"/v2/health/live": read(self.livez),
+            b"/v2/health/ready": read(self.readyz),
+            DOCS.encode(): read(lambda exchange, _: self.document(exchange, about.docs)),
+            OPENAPI.encode(): read(lambda exchange, _: self.document(exchange, about.openapi)),
+        }
+
+    def receive(self, exchange: Exchange) -> None:
+        """Answer, now or at the end of this turn of the loop."""
+        try:
+            self.dispatch(exchange)
+        except Exception as error:  # noqa: BLE001  # whatever it is, this client gets an answer and no other is concerned
+            self.refuse(exchange, error)
+
+    def refuse(self, exchange: Exchange, error: Exception) -> None:
+        self.replies.refuse(exchange, error, door_of(exchange))
+
+    def dispatch(self, exchange: Exchange) -> None:
+        headers = exchange.headers
+        path, _, asked = exchange.url.partition(b"?")
+        if not path.startswith(b"/"):
+            path = origin_form(exchange, path)
+        self.hosts.check(headers.get(b"host"))
+        if self.tokens is not None and path not in PROBES and path != b"/":
+            self.tokens.check(headers)
+        methods = self.routes.get(path)
+        if methods is None:
+            raise self.unknown(path)
+        handler = methods.get(exchange.method)
+        if handler is None:
+            raise self.wrong_method(exchange, path, methods)
+        handler(exchange, asked)
+
+    def show(self, exchange: Exchange, content: Content) -> None:
+        self.replies.respond(exchange, 200, content, "other")
+
+    def root(self, exchange: Exchange, asked: bytes) -> None:
+        about, browser = self.about, b"text/html" in exchange.headers.get(b"accept", b"")
+        page = browser and self.project.serve.page and about.declared_root is None
+        if self.tokens is not None and not page:
+            self.tokens.check(exchange.headers)
+        if about.declared_root is not None:
+            self.show(exchange, about.declared_root)
+        else:
+            self.show(exchange, about.page() if page else about.root)
+
+    def document(self, exchange: Exchange, content: Callable[[], Content]) -> None:
+        if not self.project.serve.docs:
+            raise SwitchedOff("the docs are switched off", hint="set [serve] docs = true")
+        self.show(exchange, content())
+
+    def livez(self, exchange: Exchange, asked: bytes) -> None:
+        self.show(exchange, Content(JSON, b'{"status":"alive"}'))
+
+    def readyz(self, exchange: Exchange, asked: bytes) -> None:
+        ready = self.life.ready
+        self.replies.respond(exchange, 200 if ready else 503, Content(JSON, self.life.said()), "other")
+
+    def unknown(self, path: bytes) -> PathUnknown:
+        text = path.decode("latin-1")[:200]
+        if path == METRICS.encode():
+            where = f"http://{self.admin}{METRICS}" if self.admin else "the admin port"
+            return PathUnknown("metrics are not given on this port", hint=f"see {where}")
+        return PathUnknown(
+            f"there is no {text} here", hint="the paths are " + ", ".join(p.decode() for p in self.routes)
+        )
+
+    def wrong_method(self, exchange: Exchange, path: bytes, methods: dict[bytes, Handler]) -> MethodWrong:
+        allowed = tuple(method.decode() for method in methods)
+        hint = self.replies.example_line(exchange) if path == PREDICT.encode() else ""
+        return MethodWrong(exchange.method.decode("latin-1"), path.decode("latin-1"), allowed, hint)
+
+
+def origin_form(exchange: Exchange, target: bytes) -> bytes:
+    """The path of a target as proxies write it (http://host/path), whose host counts; RFC 9112, 3.2.2."""
+    scheme, found, rest = target.partition(b"://")
+    if not found or scheme.lower() not in (b"http", b"https"):
+        return target
+    host, slash, path = rest.partition(b"/")
+    exchange.headers[b"host"] = host
+    return slash + path or b"/"

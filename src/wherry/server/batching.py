@@ -1,0 +1,194 @@
+"""Waiting requests scored in one call, with no wait when idle; each gets what the bare predictor would give it.
+
+All that was read in one turn of the event loop is scored at its end: here when that takes less than a millisecond,
+else in a worker thread, and what comes meanwhile waits for it and is scored together. One call of the model at a time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from wherry.contract.wire import Outputs, Row
+from wherry.errors import ModelFailed
+from wherry.server.predictor import Cost, Predictor, unsound
+
+LOOP_BUDGET = 0.001  # seconds that scoring may keep the loop from reading sockets
+WAIT_BUDGET = 1.0  # seconds of work that may wait
+MOST_ROWS = 1024  # rows in one call of the model
+SEARCHED_ROWS = 100  # rows of one failed request that are tried alone, to name those at fault
+
+
+class Job:
+    """Rows that wait for their answer: `outputs`, or the `error` that keeps them from it."""
+
+    __slots__ = ("error", "outputs", "rows")
+
+    def __init__(self, rows: Sequence[Row]) -> None:
+        self.rows = rows
+        self.outputs: Outputs | None = None
+        self.error: Exception | None = None
+
+    @property
+    def wanted(self) -> bool:
+        """Whether anybody still waits; nobody's rows are not scored."""
+        return True
+
+
+class Batcher:
+    """Scores jobs and hands them to `settle`, all of one call together, in the order they came."""
+
+    def __init__(
+        self,
+        predictor: Predictor,
+        settle: Callable[[Sequence[Job]], None],
+        loop: asyncio.AbstractEventLoop,
+        cost: Cost,
+        *,
+        most_rows: int = MOST_ROWS,
+    ) -> None:
+        self.predictor, self.settle, self.loop, self.cost, self.most_rows = predictor, settle, loop, cost, most_rows
+        per_row = max(cost.seconds(64) / 64, 1e-9)
+        self.queue_rows = int(min(max(WAIT_BUDGET / per_row, 64), 65536))
+        self.waiting: deque[Job] = deque()
+        self.waiting_rows = 0
+        self.scheduled = False
+        self.busy = False  # the thread is scoring
+        self.thread: ThreadPoolExecutor | None = None
+
+    @property
+    def full(self) -> bool:
+        """Whether more rows wait than can be answered in about a second. Ask before decoding a body."""
+        return self.waiting_rows >= self.queue_rows
+
+    @property
+    def idle(self) -> bool:
+        return not self.waiting and not self.busy
+
+    def submit(self, job: Job) -> None:
+        self.waiting.append(job)
+        self.waiting_rows += len(job.rows)
+        self.schedule()
+
+    def schedule(self) -> None:
+        if not self.scheduled and not self.busy:
+            self.scheduled = True
+            self.loop.call_soon(self.flush)
+
+    def flush(self) -> None:
+        self.scheduled = False
+        jobs, rows = self.take()
+        if jobs:
+            if self.cost.seconds(rows) <= LOOP_BUDGET:
+                answer(self.predictor, jobs, self.most_rows)
+                self.settle(jobs)
+            else:
+                self.hand_over(jobs)
+        if self.waiting:
+            self.schedule()
+
+    def take(self) -> tuple[list[Job], int]:
+        """The next jobs, up to the most rows of one call; those that nobody waits for are left out."""
+        jobs: list[Job] = []
+        rows = 0
+        while self.waiting and (not jobs or rows + len(self.waiting[0].rows) <= self.most_rows):
+            job = self.waiting.popleft()
+            self.waiting_rows -= len(job.rows)
+            if job.wanted:
+                jobs.append(job)
+                rows += len(job.rows)
+        return jobs, rows
+
+    def hand_over(self, jobs: list[Job]) -> None:
+        """Score in the thread; the loop goes on reading, answering probes and refusing."""
+        if self.thread is None:
+            self.thread = ThreadPoolExecutor(1, thread_name_prefix="wherry-model")
+        self.busy = True
+        done = self.thread.submit(answer, self.predictor, jobs, self.most_rows)
+        done.add_done_callback(lambda _: self.loop.call_soon_threadsafe(self.land, jobs))
+
+    def land(self, jobs: list[Job]) -> None:
+        self.busy = False
+        self.settle(jobs)
+        if self.waiting:
+            self.schedule()
+
+    def close(self) -> None:
+        """Let the thread go; a call that hangs is not waited for."""
+        if self.thread is not None:
+            self.thread.shutdown(wait=False, cancel_futures=True)
+
+
+def answer(predictor: Predictor, jobs: Sequence[Job], most_rows: int) -> None:
+    """Give each job its outputs or its error. A job that fails does not punish the others: they are scored alone."""
+    rows: Sequence[Row] = jobs[0].rows if len(jobs) == 1 else [row for job in jobs for row in job.rows]
+    try:
+        outputs = score(predictor, rows, most_rows)
+    except ModelFailed as failure:
+        if len(jobs) > 1:
+            for job in jobs:
+                answer(predictor, (job,), most_rows)
+        else:
+            rows_at_fault = failure.rows or culprits(predictor, rows)
+            jobs[0].error = ModelFailed(failure.reason, rows_at_fault)
+            jobs[0].error.__cause__ = failure.__cause__
+        return
+    if len(jobs) == 1:
+        jobs[0].outputs = outputs
+        return
+    start = 0
+    for job in jobs:
+        end = start + len(job.rows)
+        shares = outputs.probabilities
+        job.outputs = Outputs(outputs.predictions[start:end], None if shares is None else shares[start:end])
+        start = end
+
+
+def score(predictor: Predictor, rows: Sequence[Row], most_rows: int) -> Outputs:
+    """The answers to `rows`, sound or ModelFailed with the rows at fault."""
+    if not rows:
+        return Outputs([])
+    outputs = call(predictor, rows[:most_rows], 0)
+    if len(rows) <= most_rows:
+        return outputs
+    predictions = list(outputs.predictions)
+    shares = None if outputs.probabilities is None else list(outputs.probabilities)
+    for start in range(most_rows, len(rows), most_rows):
+        more = call(predictor, rows[start : start + most_rows], start)
+        predictions += more.predictions
+        if shares is not None and more.probabilities is not None:
+            shares += more.probabilities
+    return Outputs(predictions, shares)
+
+
+def call(predictor: Predictor, rows: Sequence[Row], start: int) -> Outputs:
+    try:
+        outputs = predictor.score(rows)
+    except ModelFailed as error:  # its rows are known; its words may hold internals
+        what = "raised an error" if error.reason.startswith("raised") else "has no finite answer"
+        raise ModelFailed(what, tuple(start + row for row in error.rows)) from error
+    except Exception as error:
+        raise ModelFailed("raised an error") from error
+    bad = unsound(outputs, len(rows))
+    if bad is None:
+        raise ModelFailed(f"gave {len(outputs.predictions)} answers to {len(rows)} rows")
+    if bad:
+        raise ModelFailed("has no finite answer", tuple(start + row for row in bad[:SEARCHED_ROWS]))
+    return outputs
+
+
+def culprits(predictor: Predictor, rows: Sequence[Row]) -> tuple[int, ...]:
+    """The rows on which the model raises, each tried alone; none where there are too many to try."""
+    if len(rows) == 1:
+        return (0,)
+    if len(rows) > SEARCHED_ROWS:
+        return ()
+    found = []
+    for index, row in enumerate(rows):
+        try:
+            predictor.score((row,))
+        except Exception:  # noqa: BLE001  # a model may raise anything, and which row it was is all that is asked here
+            found.append(index)
+    return tuple(found)

@@ -1,0 +1,173 @@
+"""The native door: a record, a list of records, columns with rows, or a list of lists. Bytes to rows; pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from wherry.contract.signature import Column, Signature, kind_of
+from wherry.contract.wire import FieldProblem, Row
+from wherry.errors import BodyUnreadable, FieldsRefused
+
+ENVELOPE = frozenset({"columns", "rows", "data", "index"})
+LITERAL = re.compile(rb"-?(?:NaN|Infinity|nan|inf)")
+PLACE = re.compile(r" \(byte (\d+)\)$")
+INT64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+PLAIN: dict[str, Any] = {"number": float, "integer": INT64, "boolean": bool, "string": str}
+
+
+class Asked(msgspec.Struct, frozen=True, gc=False):
+    """What a request asks: rows ready for the model, whether it was one record, how many fields were left aside."""
+
+    rows: list[Row]
+    single: bool
+    ignored: int = 0
+
+
+class Native:
+    """Reads the native request forms for one signature."""
+
+    def __init__(self, signature: Signature, *, ignore_unknown: bool = False) -> None:
+        self.signature = signature
+        self.ignore_unknown = ignore_unknown
+        self.names = frozenset(signature.names)
+        self.fast = compiled(signature, ignore_unknown)
+
+    def decode(self, body: bytes) -> Asked:
+        """The rows that `body` asks about. Raises BodyUnreadable, FieldsRefused."""
+        if self.fast is not None:
+            try:
+                return Asked([self.fast(body)], True)
+            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+                pass  # not one flawless record: the slow way reads every form, and names every problem
+        return self.understand(parse(body))
+
+    def understand(self, value: Any) -> Asked:
+        """The rows of a decoded body."""
+        single = False
+        if isinstance(value, dict):
+            if "columns" in value and not self.names & ENVELOPE & value.keys():
+                records: list[Any] = split_records(value)
+            else:
+                single, records = True, [value]
+        elif isinstance(value, list):
+            records = value
+            if records and not isinstance(records[0], (dict, list)):
+                reason = f"a row is an object or a list, not {kind_of(records[0])}"
+                raise FieldsRefused((FieldProblem(0, "", reason, "send one row as [[...]]"),))
+        else:
+            reason = f"a request is an object or a list of rows, not {kind_of(value)}"
+            raise FieldsRefused((FieldProblem(0, "", reason, "send one object with a field for each column"),))
+        return check(self.signature, records, single, self.ignore_unknown)
+
+
+def check(signature: Signature, records: list[Any], single: bool, ignore_unknown: bool) -> Asked:
+    """Records held against the signature. Raises FieldsRefused with every problem."""
+    checked = signature.check(records, ignore_unknown=ignore_unknown)
+    if checked.problems:
+        raise FieldsRefused(checked.problems)
+    return Asked(checked.rows, single, checked.ignored)
+
+
+def parse(body: bytes) -> Any:
+    """The JSON value of `body`. Raises BodyUnreadable with the place, and what to do."""
+    if not body.strip():
+        raise BodyUnreadable("the body is empty", hint="send a record as JSON")
+    try:
+        return msgspec.json.decode(body)
+    except UnicodeDecodeError as error:
+        raise BodyUnreadable("the body is not UTF-8", error.start, "JSON is always UTF-8") from error
+    except RecursionError as error:
+        raise BodyUnreadable("the body is nested too deeply") from error
+    except msgspec.ValidationError as error:  # a number that no float and no 64-bit integer holds
+        raise BodyUnreadable("a number in the body is out of range", hint="send a smaller number") from error
+    except msgspec.DecodeError as error:
+        raise unreadable(body, str(error)) from error
+
+
+def unreadable(body: bytes, reason: str) -> BodyUnreadable:
+    """Say where the JSON breaks, and recognise what people send."""
+    if body.startswith((b"\xff\xfe", b"\xfe\xff", b"\xef\xbb\xbf")):
+        return BodyUnreadable("the body begins with a byte order mark", 0, "send UTF-8 without one")
+    found = PLACE.search(reason)
+    place = int(found[1]) if found else None
+    if place is not None and (literal := LITERAL.match(body, place) or LITERAL.match(body, max(place - 1, 0))):
+        return BodyUnreadable(f"JSON has no {literal[0].decode()}", place, "send null for a missing value")
+    if place is not None and body[place : place + 1] == b"'":
+        return BodyUnreadable("the body is not JSON", place, "JSON quotes with double quotes")
+    if place is None:
+        return BodyUnreadable("the body is not JSON: it ends too early", len(body))
+    return BodyUnreadable("the body is not JSON", place)
+
+
+def split_records(value: dict[str, Any]) -> list[Any]:
+    """The records of {"columns": [...], "rows": [...]}, as pandas writes it with orient="split"."""
+    columns = value["columns"]
+    problems = [
+        FieldProblem(0, key, "is not part of a request with columns", "columns, rows (or data), index")
+        for key in value
+        if key not in ENVELOPE
+    ]
+    if not isinstance(columns, list) or not all(isinstance(name, str) for name in columns):
+        problems.append(FieldProblem(0, "columns", "is not a list of names", 'send "columns": ["a", "b"]'))
+    elif len(set(columns)) < len(columns):
+        twice = next(name for name in columns if columns.count(name) > 1)
+        problems.append(FieldProblem(0, twice, "is named twice in columns", "name each column once"))
+    key = "rows" if "rows" in value else "data"
+    rows = value.get(key)
+    if not isinstance(rows, list):
+        problems.append(FieldProblem(0, key, "is not a list of rows", 'send "rows": [[1, 2], [3, 4]]'))
+    elif "rows" in value and "data" in value:
+        problems.append(FieldProblem(0, "data", "came beside rows", "send one of them"))
+    if problems:
+        raise FieldsRefused(tuple(problems))
+    records = []
+    for index, row in enumerate(rows or ()):
+        if not isinstance(row, list):
+            problems.append(FieldProblem(index, "", f"a row is a list here, not {kind_of(row)}"))
+        elif len(row) != len(columns):
+            reason = f"has {len(row)} values for {len(columns)} columns"
+            problems.append(FieldProblem(index, "", reason, "send one value a column"))
+        else:
+            records.append(dict(zip(columns, row, strict=True)))
+        if len(problems) >= 100:
+            break
+    if problems:
+        raise FieldsRefused(tuple(problems))
+    return records
+
+
+def compiled(signature: Signature, ignore_unknown: bool) -> Callable[[bytes], Row] | None:
+    """A decoder from the bytes of one flawless record to its row; None where the types cannot say what is flawless."""
+    fields: list[tuple[str, Any] | tuple[str, Any, Any]] = []
+    for index, column in enumerate(signature.columns):
+        kind = field_type(column)
+        if kind is None:
+            return None
+        name = f"c{index}"
+        fields.append((name, kind) if column.default is msgspec.UNSET else (name, kind, column.default))
+    record = msgspec.defstruct(
+        "Record",
+        fields,
+        rename={f"c{index}": column.name for index, column in enumerate(signature.columns)},
+        # Fields left aside are counted: the slow way does that.
+        forbid_unknown_fields=True,
+        kw_only=True,
+        gc=False,
+    )
+    decode, astuple = msgspec.json.Decoder(record).decode, msgspec.structs.astuple
+    return lambda body: astuple(decode(body))
+
+
+def field_type(column: Column) -> Any:
+    """The msgspec type that takes exactly what `signature.check` takes, as it stands; None where there is none."""
+    kind = PLAIN[column.type]
+    if column.categories and not column.unknown_ok:
+        exact = str if column.type == "string" else int
+        if column.type not in ("string", "integer") or any(type(value) is not exact for value in column.categories):
+            return None
+        kind = Literal[column.categories]
+    return kind | None if column.nullable else kind

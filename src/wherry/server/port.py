@@ -1,0 +1,118 @@
+"""One listening port: its connections, their clocks, and the site that answers."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from email.utils import formatdate
+from typing import Protocol
+
+from wherry.errors import DeadlinePassed, RequestRefused, TooSlow
+from wherry.server.limits import Limits
+from wherry.server.protocol import BODY, GONE, HEAD, IDLE, LINGER, Connection, Exchange
+
+FRESH = 0.5  # seconds for the first request of a connection that was accepted just before the end
+TICK = 0.25  # seconds between looks at the clocks
+
+
+class Site(Protocol):
+    """What answers the requests of a port. Neither call may raise; each exchange is answered once, now or later."""
+
+    def receive(self, exchange: Exchange) -> None:
+        """Answer a complete request."""
+
+    def refuse(self, exchange: Exchange, error: RequestRefused) -> None:
+        """Answer a request that cannot be read; its connection ends with the reply."""
+
+
+class Port:
+    """Accepts connections for `site` within `limits`."""
+
+    def __init__(self, site: Site, limits: Limits, loop: asyncio.AbstractEventLoop) -> None:
+        self.site, self.limits, self.loop = site, limits, loop
+        self.now = loop.time
+        self.connections: set[Connection] = set()
+        self.in_flight = 0  # requests read and not yet answered
+        self.closing = False  # every reply ends its connection
+        self.date = b""
+        self.ticked = time.monotonic()  # when the loop last looked at the clocks
+        self.server: asyncio.Server | None = None
+        self.timer: asyncio.TimerHandle | None = None
+
+    async def open(self, sock: object) -> None:
+        """Listen on a bound socket."""
+        self.server = await self.loop.create_server(lambda: Connection(self), sock=sock, backlog=1024)  # type: ignore[call-overload]  # a socket, kept out of this module's imports
+        self.sweep()
+
+    def stop_listening(self) -> None:
+        """Accept nobody any more; connections stay."""
+        if self.server is not None:
+            self.server.close()
+
+    def close_idle(self) -> None:
+        """End every connection that is owed nothing; a new one may have a request on its way and gets a moment."""
+        now = self.now()
+        for connection in list(self.connections):
+            on_its_way = connection.fresh and now - connection.since < FRESH
+            if not connection.owed and connection.state == IDLE and not on_its_way:
+                connection.transport.close()
+
+    def abort(self) -> None:
+        """End every connection, and the clock."""
+        if self.timer is not None:
+            self.timer.cancel()
+        for connection in list(self.connections):
+            connection.transport.abort()
+
+    def admit(self, connection: Connection) -> bool:
+        """Take a new connection in; at the cap the oldest without a request goes, a half-sent header first."""
+        if len(self.connections) >= self.limits.connections:
+            spare = [c for c in self.connections if c.state in (IDLE, HEAD, LINGER) and not c.owed]
+            if not spare:
+                self.connections.add(connection)
+                return False
+            oldest = min(spare, key=lambda c: (c.state == IDLE and not c.fresh, c.since))
+            self.forget(oldest)
+            oldest.transport.abort()
+        self.connections.add(connection)
+        return True
+
+    def forget(self, connection: Connection) -> None:
+        self.connections.discard(connection)
+
+    def sweep(self) -> None:
+        """Look at every clock, four times a second."""
+        self.ticked = time.monotonic()
+        self.date = b"Date: %b\r\n" % formatdate(usegmt=True).encode()
+        now = self.now()
+        for connection in list(self.connections):
+            self.check(connection, now)
+        self.timer = self.loop.call_later(TICK, self.sweep)
+
+    def check(self, connection: Connection, now: float) -> None:
+        limits, waited = self.limits, now - connection.since
+        if connection.state == GONE:
+            return
+        if connection.stalled and now - connection.stalled > limits.stall_seconds:
+            connection.transport.abort()
+            return
+        if connection.owed:
+            first = connection.owed[0]
+            if first.reply is None and now - first.started > limits.request_seconds:
+                self.site.refuse(first, DeadlinePassed(limits.request_seconds))
+                return
+        if connection.state == HEAD and waited > limits.header_seconds:
+            connection.refuse(TooSlow(f"the header took longer than {limits.header_seconds:g} s"))
+        elif connection.state == BODY and too_slow(limits, waited, connection.received):
+            connection.refuse(TooSlow(f"the body comes at under {limits.body_rate:,} bytes a second"))
+        elif connection.state == IDLE and not connection.owed:
+            if waited > (limits.header_seconds if connection.fresh else limits.idle_seconds):
+                connection.transport.close()
+        elif connection.state == LINGER and not connection.owed and waited > limits.linger_seconds:
+            connection.transport.abort()
+
+
+def too_slow(limits: Limits, waited: float, received: int) -> bool:
+    if waited > limits.request_seconds:
+        return True
+    return waited > limits.body_grace and received < limits.body_rate * (waited - limits.body_grace)

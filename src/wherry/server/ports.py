@@ -1,0 +1,88 @@
+"""Sockets to listen on, and who holds a port that is taken."""
+
+from __future__ import annotations
+
+import errno
+import re
+import socket
+from pathlib import Path
+
+from wherry.errors import AddressUnusable, PortTaken
+
+NEXT_PORTS = 50  # ports after a busy one that are tried
+
+
+def bind(host: str, port: int, *, setting: str = "--port") -> socket.socket:
+    """A bound socket; it listens, and connections are accepted, only later. Raises PortTaken, AddressUnusable."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except socket.gaierror as error:
+        raise AddressUnusable(host, port, error.strerror or str(error)) from error
+    family, kind, protocol, _, address = found[0]
+    sock = socket.socket(family, kind, protocol)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6 and address[0] == "::":
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        sock.bind(address)
+        sock.listen(1024)  # two sockets may bind one port and fight over it here: the second must fail now
+    except OSError as error:
+        sock.close()
+        if error.errno == errno.EADDRINUSE:
+            raise PortTaken(host, port, holder(port), setting) from error
+        raise AddressUnusable(host, port, error.strerror or str(error)) from error
+    sock.setblocking(False)
+    return sock
+
+
+def bind_next(host: str, port: int, taken: frozenset[int]) -> socket.socket:
+    """A bound socket on `port` or, where that is busy, on the next free one that is not in `taken`."""
+    last: PortTaken | None = None
+    for candidate in range(port, min(port + NEXT_PORTS, 65536)):
+        if candidate in taken:
+            continue
+        try:
+            return bind(host, candidate, setting="--admin-port")
+        except PortTaken as error:
+            last = last or error
+    raise last or PortTaken(host, port, setting="--admin-port")
+
+
+def holder(port: int) -> str:
+    """The process that listens on `port`, as far as this user may know: "nginx (process id 17)"; else empty."""
+    inodes = listening(port)
+    if not inodes:
+        return ""
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            links = [str(link.readlink()) for link in (process / "fd").iterdir()]
+            if any(link in inodes for link in links):
+                words = (process / "cmdline").read_bytes().split(b"\0")
+                command = " ".join(word.decode(errors="replace") for word in words if word)
+                return f"{command[:120] or 'a process'} (process id {process.name})"
+        except OSError:
+            continue  # another user's process, or one that has just ended
+    return ""
+
+
+def listening(port: int) -> set[str]:
+    """The sockets that listen on `port`, as /proc names them."""
+    found = set()
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        try:
+            lines = Path(table).read_text().splitlines()[1:]
+        except OSError:
+            continue
+        for line in lines:
+            parts = line.split()
+            if parts[3] == "0A" and re.fullmatch(rf"[0-9A-F]+:{port:04X}", parts[1]):
+                found.add(f"socket:[{parts[9]}]")
+    return found
+
+
+def address_text(sock: socket.socket) -> str:
+    """HOST:PORT that a client on this machine can use."""
+    host, port = sock.getsockname()[:2]
+    if host in ("0.0.0.0", "::"):
+        host = "127.0.0.1"
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -1,0 +1,184 @@
+"""The way of a prediction: admission, door, model, journal, reply."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+
+from wherry.contract.golden import GoldenRows
+from wherry.contract.manifest import Manifest
+from wherry.contract.names import HEADER_NO_STORE
+from wherry.contract.project import Project
+from wherry.contract.wire import Row
+from wherry.errors import DiskFull, FieldsRefused, MediaWrong, ModelFailed, Overloaded, StoreFailed, SwitchedOff
+from wherry.server.about import JSON
+from wherry.server.batching import Batcher, Job
+from wherry.server.doors import query
+from wherry.server.doors.native import Asked, Native
+from wherry.server.doors.shape import Encode, Shapes
+from wherry.server.ids import new_id
+from wherry.server.journal import Entry, Journal, NoJournal
+from wherry.server.metrics import Metrics, Ranges
+from wherry.server.predictor import Cost, Predictor
+from wherry.server.protocol import Exchange
+from wherry.server.replies import Replies, accepts_native
+
+YES = frozenset({"true", "1", "yes", ""})
+NO_STORE = HEADER_NO_STORE.lower().encode()
+
+
+class Question(Job):
+    """A prediction that somebody waits for."""
+
+    __slots__ = ("door", "encode", "exchange", "id", "keep", "time_ns")
+
+    def __init__(self, exchange: Exchange, rows: Sequence[Row], encode: Encode, door: str, keep: bool) -> None:
+        super().__init__(rows)
+        self.exchange, self.encode, self.door, self.keep = exchange, encode, door, keep
+        self.time_ns = time.time_ns()
+        self.id = new_id(self.time_ns)
+
+    @property
+    def wanted(self) -> bool:
+        return self.exchange.wanted
+
+
+class Predictions:
+    """Answers what /predict is asked."""
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        golden: GoldenRows,
+        predictor: Predictor,
+        cost: Cost,
+        project: Project,
+        replies: Replies,
+        *,
+        loop: asyncio.AbstractEventLoop,
+        journal: Journal,
+        metrics: Metrics,
+    ) -> None:
+        self.signature, self.project, self.replies = manifest.signature, project, replies
+        self.loop, self.journal, self.metrics = loop, journal, metrics
+        self.keeps = not isinstance(journal, NoJournal)
+        self.ignore_unknown = project.serve.unknown_fields == "ignore"
+        self.native = Native(self.signature, ignore_unknown=self.ignore_unknown)
+        self.shapes = Shapes(manifest, project.reply)
+        self.golden = golden_set(self.native, golden)
+        self.ranges = Ranges(self.signature)
+        self.batcher = Batcher(predictor, self.settle, loop, cost)
+
+    def body(self, exchange: Exchange, asked: bytes) -> None:
+        if self.batcher.full:  # before the body is decoded: a refusal must stay cheap
+            raise Overloaded("more requests wait than can be answered in time")
+        if exchange.headers.get(b"content-type") != JSON:
+            self.check_media(exchange)
+        self.submit(exchange, self.native.decode(exchange.body), asked, "native")
+
+    def query(self, exchange: Exchange, asked: bytes) -> None:
+        if self.batcher.full:
+            raise Overloaded("more requests wait than can be answered in time")
+        record, option = asked, b""
+        if b"probabilities=" in asked and "probabilities" not in self.native.names:
+            parts = asked.split(b"&")
+            option = b"&".join(part for part in parts if part.startswith(b"probabilities="))
+            record = b"&".join(part for part in parts if not part.startswith(b"probabilities="))
+        read = query.decode(record, self.signature, ignore_unknown=self.ignore_unknown)
+        self.submit(exchange, read, option, "query")
+
+    def submit(self, exchange: Exchange, read: Asked, options: bytes, door: str) -> None:
+        encode = self.shapes.choose(
+            read.single,
+            native=b"accept" in exchange.headers and accepts_native(exchange),
+            probabilities=self.probabilities(options),
+        )
+        if read.ignored:
+            self.metrics.ignored += read.ignored
+        self.metrics.outside += self.ranges.outside(read.rows)
+        keep = self.keeps and not (NO_STORE in exchange.headers and self.golden.issuperset(read.rows))
+        self.batcher.submit(Question(exchange, read.rows, encode, door, keep))
+
+    def probabilities(self, options: bytes) -> bool:
+        """Whether this reply carries them, by the setting and what was asked."""
+        setting = self.project.serve.probabilities
+        asked = False
+        if options:
+            for key, value in query.pairs(options):
+                if key == "probabilities":
+                    asked = value.lower() in YES
+        if asked and setting == "never":
+            raise SwitchedOff("this service gives no probabilities", hint='set [serve] probabilities = "asked"')
+        if asked and not self.signature.output.probabilities:
+            raise SwitchedOff("this model has no probabilities", hint="leave ?probabilities out")
+        return asked or (setting == "always" and self.signature.output.probabilities)
+
+    def settle(self, jobs: Sequence[Job]) -> None:
+        """Write the replies of one call of the model: encode, keep, and only then let them leave."""
+        ready: list[tuple[Question, bytes]] = []
+        failed: list[tuple[Question, Exception]] = []
+        kept = False
+        for job in jobs:
+            assert isinstance(job, Question)
+            body = b""
+            if job.outputs is not None:
+                try:
+                    body = job.encode(job.outputs, job.id)
+                except Exception as error:  # noqa: BLE001  # a model may answer with anything; JSON cannot carry everything
+                    job.error = ModelFailed("answered what JSON cannot carry")
+                    job.error.__cause__ = error
+            if job.error is None:
+                ready.append((job, body))
+            else:
+                failed.append((job, job.error))
+                self.metrics.model_failures += 1
+            if job.keep:
+                self.journal.append(self.entry(job))
+                kept = True
+        if kept:
+            try:
+                self.journal.commit()
+            except (StoreFailed, DiskFull) as error:
+                failed += [(job, error) for job, _ in ready if job.keep]
+                ready = [(job, body) for job, body in ready if not job.keep]
+        now = self.loop.time()
+        for job, body in ready:
+            self.replies.predicted(job.exchange, body, job.door, job.id, now)
+        for job, cause in failed:
+            self.replies.refuse(job.exchange, cause, job.door)
+
+    def entry(self, job: Question) -> Entry:
+        """What the journal keeps of an answered question."""
+        exchange, outputs = job.exchange, job.outputs if job.error is None else None
+        return Entry(
+            id=job.id,
+            request_id=self.replies.identify(exchange, job.id),
+            time_ns=job.time_ns,
+            door=job.door,
+            status=200 if outputs is not None else 500,
+            latency_s=self.loop.time() - exchange.started,
+            rows=job.rows,
+            predictions=[] if outputs is None else outputs.predictions,
+            probabilities=None if outputs is None else outputs.probabilities,
+        )
+
+    def check_media(self, exchange: Exchange) -> None:
+        """Raises MediaWrong unless the body is said to be JSON in UTF-8."""
+        sent = exchange.headers.get(b"content-type", b"").decode("latin-1")
+        media, _, rest = sent.partition(";")
+        media, rest = media.strip().lower(), rest.lower()
+        if "charset" in rest and "utf-8" not in rest and "utf8" not in rest:
+            what = f"the body is read as UTF-8, not as {rest.strip()[:60]}"
+            raise MediaWrong(what, hint=self.replies.example_line(exchange))
+        if media != "application/json" and not (media.startswith("application/") and media.endswith("+json")):
+            what = f"is {media[:60]}" if media else "is missing"
+            raise MediaWrong(f"the content type {what}, not application/json", hint=self.replies.example_line(exchange))
+
+
+def golden_set(native: Native, golden: GoldenRows) -> frozenset[Row]:
+    """The golden rows as the native door reads them."""
+    try:
+        return frozenset(native.understand(golden.request()).rows) if golden.rows else frozenset()
+    except FieldsRefused:  # a signature with other columns than its golden rows: none is recognised
+        return frozenset()

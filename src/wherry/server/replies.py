@@ -1,0 +1,117 @@
+"""How every reply is made: its headers, its id, and the problem that an error becomes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import time
+
+import msgspec
+
+from wherry.contract.manifest import Manifest
+from wherry.contract.names import HEADER_MODEL_DIGEST, HEADER_MODEL_VERSION, HEADER_REQUEST_ID, NATIVE_MEDIA
+from wherry.contract.project import Project
+from wherry.contract.wire import PREDICT
+from wherry.errors import DiskFull, FieldsRefused, ModelFailed, StoreFailed
+from wherry.server.about import Content
+from wherry.server.doors.native import parse
+from wherry.server.ids import new_id
+from wherry.server.metrics import Metrics
+from wherry.server.problems import body_of, corrected, curl, example, fields_of, log_line, problem_of, status_of
+from wherry.server.protocol import Exchange
+
+log = logging.getLogger("wherry.server")
+SANE_ID = re.compile(rb"[A-Za-z0-9._~:@/+=\-]{1,128}")
+# Refused while more of the request was still to come: what follows on the connection cannot be told apart.
+UNREAD = frozenset({408, 413, 414, 431, 504})
+
+
+class Replies:
+    """Writes the replies of one model's service, whatever the path."""
+
+    def __init__(self, manifest: Manifest, project: Project, metrics: Metrics, loop: asyncio.AbstractEventLoop) -> None:
+        self.manifest, self.project, self.metrics, self.now = manifest, project, metrics, loop.time
+        version = re.sub(r"[^\x21-\x7e]", "?", manifest.version)[:128]
+        self.fields = f"{HEADER_MODEL_VERSION}: {version}\r\n{HEADER_MODEL_DIGEST}: {manifest.digest}\r\n".encode()
+        self.answer_fields = b"Content-Type: application/json\r\nCache-Control: no-store\r\n" + self.fields
+
+    def identify(self, exchange: Exchange, own: str = "") -> str:
+        """The request's id: the one that it brought, if that can be repeated safely, else `own` or a new one."""
+        if not exchange.request_id:
+            sent = exchange.headers.get(b"x-request-id")
+            if sent is not None and SANE_ID.fullmatch(sent):
+                exchange.request_id = sent.decode()
+            else:
+                exchange.request_id = own or new_id(time.time_ns())
+        return exchange.request_id
+
+    def predicted(self, exchange: Exchange, body: bytes, door: str, prediction_id: str, now: float) -> None:
+        """Send predictions. `now` is the loop's time: the replies of one call of the model share it."""
+        if not exchange.wanted:
+            return
+        request_id = self.identify(exchange, prediction_id)
+        fields = b"%bX-Request-Id: %b\r\nX-Prediction-Id: %b\r\n" % (
+            self.answer_fields,
+            request_id.encode(),
+            prediction_id.encode(),
+        )
+        self.metrics.answered(door, 200, now - exchange.started)
+        exchange.answer(200, fields, body)
+
+    def respond(self, exchange: Exchange, status: int, content: Content, door: str, close: bool = False) -> None:
+        if not exchange.wanted:
+            return
+        fields = b"Content-Type: %b\r\n%bCache-Control: no-store\r\n%b%b: %b\r\n" % (
+            content.media,
+            content.fields,
+            self.fields,
+            HEADER_REQUEST_ID.encode(),
+            self.identify(exchange).encode(),
+        )
+        self.metrics.answered(door, status, self.now() - exchange.started)
+        exchange.answer(status, fields, content.body, close)
+
+    def refuse(self, exchange: Exchange, error: Exception, door: str) -> None:
+        """Answer with the problem that `error` is."""
+        request_id = self.identify(exchange)
+        status = status_of(error)
+        if status == 500 or isinstance(error, (StoreFailed, DiskFull)):
+            cause = error.__cause__ if isinstance(error, ModelFailed) else error
+            log.error(log_line(error, request_id), exc_info=cause if status == 500 else None)
+        line = self.corrected_line(exchange, error) if isinstance(error, FieldsRefused) else ""
+        problem = problem_of(error, request_id, line)
+        names = {"name": self.manifest.name, "version": self.manifest.version}
+        template = msgspec.UNSET if accepts_native(exchange) else self.project.reply.error
+        body, media = body_of(problem, template, names)
+        unread = status in UNREAD or not exchange.url
+        self.respond(exchange, status, Content(media, body, fields_of(error)), door, close=unread)
+
+    def example_line(self, exchange: Exchange) -> str:
+        """A curl line that would have worked."""
+        return curl(example(self.manifest.signature), host_of(exchange))
+
+    def corrected_line(self, exchange: Exchange, error: FieldsRefused) -> str:
+        """The request at fault, corrected: its first wrong row, since one row shows what is meant."""
+        record = None
+        if exchange.method == b"POST":
+            value = parse(exchange.body)
+            row = error.problems[0].row
+            record = value[row] if isinstance(value, list) and row < len(value) else value
+        return curl(corrected(self.manifest.signature, record), host_of(exchange))
+
+
+def host_of(exchange: Exchange) -> str:
+    return exchange.headers.get(b"host", b"").decode("latin-1")
+
+
+def accepts_native(exchange: Exchange) -> bool:
+    """Whether the native shape was asked for, whatever the project declares."""
+    return NATIVE_MEDIA.encode() in exchange.headers.get(b"accept", b"")
+
+
+def door_of(exchange: Exchange) -> str:
+    """The door by which a request came, for the metrics, where it was refused before it went through one."""
+    if not exchange.url.startswith(PREDICT.encode()):
+        return "other"
+    return "native" if exchange.method == b"POST" else "query"
