@@ -7,6 +7,7 @@ import shutil
 import statistics
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -50,25 +51,44 @@ def test_every_room_imports_only_what_it_may() -> None:
     assert verdict.returncode == 0, verdict.stdout + verdict.stderr
 
 
-@pytest.mark.parametrize(
-    ("room", "line", "contract"),
-    [
-        ("contract", "import wherry.model", "A room knows only the rooms below it"),
-        ("deploy", "import wherry.model", "The desk half sees a manifest"),
-        ("server", "import wherry.release", "What runs in the image"),
-        ("contract", "import socket", "The contract holds values only"),
-        ("release", "import subprocess", "Rendering touches nothing"),
-        ("server", "import sklearn", "scikit-learn and its family"),
-        ("cli", "import sqlalchemy", "SQL lives in server.sinks"),
-    ],
-)
-def test_a_forbidden_import_is_seen(room: str, line: str, contract: str, tmp_path: Path) -> None:
-    shutil.copytree(SOURCE, tmp_path / "wherry", ignore=shutil.ignore_patterns("__pycache__"))
-    (tmp_path / "wherry" / room / "intruder.py").write_text(f'"""An import that is not allowed."""\n\n{line}\n')
-    verdict = lint_imports(ROOT / "pyproject.toml", tmp_path)
+# A forbidden import, the room it is planted in, and how the contract that it breaks begins.
+INTRUDERS = [
+    ("contract", "import wherry.model", "A room knows only the rooms below it"),
+    ("deploy", "import wherry.model", "The desk half sees a manifest"),
+    ("server", "import wherry.release", "What runs in the image"),
+    ("contract", "import socket", "The contract holds values only"),
+    ("release", "import subprocess", "Rendering touches nothing"),
+    ("server", "import sklearn", "scikit-learn and its family"),
+    ("model", "import onnxruntime", "onnxruntime lives in"),
+    ("server", "import pandas", "pandas and pyarrow come only where"),
+    ("cli", "import kubernetes", "The Kubernetes client lives in"),
+    ("cli", "import sqlalchemy", "SQL lives in server.sinks"),
+    ("model", "import uvloop", "The HTTP parser and the event loop"),
+    ("deploy", "import click", "argv is read in cli"),
+    ("cli", "import rich", "Terminal colours live in"),
+]
+
+
+@pytest.fixture(scope="module")
+def broken(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """The contracts that a copy of the house breaks when every intruder is planted in it."""
+    folder = tmp_path_factory.mktemp("house")
+    shutil.copytree(SOURCE, folder / "wherry", ignore=shutil.ignore_patterns("__pycache__"))
+    for number, (room, line, _) in enumerate(INTRUDERS):
+        (folder / "wherry" / room / f"intruder{number}.py").write_text(f'"""Not allowed."""\n\n{line}\n')
+    verdict = lint_imports(ROOT / "pyproject.toml", folder)
     assert verdict.returncode == 1, verdict.stdout + verdict.stderr
-    broken = [row for row in verdict.stdout.splitlines() if " BROKEN" in row]
-    assert any(row.startswith(contract) for row in broken), verdict.stdout
+    return [row for row in verdict.stdout.splitlines() if " BROKEN" in row]
+
+
+@pytest.mark.parametrize(("room", "line", "contract"), INTRUDERS)
+def test_a_forbidden_import_is_seen(room: str, line: str, contract: str, broken: list[str]) -> None:
+    assert [row for row in broken if row.startswith(contract)], f"{line} in {room} went unseen"
+
+
+def test_every_contract_is_tried(broken: list[str]) -> None:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    assert len(broken) == len(contracts)
 
 
 # Imports what others made first, so that only what our own modules do is left to see.
