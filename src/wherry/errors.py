@@ -1,3 +1,4 @@
+# long because every error that wherry raises stands here, under one tree, each with its sentence and its hint
 """Every error wherry raises. Facts are attributes, the sentence is composed in the class, `hint` is what to type next.
 
     WherryError
