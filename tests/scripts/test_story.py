@@ -124,9 +124,10 @@ def test_from_a_model_file_to_a_service_and_back(
     assert local.ask("/predict", MALIGNANT).json == {"label": "M", "prediction": 1}
     assert local.stop() == 0
 
-    done(wherry("deploy", "--image", f"{registry}/wherry-story", cwd=folder, timeout=600, **here))
+    printed = done(wherry("deploy", "--image", f"{registry}/wherry-story", cwd=folder, timeout=600, **here))
+    address = printed.splitlines()[-1]
     (running,) = kube.items(f"/api/v1/namespaces/{namespace}/services")
-    address = f"http://127.0.0.1:{running['spec']['ports'][0]['nodePort']}"
+    assert address.endswith(f":{running['spec']['ports'][0]['nodePort']}"), printed
     (folder / "row.json").write_text(json.dumps(MALIGNANT))
     through = json.loads(done(wherry("predict", address, "row.json", cwd=folder)))
     assert through == {"label": "M", "prediction": 1}
