@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import msgspec
 
@@ -13,12 +13,12 @@ from wherry.deploy import address, applying, preflight
 from wherry.deploy.address import Address
 from wherry.deploy.applying import Planned
 from wherry.deploy.cluster import Cluster
-from wherry.deploy.diagnose import Facts, diagnose, serves, wants_log
+from wherry.deploy.diagnose import serves
 from wherry.deploy.probe import Probe, Proof, Way, prove
 from wherry.deploy.resources import DEPLOYMENT, NAMESPACE, SERVICE, Object, name_of
 from wherry.deploy.rollout import Rollout
-from wherry.deploy.watching import follow, look
-from wherry.errors import ClusterFailed, ProbeFailed, RolloutFailed
+from wherry.deploy.watching import explained, follow, look
+from wherry.errors import ClusterFailed, ProbeFailed
 from wherry.release.release import Release
 
 # What serves now. deployed: the new version, proven. unchanged: what served before. unproven: the new version runs and
@@ -144,39 +144,9 @@ def _rolled_out(release: Release, applied: Object, cluster: Cluster, timeout: fl
     )
     rollout = follow(cluster, start, tell)
     if rollout.cause is not None:
-        raise explained(release, cluster, rollout)
+        raise explained(cluster, rollout)
     tell(Step(f"rolled out {release.name}", round(time.monotonic() - began, 2)))
     return rollout
-
-
-def explained(release: Release, cluster: Cluster, rollout: Rollout) -> RolloutFailed:
-    """The failure of `rollout` in words, with the end of the pod's log where that says more."""
-    cause = rollout.cause
-    assert cause is not None, "only a rollout that failed is explained"
-    log: tuple[str, ...] = ()
-    if cause.pod and wants_log(cause):
-        log = _log_of(cluster, cause.pod, cause.container, previous=cause.restarts > 0)
-    facts = Facts(
-        release.name,
-        cluster.namespace,
-        release.image,
-        _memory(release),
-        rollout.serving_old(),
-        rollout.serving_new(),
-        log,
-    )
-    return diagnose(cause, facts)
-
-
-def _log_of(cluster: Cluster, pod: str, container: str, *, previous: bool) -> tuple[str, ...]:
-    for before in (previous, False):
-        try:
-            lines = tuple(cluster.logs(pod, container=container, tail=20, previous=before))
-        except ClusterFailed:
-            continue  # the container before may be gone, and logs may be forbidden: the cause stands without
-        if lines:
-            return lines
-    return ()
 
 
 def _proven(release: Release, cluster: Cluster, rollout: Rollout, probe: Probe, verify: Verify, tell: Tell) -> Proof:
@@ -225,12 +195,6 @@ def _serving_now(release: Release, cluster: Cluster) -> Outcome:
     deployment = snapshot.deployment
     ready = int((deployment.get("status") or {}).get("readyReplicas", 0)) if deployment else 0
     return "unchanged" if serves(ready, 0)[0] == "unchanged" else "nothing_serving"
-
-
-def _memory(release: Release) -> str:
-    deployment: dict[str, Any] = release.find(DEPLOYMENT.kind) or {}
-    containers = deployment.get("spec", {}).get("template", {}).get("spec", {}).get("containers") or [{}]
-    return str(((containers[0].get("resources") or {}).get("limits") or {}).get("memory", ""))
 
 
 def _verdict(

@@ -4,12 +4,14 @@ pods only says when to look again."""
 from __future__ import annotations
 
 import time
+from typing import Any
 
 from wherry.contract.events import RolloutView, Tell
 from wherry.deploy.cluster import Cluster
+from wherry.deploy.diagnose import Facts, diagnose, wants_log
 from wherry.deploy.resources import DEPLOYMENT, POD, REPLICA_SET, match
 from wherry.deploy.rollout import Rollout, Snapshot, is_ready
-from wherry.errors import NoCluster
+from wherry.errors import ClusterFailed, NoCluster, RolloutFailed
 
 LOOK_AGAIN = 1.0  # availability is a matter of time and shows in no pod, so look at least this often
 BACK_SECONDS = 60.0  # an API server that restarts is back well within this
@@ -65,3 +67,38 @@ def _wait(cluster: Cluster, rollout: Rollout) -> None:
         made = change.object["metadata"]
         if change.type == "DELETED" or known.get(made["uid"]) != made["resourceVersion"]:
             return
+
+
+def explained(cluster: Cluster, rollout: Rollout) -> RolloutFailed:
+    """The failure of `rollout` in words, with the end of the pod's log where that says more."""
+    cause = rollout.cause
+    assert cause is not None, "only a rollout that failed is explained"
+    log: tuple[str, ...] = ()
+    if cause.pod and wants_log(cause):
+        log = _log_of(cluster, cause.pod, cause.container, previous=cause.restarts > 0)
+    facts = Facts(
+        name=rollout.name,
+        namespace=cluster.namespace,
+        image=rollout.image or _container(rollout).get("image", ""),
+        memory=((_container(rollout).get("resources") or {}).get("limits") or {}).get("memory", ""),
+        old=rollout.serving_old(),
+        new=rollout.serving_new(),
+        log=log,
+    )
+    return diagnose(cause, facts)
+
+
+def _log_of(cluster: Cluster, pod: str, container: str, *, previous: bool) -> tuple[str, ...]:
+    for before in (previous, False):
+        try:
+            lines = tuple(cluster.logs(pod, container=container, tail=20, previous=before))
+        except ClusterFailed:
+            continue  # the container before may be gone, and logs may be forbidden: the cause stands without
+        if lines:
+            return lines
+    return ()
+
+
+def _container(rollout: Rollout) -> dict[str, Any]:
+    deployment = rollout.snapshot.deployment if rollout.snapshot else None
+    return dict(deployment["spec"]["template"]["spec"]["containers"][0]) if deployment else {}

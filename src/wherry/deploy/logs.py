@@ -1,0 +1,71 @@
+"""The logs of all pods of a service, each line with its pod."""
+
+from __future__ import annotations
+
+import threading
+
+from wherry.contract.events import Note, Output, Tell
+from wherry.deploy.cluster import Cluster
+from wherry.deploy.names import workload
+from wherry.deploy.resources import POD, Object, match, name_of
+from wherry.errors import ClusterFailed
+
+NEW_PODS_SECONDS = 2.0
+
+
+def logs(
+    cluster: Cluster,
+    name: str = "",
+    *,
+    follow: bool = False,
+    tail: int | None = None,
+    tell: Tell,
+    stop: threading.Event | None = None,
+) -> int:
+    """Tells every line as an Output whose source is the pod; how many pods there were.
+
+    follow: goes on with pods old and new until `stop` is set or the caller is interrupted. Raises NothingDeployed.
+    """
+    live = workload(cluster, name)
+    labels = match(live["spec"]["selector"]["matchLabels"])
+    if not follow:
+        pods = sorted(cluster.list(POD, labels), key=name_of)
+        for pod in pods:
+            _read(cluster, pod, False, tail, tell)
+        if not pods:
+            tell(Note(f"{name_of(live)} has no pods", hint="wherry scale 2"))
+        return len(pods)
+    return _follow(cluster, labels, tail, tell, stop or threading.Event())
+
+
+def _follow(cluster: Cluster, labels: str, tail: int | None, tell: Tell, stop: threading.Event) -> int:
+    one_at_a_time = threading.Lock()
+
+    def told(event: Output | Note) -> None:
+        with one_at_a_time:
+            if not stop.is_set():
+                tell(event)
+
+    readers: dict[str, threading.Thread] = {}
+    while True:
+        for pod in cluster.list(POD, labels):
+            if pod["metadata"]["uid"] not in readers and _has_started(pod):
+                lines = tail if not readers or tail is None else max(tail, 1000)
+                reader = threading.Thread(target=_read, args=(cluster, pod, True, lines, told), daemon=True)
+                readers[pod["metadata"]["uid"]] = reader
+                reader.start()
+        if stop.wait(NEW_PODS_SECONDS):
+            return len(readers)
+
+
+def _read(cluster: Cluster, pod: Object, follow: bool, tail: int | None, tell: Tell) -> None:
+    try:
+        for line in cluster.logs(name_of(pod), follow=follow, tail=tail):
+            tell(Output(name_of(pod), line))
+    except ClusterFailed as error:
+        tell(Note(f"no log of pod {name_of(pod)}: {error}", warn=True))
+
+
+def _has_started(pod: Object) -> bool:
+    containers = (pod.get("status") or {}).get("containerStatuses") or ()
+    return any("waiting" not in (one.get("state") or {"waiting": {}}) for one in containers)
