@@ -93,6 +93,8 @@ class NotConfirmed(UsageRefused):
 
 
 class FileMissing(UsageRefused):
+    """A file that was named is not there."""
+
     def __init__(self, path: str, what: str = "file", hint: str = "") -> None:
         self.path = path
         super().__init__(f"no such {what}: {path}", hint=hint)
@@ -115,6 +117,8 @@ class BundleUnreadable(WherryError):
 
 
 class BundleMissing(UsageRefused):
+    """A folder that should hold a bundle has no manifest.json."""
+
     def __init__(self, path: str) -> None:
         self.path = path
         super().__init__(
@@ -131,6 +135,8 @@ class BundleDamaged(BundleUnreadable):
 
 
 class FormatUnknown(BundleUnreadable):
+    """A bundle was written in a format that this wherry does not read."""
+
     def __init__(self, found: object, known: int) -> None:
         self.found, self.known = found, known
         hint = "upgrade wherry" if isinstance(found, int) and found > known else "pack the model again"
@@ -300,6 +306,8 @@ class CallFailed(WherryError):
 
 
 class ServiceUnreachable(CallFailed):
+    """Nobody answers at the address, or not in time."""
+
     def __init__(self, url: str, reason: str, hint: str = "") -> None:
         self.url, self.reason = url, reason
         super().__init__(f"{url} did not answer: {reason}", hint=hint)
@@ -485,6 +493,8 @@ class NotPermitted(ClusterFailed):
 
 
 class NamespaceMissing(ClusterFailed):
+    """The namespace does not exist, and may not be made without a word."""
+
     def __init__(self, namespace: str, context: str) -> None:
         self.namespace, self.context = namespace, context
         super().__init__(
@@ -619,6 +629,8 @@ class LockHeld(WherryError):
 
 
 class DiskFull(WherryError):
+    """The disk is full; nothing half-written is left behind."""
+
     def __init__(self, path: str) -> None:
         self.path = path
         super().__init__(f"no space left on the disk that holds {path}", hint=f"df -h {path}")
@@ -731,10 +743,14 @@ class SwitchedOff(RequestRefused):
 
 
 class PathUnknown(RequestRefused):
+    """There is nothing at this path."""
+
     code, title = "path-unknown", "No such path"
 
 
 class MethodWrong(RequestRefused):
+    """The path is there, and does not take this method; Allow names those that it takes."""
+
     code, title = "method", "Method not allowed"
 
     def __init__(self, method: str, path: str, allowed: tuple[str, ...], hint: str = "") -> None:
@@ -759,6 +775,8 @@ class TooLarge(RequestRefused):
 
 
 class UrlTooLong(RequestRefused):
+    """The address is longer than a request line may be."""
+
     code, title = "url-too-long", "URL too long"
 
 
@@ -769,6 +787,8 @@ class MediaWrong(RequestRefused):
 
 
 class HostUnknown(RequestRefused):
+    """The Host header names a host that this service does not answer to."""
+
     code, title = "host", "Host not served here"
 
     def __init__(self, host: str) -> None:
@@ -810,6 +830,8 @@ class FieldsRefused(RequestRefused):
 
 
 class HeadersTooLarge(RequestRefused):
+    """The headers are larger than the service reads."""
+
     code, title = "headers-too-large", "Header section too large"
 
 
@@ -824,6 +846,8 @@ class Overloaded(RequestRefused):
 
 
 class DeadlinePassed(RequestRefused):
+    """No answer in the time that a request may take."""
+
     code, title = "deadline", "No answer in time"
 
     def __init__(self, seconds: float) -> None:
