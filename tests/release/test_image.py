@@ -22,9 +22,7 @@ def test_dockerfile_is_the_golden_file(
     manifest: Manifest, declare: Declare, golden: Callable[[str, str], None]
 ) -> None:
     project = declare({"serve": {"defaults": {"it's": "$5"}}, "reply": {"record": {"output": "$predictions"}}})
-    made = plan(
-        project, manifest, base=BASE, base_name="python:3.11-slim", requirements="numpy==2.0.0\n", wheel=WHEEL
-    )
+    made = plan(project, manifest, base=BASE, base_name="python:3.11-slim", requirements="numpy==2.0.0\n", wheel=WHEEL)
     text = made.dockerfile.replace(made.content_tag, "CONTENT")
     golden("Dockerfile", text)
     assert made == plan(
@@ -54,11 +52,14 @@ def test_base_is_the_python_of_the_bundle_unless_named(manifest: Manifest, decla
     assert plan(declare({"image": {"base": "mine:1"}}), manifest).base == "mine:1"
 
 
-def test_image_holds_the_runtime_and_what_the_bundle_needs(manifest: Manifest) -> None:
+def test_image_holds_the_runtime_and_what_the_bundle_and_the_store_need(manifest: Manifest, declare: Declare) -> None:
     needy = msgspec.structs.replace(
         manifest, requirements=msgspec.structs.replace(manifest.requirements, packages={"numpy": "2.0.0", "skops": "1"})
     )
-    assert wanted(needy) == {"httptools": "", "msgspec": "", "numpy": "2.0.0", "skops": "1", "uvloop": ""}
+    lean = {"httptools": "", "msgspec": "", "numpy": "2.0.0", "skops": "1", "uvloop": ""}
+    assert wanted(declare({}), needy) == lean
+    storing = declare({"store": {"url": "postgresql+psycopg://writer@db/x"}})
+    assert wanted(storing, needy) == {**lean, "psycopg": "", "sqlalchemy": ""}
 
 
 def test_image_holds_no_password_and_no_file_of_the_desk(manifest: Manifest, declare: Declare) -> None:
@@ -88,7 +89,7 @@ def test_context_holds_only_what_the_build_copies(manifest: Manifest, declare: D
     [
         ("plain", "plain"),
         ("", "''"),
-        ('{"a":"$b"}', "'{\"a\":\"$b\"}'"),
+        ('{"a":"$b"}', '\'{"a":"$b"}\''),
         ("it's $5 \\", '"it\'s \\$5 \\\\"'),
     ],
 )

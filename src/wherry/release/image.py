@@ -31,17 +31,20 @@ from wherry.release.objects.config import contained
 from wherry.release.objects.storage import keeping
 from wherry.release.objects.workload import CACHES
 
-LIBRARIES = "/opt/wherry"
+LIBRARIES = "/opt/libraries"
+OWN = "/opt/wherry"
 REQUIREMENTS_FILE = "requirements.txt"
 TAG_LENGTH = 12
 # BuildKit reads no longer line than this.
 LONGEST_LINE = 60_000
 PYTHON = {
-    "PYTHONPATH": LIBRARIES,
+    "PYTHONPATH": f"{OWN}:{LIBRARIES}",
     "PYTHONSAFEPATH": "1",
     "PYTHONDONTWRITEBYTECODE": "1",
     "PYTHONUNBUFFERED": "1",
 }
+# What speaks to a database, where predictions are stored in one.
+DRIVERS = {"mysql": "pymysql", "mariadb": "pymysql", "postgresql": "psycopg"}
 # In two stages, so that what pip leaves behind stays behind.
 DOCKERFILE = """\
 # {model}, as wherry packed it. The base is {base_name}.
@@ -50,19 +53,20 @@ FROM {base} AS libraries
 # Every file is held against its hash, and only wheels are taken: nothing is compiled, nothing of theirs runs.
 COPY {requirements} /build/
 RUN python -m pip install --require-hashes --no-deps --only-binary :all: --target {libraries} \\
-      --no-cache-dir --no-compile --disable-pip-version-check --root-user-action ignore -r /build/{requirements}
+      --no-cache-dir --no-compile --disable-pip-version-check --root-user-action ignore -r /build/{requirements} \\
+ && python -m compileall -q -j 0 --invalidation-mode unchecked-hash {libraries}
 
 # wherry itself comes from the build context, never from a package index.
 COPY wheels/{wheel} /build/
-RUN python -m pip install --no-index --no-deps --target {libraries} \\
-      --no-cache-dir --no-compile --disable-pip-version-check --root-user-action ignore /build/{wheel}
+RUN python -m pip install --no-index --no-deps --target {own} \\
+      --no-cache-dir --no-compile --disable-pip-version-check --root-user-action ignore /build/{wheel} \\
+ && python -m compileall -q -j 0 --invalidation-mode unchecked-hash {own}
 
-# Compiled here, since the root may be read-only where it runs.
-RUN python -m compileall -q -j 0 --invalidation-mode unchecked-hash {libraries}
-
+# Compiled above, since the root may be read-only where it runs.
 FROM {base}
 RUN install -d -o {user} -g {user} {spool}
 COPY --from=libraries {libraries} {libraries}
+COPY --from=libraries {own} {own}
 {python}
 
 # The project's settings; the environment of the container wins over them.
@@ -96,9 +100,12 @@ def default_base(manifest: Manifest) -> str:
     return f"python:{manifest.requirements.python}-slim"
 
 
-def wanted(manifest: Manifest) -> dict[str, str]:
-    """The distributions in the image: name to exact version, empty where the runtime leaves it open."""
-    return dict(sorted({**dict.fromkeys(RUNTIME, ""), **manifest.requirements.packages}.items()))
+def wanted(project: Project, manifest: Manifest) -> dict[str, str]:
+    """The distributions in the image: name to exact version, empty where the bundle leaves it open."""
+    kept = keeping(project)
+    names = [*RUNTIME, *(["sqlalchemy"] if kept.kind != "nothing" else [])]
+    names += [driver for scheme, driver in DRIVERS.items() if kept.kind == "database" and kept.dialect == scheme]
+    return dict(sorted({**dict.fromkeys(names, ""), **manifest.requirements.packages}.items()))
 
 
 def plan(
@@ -167,6 +174,7 @@ def dockerfile(manifest: Manifest, base: str, base_name: str, wheel: str, enviro
         base_name=base_name,
         requirements=REQUIREMENTS_FILE,
         libraries=LIBRARIES,
+        own=OWN,
         wheel=wheel,
         user=IMAGE_USER,
         spool=SPOOL_DIR,

@@ -24,6 +24,7 @@ class Keeping(msgspec.Struct, frozen=True):
     kind: Literal["nothing", "database", "claim"] = "nothing"
     url: str = ""  # what the settings in the cluster say; empty when a Secret says it
     secret: bool = False
+    dialect: str = ""
     host: str = ""
     port: int = 0
 
@@ -39,9 +40,8 @@ def keeping(project: Project) -> Keeping:
     parts = urlsplit(url)
     scheme = parts.scheme.partition("+")[0]
     secret = parts.password is not None or "password" in parts.query
-    return Keeping(
-        "database", "" if secret else url, secret, parts.hostname or "", parts.port or DEFAULT_PORTS.get(scheme, 0)
-    )
+    port = parts.port or DEFAULT_PORTS.get(scheme, 0)
+    return Keeping("database", "" if secret else url, secret, scheme, parts.hostname or "", port)
 
 
 def problems(project: Project) -> Iterator[SettingProblem]:
