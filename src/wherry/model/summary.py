@@ -67,7 +67,8 @@ def is_fitted(made: Made) -> bool:
 
 def chain(value: Made) -> list[Made]:
     """The estimator and, of a pipeline, its steps in order; of a wrapper, the first estimator fitted within it."""
-    found, waiting = [], [value]
+    found: list[Made] = []
+    waiting = [value]
     while waiting and len(found) < MAX_PARTS:
         here = waiting.pop(0)
         found.append(here)
