@@ -107,7 +107,8 @@ def error_pages() -> Iterator[str]:
     yield "\n## Errors of the service\n"
     yield f"`type` of a problem is `{wire.PROBLEM_TYPE}` and the code.\n\n| code | status | meaning |\n|---|---|---|"
     for kind in refused:
-        yield f'| <a id="{kind.code}"></a>`{kind.code}` | {next(STATUS[base] for base in kind.__mro__ if base in STATUS)} | {promise(kind)} |'
+        status = next(STATUS[base] for base in kind.__mro__ if base in STATUS)
+        yield f'| <a id="{kind.code}"></a>`{kind.code}` | {status} | {promise(kind)} |'
 
 
 def metrics() -> Iterator[str]:
@@ -117,8 +118,8 @@ def metrics() -> Iterator[str]:
 
     yield "# Metrics\n"
     yield (
-        f"Prometheus reads them from `{wire.METRICS}` on the admin port ({names.ADMIN_PORT} unless set otherwise), which "
-        "is not in the Service.\n"
+        f"Prometheus reads them from `{wire.METRICS}` on the admin port ({names.ADMIN_PORT} unless set otherwise), "
+        "which is not in the Service.\n"
     )
     yield "| metric | type | meaning |\n|---|---|---|"
     said = told(Metrics().render(gauges()))
@@ -128,7 +129,20 @@ def metrics() -> Iterator[str]:
 
 
 def gauges() -> list[tuple[str, str, str, float]]:
-    return []
+    """The gauges that a service shows, with their helps, out of where it composes them."""
+    import ast
+    import textwrap
+
+    from wherry.contract import names
+    from wherry.server.run import Service
+
+    found = []
+    for node in ast.walk(ast.parse(textwrap.dedent(inspect.getsource(Service.render)))):
+        if isinstance(node, ast.Tuple) and isinstance(node.elts[0], ast.Attribute) and len(node.elts) == 4:
+            constant, text = node.elts[0].attr, node.elts[2]
+            assert isinstance(text, ast.Constant)
+            found.append((str(getattr(names, constant)), "", str(text.value), 0.0))
+    return found
 
 
 def told(text: str) -> dict[str, tuple[str, str]]:

@@ -3,7 +3,8 @@
 
     WherryError
       UsageRefused            what was asked cannot be done as it was asked: flags, settings, files that are not there
-        SettingsRefused  FileMissing  FolderTaken  ExtraMissing  NoImageName  ImageNameRefused  NotVouched  StoreRefused
+        SettingsRefused  SettingsUnreadable  FileMissing  FolderTaken  ExtraMissing  NoImageName  ImageNameRefused
+        NotVouched  NotConfirmed  StoreRefused
       DataUnreadable          a table or a target that cannot be used: EncodingWrong, TableEmpty, TargetMissing
         SampleUnfit
       ModelUnreadable         a model file: ModelUnknown, ModelUnsafe, ModelNotFitted, VersionDrift, NotStorable

@@ -37,3 +37,8 @@ def own_name(project: Project) -> str:
         return object_name(read_manifest(Path(BUNDLE_DIR)).name)
     except (WherryError, ValueError):
         return ""
+
+
+def cluster_flags(context: str | None, namespace: str | None) -> dict[str, str | None]:
+    """The flags of every verb that touches a cluster, as settings."""
+    return {"deploy.context": context, "deploy.namespace": namespace}

@@ -43,8 +43,8 @@ class Seconds(click.ParamType[float]):
     cls=Verb,
     examples=[
         "wherry deploy --image localhost:5000/breast",
-        "wherry deploy --image registry.example/team/breast:7 --context production -n models",
-        "wherry deploy --no-build --image registry.example/team/breast:7",
+        "wherry deploy --image registry.example/breast:7 --context production",
+        "wherry deploy --no-build --image registry.example/breast:7",
         "wherry deploy --dry-run",
     ],
 )
@@ -52,9 +52,7 @@ class Seconds(click.ParamType[float]):
 @image_options
 @click.option("--no-build", is_flag=True, help="Run an image that is in the registry already.")
 @click.option("--force", is_flag=True, help="Move a tag that names another image.")
-@click.option(
-    "--timeout", type=Seconds(), metavar="TIME", help="How long the rollout may stand still, as 90s or 5m."
-)
+@click.option("--timeout", type=Seconds(), metavar="TIME", help="How long the rollout may stand still, as 90s or 5m.")
 @click.option(
     "--verify",
     type=click.Choice(["auto", "proxy", "forward"]),
@@ -63,9 +61,7 @@ class Seconds(click.ParamType[float]):
     help="How to ask the new version: through the API server's proxy, or at each pod.",
 )
 @click.option("--dry-run", is_flag=True, help="Say what would change, as the cluster sees it, and change nothing.")
-@click.option(
-    "--create-namespace", is_flag=True, help="Make a missing namespace; local clusters need no flag."
-)
+@click.option("--create-namespace", is_flag=True, help="Make a missing namespace; local clusters need no flag.")
 @cluster_options
 @token_option
 @click.pass_obj

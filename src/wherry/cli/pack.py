@@ -21,7 +21,7 @@ from wherry.errors import NotVouched
     examples=[
         "wherry pack model.joblib --data train.csv --target diagnosis --trust",
         "wherry pack model.skops --data train.parquet --target price --to bundles/price",
-        "wherry pack model.joblib --data train.csv --encoding latin-1 --trust=sha256:DIGEST",
+        "wherry pack model.pkl --data train.csv --encoding latin-1 --trust=sha256:HEX",
     ],
 )
 @click.argument("model", type=click.Path(path_type=Path))

@@ -137,8 +137,31 @@ def table_file(body: bytes, file: Path) -> tuple[Path, tempfile.TemporaryDirecto
 
 
 def read_table(path: Path, encoding: str, signature: Signature | None) -> Rows:
-    """The rows of a CSV, Parquet or JSON-lines file, and the target's column, if it is there, apart from them."""
-    raise NotImplementedError
+    """The rows of a CSV, Parquet or JSON-lines file, each cell as its column's type; the target apart from them.
+
+    Raises what wherry.model.tables.read raises.
+    """
+    from wherry.model.records import frame_records
+    from wherry.model.tables import read
+
+    frame = read(path, encoding).frame
+    truth = None
+    if signature is not None and signature.target in frame.columns:
+        truth = [record[signature.target] for record in frame_records(frame[[signature.target]])]
+        frame = frame.drop(columns=[signature.target])
+    records = frame_records(frame)
+    columns = tuple(frame.columns)
+    kinds = {column.name: column.type for column in signature.columns} if signature else {}
+    texts = {name for name, kind in kinds.items() if kind == "string"}
+    rows = [[as_text(record[name]) if name in texts else record[name] for name in columns] for record in records]
+    return Rows(columns, rows, truth)
+
+
+def as_text(value: Cell) -> Cell:
+    """A cell of a column of texts that a reader of tables took for a number."""
+    if value is None or isinstance(value, str):
+        return value
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def chunks(rows: Rows, size: int) -> Iterator[Rows]:

@@ -7,8 +7,9 @@ from pathlib import Path
 import click
 
 from wherry.cli import project
-from wherry.cli.common import Verb, bundle_argument, trust_of, trust_option
+from wherry.cli.common import Verb, trust_of, trust_option
 from wherry.cli.console import Console
+from wherry.contract.names import BUNDLE_DIR
 
 
 @click.command(
@@ -17,12 +18,14 @@ from wherry.cli.console import Console
     live=False,  # the service forks; nothing may draw meanwhile
     examples=[
         "wherry serve",
-        "wherry serve bundles/price --port 9000 --workers 2",
+        "wherry serve bundles/price --port 9000",
         "wherry serve model.joblib --trust",
         "wherry serve model.joblib --data train.csv --target diagnosis --trust",
     ],
 )
-@bundle_argument
+@click.argument(
+    "bundle", type=click.Path(path_type=Path), default=Path(BUNDLE_DIR), required=False, metavar="[BUNDLE|MODEL]"
+)
 @click.option("--host", metavar="ADDRESS", help="Address to listen on; by default 127.0.0.1.")
 @click.option("-p", "--port", type=int, metavar="N", help="Serving port; by default 8080.")
 @click.option("--admin-port", type=int, metavar="N", help="Port of the probes and /metrics; by default 8082.")
