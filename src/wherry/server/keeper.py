@@ -39,13 +39,20 @@ class Report(msgspec.Struct, frozen=True, omit_defaults=True):
 class Keeper:
     """Starts the writer, starts it again whenever it ends, and knows what it reported last."""
 
-    def __init__(self, task: Task, tell: Tell, command: Sequence[str] = WRITER) -> None:
+    def __init__(
+        self,
+        task: Task,
+        tell: Tell,
+        command: Sequence[str] = WRITER,
+        backoff: tuple[float, float] = BACKOFF_SECONDS,
+    ) -> None:
         self.begin: Report | None = None  # what was done before this service's writer first moved anything
         self.latest: Report | None = None
         self.pid = 0
         self._task = task
         self._tell = tell
         self._command = command
+        self._backoff = backoff
         self._process: subprocess.Popen[bytes] | None = None
         self._closing = threading.Event()
         self._lock = threading.Lock()
@@ -68,7 +75,7 @@ class Keeper:
             self._thread.join()
 
     def _run(self) -> None:
-        wait, most = BACKOFF_SECONDS
+        wait, most = self._backoff
         while True:
             last = self._closing.is_set()
             began = time.monotonic()
@@ -76,7 +83,7 @@ class Keeper:
             if self._closing.is_set() and (last or code == 0):
                 return
             if time.monotonic() - began > HEALTHY_SECONDS:
-                wait = BACKOFF_SECONDS[0]
+                wait = self._backoff[0]
             elif wait == most:
                 self._tell(Note(f"the process that stores predictions ends with status {code} again and again", True))
             self._closing.wait(wait)

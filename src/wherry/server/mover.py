@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
+import functools
 import json
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
@@ -50,13 +49,17 @@ class Mover:
 
     def step(self) -> bool:
         """Move what the current segment has; whether anything was there. Finished segments are removed."""
-        if self._path is None and not self._next_segment():
+        try:
+            if self._path is None and not self._next_segment():
+                return False
+            assert self._path is not None
+            followed = self._followed()  # asked before reading: what is read then is all there will ever be
+            with self._path.open("rb") as file:
+                file.seek(self.progress.position)
+                data = file.read()
+        except FileNotFoundError:  # its owner removes a segment that got no rows
+            self._path = None
             return False
-        assert self._path is not None
-        followed = self._followed()  # asked before reading: what is read then is all there will ever be
-        with self._path.open("rb") as file:
-            file.seek(self.progress.position)
-            data = file.read()
         moved, sealed = self._take(data, complete=followed)
         if sealed or followed:
             self._path.unlink(missing_ok=True)
@@ -100,48 +103,49 @@ class Mover:
         return segments.origin_of(first) if isinstance(first, Frame) else None
 
     def _followed(self) -> bool:
-        return segments.segments(self._folder)[-1] != self._path
+        return segments.segments(self._folder)[-1:] != [self._path]
 
     def _take(self, data: bytes, complete: bool) -> tuple[bool, bool]:
         """Store the rows in `data`; whether there were any, and whether the segment was sealed behind them."""
         moved, base, at = False, self.progress.position, self.progress
         batch: list[Row] = []
+        end, sequence, poison = at.position, at.sequence, at.poison  # a named tuple a frame would cost as much as it
         for part in frames(data):
             if isinstance(part, Damage):
                 if part.end == len(data) and not complete:
                     break
                 name = f"{self._path.stem if self._path else ''}-{base + part.start}.damaged"
                 segments.quarantine(self._folder, name, data[part.start : part.end])
-                at = at._replace(position=base + part.end)
+                end = base + part.end
                 continue
             # Rows that no frame brought were lost to damage: their numbers are missing.
-            missing = max(part.sequence - at.sequence, 0)
-            after = part.sequence + part.rows
-            at = at._replace(position=base + part.end, sequence=after, poison=at.poison + missing)
-            if part.seals:
-                self._store(batch, at)
-                return True, True
+            poison += max(part.sequence - sequence, 0)
+            sequence = part.sequence + part.rows
+            end = base + part.end
             if part.rows:
-                rows, bad = self._rows_of(part)
-                batch.extend(rows)
-                at = at._replace(poison=at.poison + bad)
+                poison += self._add(part, batch)
                 moved = True
-            if len(batch) >= BATCH_ROWS:
-                self._store(batch, at)
-                batch, at = [], self.progress
-        if at != self.progress:
-            self._store(batch, at)
+            if part.seals or len(batch) >= BATCH_ROWS:
+                self._store(batch, at._replace(position=end, sequence=sequence, poison=poison))
+                at, batch = self.progress, []
+                poison = at.poison
+            if part.seals:
+                return True, True
+        done = at._replace(position=end, sequence=sequence, poison=poison)
+        if done != self.progress:
+            self._store(batch, done)
         return moved, False
 
-    def _rows_of(self, frame: Frame) -> tuple[list[Row], int]:
-        """A frame's rows, and how many cannot be made out of it."""
+    def _add(self, frame: Frame, batch: list[Row]) -> int:
+        """Add a frame's rows to `batch`; how many could not be made out of it."""
         if self._origin is not None:
             try:
-                return list(rows_of(_decode(frame.payload), self._origin, frame.sequence)), 0
-            except (msgspec.DecodeError, msgspec.ValidationError, ValueError):
+                batch.extend(rows_of(_decode(frame.payload), self._origin, frame.sequence))
+                return 0
+            except (msgspec.DecodeError, ValueError):
                 pass
         segments.quarantine(self._folder, f"rows-{frame.sequence}.msgpack", bytes(frame.payload))
-        return [], frame.rows
+        return frame.rows
 
     def _store(self, rows: list[Row], at: Progress) -> None:
         try:
@@ -164,13 +168,13 @@ class Mover:
         self.progress = self._sink.store([], self._spool, at)
 
 
-def rows_of(entry: Entry, origin: Origin, sequence: int) -> Iterator[Row]:
+def rows_of(entry: Entry, origin: Origin, sequence: int) -> list[Row]:
     """An entry's rows, as values in the order of the table's columns."""
     seconds, rest = divmod(entry.time_ns, 1_000_000_000)
-    created = f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S}.{rest // 1000:06d}"
+    created = f"{utc(seconds)}.{rest // 1000:06d}"
     latency = round(entry.latency_s * 1000, 3)
-    for index, (cells, output) in enumerate(zip(entry.rows, outputs_of(entry), strict=True)):
-        yield (
+    return [
+        (
             row_id(entry.id, index),
             entry.request_id,
             created,
@@ -186,15 +190,23 @@ def rows_of(entry: Entry, origin: Origin, sequence: int) -> Iterator[Row]:
             origin.host,
             sequence + index,
         )
+        for index, (cells, output) in enumerate(zip(entry.rows, outputs_of(entry), strict=True))
+    ]
 
 
-def outputs_of(entry: Entry) -> Iterator[str | None]:
+@functools.lru_cache(maxsize=64)
+def utc(seconds: int) -> str:
+    """A time as SQLite's own functions read it."""
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S}"
+
+
+def outputs_of(entry: Entry) -> list[str | None]:
     """Each row's output as JSON text; None for rows that were not answered."""
     if not entry.predictions:
-        yield from itertools.repeat(None, len(entry.rows))
-    elif entry.probabilities is None:
-        for prediction in entry.predictions:
-            yield _json({"prediction": prediction}).decode()
-    else:
-        for prediction, odds in zip(entry.predictions, entry.probabilities, strict=True):
-            yield _json({"prediction": prediction, "probabilities": odds}).decode()
+        return [None] * len(entry.rows)
+    if entry.probabilities is None:
+        return [_json({"prediction": prediction}).decode() for prediction in entry.predictions]
+    return [
+        _json({"prediction": prediction, "probabilities": odds}).decode()
+        for prediction, odds in zip(entry.predictions, entry.probabilities, strict=True)
+    ]

@@ -108,18 +108,17 @@ class Spool:
         try:
             self.commit()
             with failures(self.folder):
-                self._finish()
-                segments.write_state(self.folder, State(self._origin.spool, self._next))
+                self._finish(sealed=self._note_next())
         finally:
             if self._syncer is not None:
                 self._syncer.close()
             os.close(self._owner)
 
     def _write(self, data: bytes, rows: int) -> None:
-        if self._broken or self._unsynced() or self._began < self._position > self._segment_bytes - len(data):
-            self._turn(rows)
         if self._bytes + len(data) > self._usable:
             self._look(len(data))
+        if self._broken or self._unsynced() or self._began < self._position > self._segment_bytes - len(data):
+            self._turn(rows)
         try:
             written = os.write(self._file, data)
             if written < len(data):
@@ -205,15 +204,24 @@ class Spool:
         self._bytes += len(begin)
         self._broken = False
 
-    def _finish(self) -> None:
-        """End the current segment; one without rows is removed."""
+    def _note_next(self) -> bool:
+        """Note where the next start goes on, so that no segment need be kept to tell; False when there is no room."""
+        try:
+            segments.write_state(self.folder, State(self._origin.spool, self._next))
+        except OSError:
+            return False
+        return True
+
+    def _finish(self, sealed: bool) -> None:
+        """End the current segment; one without rows is removed, one that is not sealed stays until the next start."""
         if self._file < 0:
             return
         if self._position == self._began and self._last is not None:
             self._last.unlink()
         elif not self._broken:
-            with contextlib.suppress(OSError):  # a seal that finds no room is made up for at the next start
-                os.write(self._file, seal(self._next))
+            if sealed:
+                with contextlib.suppress(OSError):  # a seal that finds no room is made up for at the next start
+                    os.write(self._file, seal(self._next))
             os.fsync(self._file)
         if self._syncer is not None:
             self._syncer.retire(self._file)

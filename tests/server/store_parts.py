@@ -1,0 +1,84 @@
+"""What the store's tests share. As a program: a service that answers and keeps, until it is killed or told to end.
+
+python store_parts.py FOLDER MODE FIRST: rows are numbered from FIRST; after each commit it prints the number after the
+last one acknowledged; it ends when its input does. MODE `early` acknowledges before it writes.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import sqlite3
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from wherry.contract.events import Event, silent
+from wherry.server.ids import new_id
+from wherry.server.journal import Counts, Entry
+from wherry.server.keeper import Keeper, Task
+from wherry.server.segments import Origin
+from wherry.server.spool import Spool
+from wherry.server.stored import StoredJournal
+
+ORIGIN = Origin("", "", "host", "m", "1", "d" * 64, "s" * 64, ("n", "text"))
+
+
+def entry(number: int, rows: int = 1) -> Entry:
+    """An answered request of `rows` rows whose first column counts from `number`."""
+    now = time.time_ns()
+    cells = [(number + k, "grün") for k in range(rows)]
+    return Entry(new_id(now), f"r{number}", now, "native", 200, 0.0015, cells, ["M"] * rows, [[0.25, 0.75]] * rows)
+
+
+def open_store(folder: Path, tell: Callable[[Event], None] = silent, **options: Any) -> StoredJournal:
+    """A journal in `folder`, as the service makes it."""
+    spool = Spool(folder / "spool" / "0", ORIGIN, **options)
+    keeper = Keeper(Task(str(spool.folder), f"sqlite:///{folder / 'predictions.db'}"), tell, backoff=(0.01, 0.02))
+    return StoredJournal(spool, keeper, "predictions.db", tell)
+
+
+def numbers(folder: Path) -> list[int]:
+    """The first column of every stored row, in the order of insertion."""
+    with sqlite3.connect(folder / "predictions.db", timeout=10) as database:
+        found = database.execute("SELECT inputs FROM predictions ORDER BY rowid").fetchall()
+    database.close()
+    return [msgspec.json.decode(text)["n"] for (text,) in found]
+
+
+def until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
+    """Wait for `condition`; fail when it does not come true in time."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.005)
+
+
+def adds_up(counts: Counts) -> bool:
+    return counts.accepted == counts.stored + counts.pending + counts.dropped + counts.poison
+
+
+def main() -> None:
+    folder, mode, first = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+    early = mode == "early"
+    journal = open_store(folder, mode="durable" if early else mode, segment_bytes=64 * 1024)
+    journal.start()
+    number, turn = first, 0
+    while not select.select([0], [], [], 0)[0]:
+        turn += 1
+        size = 1 + turn % 5
+        journal.append(entry(number, size))
+        number += size
+        if not early or turn % 16 == 0:
+            journal.commit()
+        os.write(1, f"{number}\n".encode())
+        time.sleep(0.0005)
+    journal.close()
+
+
+if __name__ == "__main__":
+    main()
