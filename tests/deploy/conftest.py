@@ -45,12 +45,12 @@ def manifest_of(version: str = "1", name: str = "ferry") -> Manifest:
 MakeRelease = Callable[..., Release]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def probe() -> Probe:
     return Probe.of(GOLDEN, manifest_of())
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_release() -> MakeRelease:
     """release(namespace, image=..., how=..., table=...): composed, its container running the stand-in."""
 

@@ -1,7 +1,7 @@
 """What runs in a pod where a test needs a service and not wherry's own image: golden rows answered by a rule.
 
-How it behaves is set by STAND_IN: "" serves; crash, slow (never ready), hungry (more memory than allowed), deaf (listens
-on another port), wrong (wrong answers). Serving port 8080, admin port 8082.
+How it behaves is set by STAND_IN: "" serves; crash; slow (never ready); hungry (more memory than allowed);
+deaf (listens on another port); wrong (wrong answers). Serving port 8080, admin port 8082.
 """
 
 import json

@@ -57,8 +57,7 @@ class Verdict(msgspec.Struct, frozen=True):
 
 def rehearse(release: Release, cluster: Cluster, tell: Tell = silent) -> tuple[Planned, ...]:
     """What a deploy would change, as the cluster itself says; nothing is. Raises what a deploy would raise."""
-    live = preflight.existing(release, cluster)
-    preflight.check(release, cluster, live)
+    live = preflight.checked(release, cluster)
     return applying.rehearse(applying.plan(release, live, tell), live, cluster)
 
 
@@ -78,8 +77,7 @@ def deploy(
     """
     began = time.monotonic()
     tell(Step(f"context {cluster.context}, namespace {cluster.namespace}"))
-    live = preflight.existing(release, cluster)
-    preflight.check(release, cluster, live)
+    live = preflight.checked(release, cluster)
     wanted = applying.plan(release, live, tell)
     changes = _rehearsed(wanted, live, cluster, tell)
     applied = _applied(release, wanted, live, cluster, tell)

@@ -62,16 +62,16 @@ def wants_log(cause: Cause) -> bool:
 
 
 def _pull(cause: Cause, facts: Facts) -> Words:
-    said = cause.message.lower()
+    said = cause.message.replace(facts.image, "").lower()  # the image's own name must not read as a reason
     host = facts.image.split("/", 1)[0]
-    if "not found" in said or "manifest unknown" in said or "no such" in said or "does not exist" in said:
+    if any(words in said for words in _UNREACHABLE):
         return Words(
-            f"the image {facts.image} is not in its registry",
-            f"push it, or check its name and tag: docker manifest inspect {facts.image}",
+            f"the nodes cannot reach the registry of the image {facts.image}",
+            f"name a registry that the nodes can reach instead of {host}: wherry deploy --image REGISTRY/NAME",
         )
-    if any(word in said for word in ("unauthorized", "denied", "authentication", "403 forbidden", "401")):
+    if any(words in said for words in ("unauthorized", "denied", "authentication", "forbidden")):
         return Words(
-            f"the cluster may not pull the image {facts.image}",
+            f"the cluster may not pull the image {facts.image}, or it does not exist",
             f"kubectl -n {facts.namespace} create secret docker-registry pull --docker-server={host} "
             "--docker-username=USER --docker-password=PASSWORD, and name it in the ServiceAccount's imagePullSecrets",
         )
@@ -80,12 +80,25 @@ def _pull(cause: Cause, facts: Facts) -> Words:
             f"the image {facts.image} is not built for the nodes' architecture",
             "wherry build --platform linux/amd64 (or linux/arm64, as `kubectl get nodes -o wide` says)",
         )
-    if any(word in said for word in ("no such host", "connection refused", "timeout", "http response to https", "tls")):
+    if any(words in said for words in ("not found", "manifest unknown", "name unknown", "does not exist")):
         return Words(
-            f"the nodes cannot reach the registry of the image {facts.image}",
-            f"name a registry that the nodes can reach instead of {host}: wherry deploy --image REGISTRY/NAME",
+            f"the image {facts.image} is not in its registry",
+            f"push it, or check its name and tag: docker manifest inspect {facts.image}",
         )
     return Words(f"the image {facts.image} cannot be pulled", f"kubectl -n {facts.namespace} describe pod {cause.pod}")
+
+
+_UNREACHABLE = (
+    "no such host",
+    "connection refused",
+    "i/o timeout",
+    "deadline exceeded",
+    "http response to https",
+    "tls: ",
+    "x509: ",
+    "network is unreachable",
+    "no route to host",
+)
 
 
 def _name(cause: Cause, facts: Facts) -> Words:
@@ -161,7 +174,7 @@ def _never_ready(cause: Cause, facts: Facts) -> Words:
 
 def _unschedulable(cause: Cause, facts: Facts) -> Words:
     said = cause.message
-    lacking = re.findall(r"Insufficient ([\w./-]+)", said)
+    lacking = re.findall(r"Insufficient ([\w./-]*\w)", said)
     if lacking:
         what = " and ".join(sorted(set(lacking)))
         return Words(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from wherry.contract.names import ANNOTATION_CREATED_NAMESPACE, LABEL_INSTANCE, LABEL_MANAGED_BY, MANAGER
 from wherry.deploy.cluster import Cluster
@@ -51,15 +51,20 @@ def namespace_of(cluster: Cluster) -> Object | None:
         return {"metadata": {"name": cluster.namespace}}
 
 
-def check(release: Release, cluster: Cluster, live: Mapping[str, Object | None]) -> None:
-    """Refuses what cannot end well. live: what exists under each name of the release, by `what`."""
+def checked(release: Release, cluster: Cluster) -> dict[str, Object | None]:
+    """What exists under each name of the release, by `what`, once it is known that the deploy may go on.
+
+    Raises NotPermitted, ObjectForeign, SecretMissing, ImageNameRefused: nothing has been changed then.
+    """
     Reference.parse(release.image)
     check_permissions(release, cluster)
+    live = existing(release, cluster)
     for made in release.objects:
         if made["kind"] != NAMESPACE.kind:
             check_owner(made, live[what(made)], release.name, cluster.namespace)
     if live.get(f"namespace/{release.namespace}") is not None or release.find(NAMESPACE.kind) is None:
         check_secrets(release, cluster)
+    return live
 
 
 def check_permissions(release: Release, cluster: Cluster) -> None:

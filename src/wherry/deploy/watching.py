@@ -14,6 +14,7 @@ from wherry.deploy.rollout import Rollout, Snapshot, is_ready
 from wherry.errors import ClusterFailed, NoCluster, RolloutFailed
 
 LOOK_AGAIN = 1.0  # availability is a matter of time and shows in no pod, so look at least this often
+_NO_LOG = "unable to retrieve container logs"  # the node's own words in the place of a log that it has cleared away
 BACK_SECONDS = 60.0  # an API server that restarts is back well within this
 
 
@@ -75,7 +76,7 @@ def explained(cluster: Cluster, rollout: Rollout) -> RolloutFailed:
     assert cause is not None, "only a rollout that failed is explained"
     log: tuple[str, ...] = ()
     if cause.pod and wants_log(cause):
-        log = _log_of(cluster, cause.pod, cause.container, previous=cause.restarts > 0)
+        log = _log_of(cluster, cause.pod, cause.container)
     facts = Facts(
         name=rollout.name,
         namespace=cluster.namespace,
@@ -88,14 +89,16 @@ def explained(cluster: Cluster, rollout: Rollout) -> RolloutFailed:
     return diagnose(cause, facts)
 
 
-def _log_of(cluster: Cluster, pod: str, container: str, *, previous: bool) -> tuple[str, ...]:
-    for before in (previous, False):
+def _log_of(cluster: Cluster, pod: str, container: str) -> tuple[str, ...]:
+    """The end of the log of the container as it is or last was; of the one before it where that has said nothing."""
+    for previous in (False, True):
         try:
-            lines = tuple(cluster.logs(pod, container=container, tail=20, previous=before))
+            lines = tuple(cluster.logs(pod, container=container, tail=20, previous=previous))
         except ClusterFailed:
             continue  # the container before may be gone, and logs may be forbidden: the cause stands without
-        if lines:
-            return lines
+        said = tuple(line for line in lines if line.strip() and not line.startswith(_NO_LOG))
+        if said:
+            return said
     return ()
 
 
