@@ -43,4 +43,4 @@ def failed(builder: str, base: str, host: str, ran: Ran) -> WherryError:
         return RegistryRefused(host, f"{builder} says: {said}", lines=ran.last[:-1])
     if UNREACHED.search(ran.text):
         return RegistryFailed(host, f"{builder} says: {said}", lines=ran.last[:-1])
-    return BuildFailed(f"{builder} ended with {ran.status}", lines=ran.last)
+    return BuildFailed(f"{builder} ended with {ran.status}", lines=ran.last, hint="wherry render --dockerfile")

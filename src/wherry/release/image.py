@@ -65,6 +65,7 @@ RUN python -m pip install --no-index --no-deps --target {own} \\
 # Compiled above, since the root may be read-only where it runs.
 FROM {base}
 RUN install -d -o {user} -g {user} {spool}
+WORKDIR {spool}
 COPY --from=libraries {libraries} {libraries}
 COPY --from=libraries {own} {own}
 {python}

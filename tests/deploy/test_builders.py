@@ -1,0 +1,374 @@
+"""Builds as they are decided (a builder that only notes what it is asked) and as they are done (Docker and buildah).
+
+The second half needs a registry (WHERRY_TEST_REGISTRY) and the program itself, and skips without.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import subprocess
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+
+from wherry.contract import settings
+from wherry.contract.events import Event, Note, Tell, silent
+from wherry.contract.golden import GoldenRows
+from wherry.contract.manifest import FORMAT, Conversion, Golden, Manifest, Measured, Origin
+from wherry.contract.names import ENV_TEST_REGISTRY
+from wherry.contract.signature import Column, OutputSpec, Signature
+from wherry.deploy import builders, registry
+from wherry.deploy.build_failures import failed
+from wherry.deploy.builders import build, choose, lay_out, prepare
+from wherry.deploy.programs import Ran, run
+from wherry.errors import (
+    BaseMissing,
+    BuildFailed,
+    DiskFull,
+    FileMissing,
+    ImageTaken,
+    NoBuilder,
+    RegistryFailed,
+    RegistryRefused,
+)
+from wherry.model import bundle as bundles
+from wherry.model import requirements
+from wherry.model.flavors.linear import Form, Linear
+from wherry.release.image import ImagePlan, plan
+from wherry.release.reference import Reference
+
+DIGEST = "sha256:" + "a" * 64
+ID = "sha256:" + "b" * 64
+PROJECT = settings.resolve({"reply": {"record": {"it's": "$prediction", "back\\slash": "$$5 #x"}}}, {}, {}).project
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle that needs numpy alone: 1 where a is above b."""
+    folder = tmp_path_factory.mktemp("packed") / "bundle"
+    model = Linear(
+        form=Form("sign", "sigmoid", (0, 1), (0, 1), ()),
+        weights=np.array([[1.0], [-1.0]]),
+        bias=np.zeros(1),
+        center=np.zeros(2),
+        low=np.full(2, -np.inf),
+        high=np.full(2, np.inf),
+        missing=np.full((2, 1), np.nan),
+        table=np.zeros((0, 1)),
+    )
+    draft = Manifest(
+        format=FORMAT,
+        name="tiny",
+        version="1",
+        digest="",
+        flavor="linear",
+        model="model.npz",
+        signature=Signature((Column("a", "number"), Column("b", "number")), OutputSpec("class", "integer", (0, 1))),
+        golden=Golden("golden.json", 2),
+        baseline="baseline.json",
+        requirements=requirements.here("linear"),
+        files={},
+        origin=Origin("LogisticRegression"),
+        conversion=Conversion("linear"),
+        measured=Measured(0.1, 50_000_000),
+    )
+    golden = GoldenRows(("a", "b"), ((2.0, 1.0), (1.0, 2.0)), (1, 0))
+    files = {"model.npz": model.dump(), "golden.json": msgspec.json.encode(golden), "baseline.json": b"{}"}
+    bundles.write(folder, draft, {**files, "example.json": b'{"a": 2.0, "b": 1.0}'})
+    (folder / "notes.txt").write_text("not of the bundle")
+    return folder
+
+
+class Noted:
+    """A builder that succeeds and remembers, or ends as it is told to."""
+
+    name = "noted"
+
+    def __init__(self, ends: Ran | None = None) -> None:
+        self.ends = ends
+        self.asked: list[str] = []
+        self.laid_out: list[str] = []
+
+    def trouble(self) -> str:
+        return ""
+
+    def build(self, folder: Path, reference: Reference, platform: str, tell: Tell = silent) -> Ran:
+        self.asked.append(f"build {reference} {platform}".strip())
+        self.laid_out = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+        if self.ends is None:
+            (folder / ".iid").write_text(ID)
+        return self.ends or Ran(0, ())
+
+    def push(self, reference: Reference, tell: Tell = silent) -> tuple[Ran, str]:
+        self.asked.append(f"push {reference}")
+        return Ran(0, ()), DIGEST
+
+    def load(self, reference: Reference, tell: Tell = silent) -> Ran:
+        self.asked.append(f"load {reference}")
+        return Ran(0, ())
+
+
+class Held:
+    """What a registry holds: tag to content."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.tags: dict[str, str] = {}
+        monkeypatch.setattr(registry, "digest", lambda ref: DIGEST if ref.tag in self.tags else None)
+        monkeypatch.setattr(registry, "labels", lambda ref: {"wherry.dev/content": self.tags[ref.tag]})
+
+
+@pytest.fixture
+def noted(monkeypatch: pytest.MonkeyPatch) -> Noted:
+    made = Noted()
+    monkeypatch.setattr(builders, "choose", lambda name: made)
+    return made
+
+
+@pytest.fixture
+def held(monkeypatch: pytest.MonkeyPatch) -> Held:
+    return Held(monkeypatch)
+
+
+@pytest.fixture
+def planned(bundle: Path) -> ImagePlan:
+    return plan(PROJECT, bundles.read_manifest(bundle), wheel=("wherry-0-py3-none-any.whl", b"wheel"))
+
+
+def test_tag_is_made_of_the_content_unless_typed(noted: Noted, held: Held, planned: ImagePlan, bundle: Path) -> None:
+    made = build(planned, bundle, "localhost:5000/tiny")
+    assert made.reference == f"localhost:5000/tiny:{planned.content_tag}"
+    assert made.pinned == f"localhost:5000/tiny@{DIGEST}"
+    assert noted.asked == [f"build {made.reference}", f"push {made.reference}"]
+    assert build(planned, bundle, "localhost:5000/tiny:typed").reference == "localhost:5000/tiny:typed"
+
+
+def test_only_the_bundles_own_files_are_sent(noted: Noted, held: Held, planned: ImagePlan, bundle: Path) -> None:
+    build(planned, bundle, "tiny", push=False)
+    assert noted.laid_out == [
+        ".dockerignore",
+        "Dockerfile",
+        "bundle/baseline.json",
+        "bundle/example.json",
+        "bundle/golden.json",
+        "bundle/manifest.json",
+        "bundle/model.npz",
+        "requirements.txt",
+        "wheels/wherry-0-py3-none-any.whl",
+    ]
+
+
+def test_context_is_readable_whatever_the_umask(planned: ImagePlan, bundle: Path, tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        lay_out(planned, bundle, tmp_path)
+    finally:
+        os.umask(before)
+    for path in tmp_path.rglob("*"):
+        assert path.stat().st_mode & 0o777 == (0o755 if path.is_dir() else 0o644)
+    (bundle / "example.json").rename(bundle / "aside.json")
+    try:
+        with pytest.raises(FileMissing, match=r"example\.json"):
+            lay_out(planned, bundle, tmp_path)
+    finally:
+        (bundle / "aside.json").rename(bundle / "example.json")
+
+
+def test_what_the_registry_holds_is_not_built_again(noted: Noted, held: Held, planned: ImagePlan, bundle: Path) -> None:
+    held.tags[planned.content_tag] = planned.content_tag
+    told: list[Event] = []
+    made = build(planned, bundle, "localhost:5000/tiny", tell=told.append)
+    assert (made.builder, made.digest, noted.asked) == ("", DIGEST, [])
+    assert any(isinstance(event, Note) and "nothing to build" in event.text for event in told)
+    assert build(planned, bundle, "localhost:5000/tiny", force=True).builder == "noted"
+
+
+def test_a_typed_tag_is_never_moved_silently(noted: Noted, held: Held, planned: ImagePlan, bundle: Path) -> None:
+    held.tags["1"] = "something-else"
+    with pytest.raises(ImageTaken) as caught:
+        build(planned, bundle, "localhost:5000/tiny:1")
+    assert "--force" in caught.value.hint
+    assert noted.asked == []
+    assert build(planned, bundle, "localhost:5000/tiny:1", force=True).pushed
+
+
+def test_a_local_build_asks_no_registry(
+    noted: Noted, planned: ImagePlan, bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry, "digest", lambda reference: pytest.fail("asked"))
+    made = build(planned, bundle, "tiny:1", push=False, load=True)
+    assert (made.digest, made.pinned, made.pushed) == (ID, "tiny:1", False)
+    assert noted.asked == ["build tiny:1", "load tiny:1"]
+
+
+def test_platform_is_passed_on_only_when_it_is_another(
+    noted: Noted, held: Held, planned: ImagePlan, bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(builders.pins, "native_platform", lambda: "linux/amd64")
+    build(planned, bundle, "tiny:1", push=False, platform="linux/amd64")
+    build(planned, bundle, "tiny:1", push=False, platform="linux/arm64")
+    assert noted.asked == ["build tiny:1", "build tiny:1 linux/arm64"]
+
+
+def test_no_builder_names_both_and_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(NoBuilder) as caught:
+        choose("auto")
+    assert list(caught.value.reasons) == ["docker", "buildah"]
+    (tmp_path / "docker").write_text("#!/bin/sh\necho 'Cannot connect to the Docker daemon at tcp://x'; exit 1\n")
+    (tmp_path / "docker").chmod(0o755)
+    with pytest.raises(NoBuilder, match="docker: Cannot connect"):
+        choose("docker")
+    (tmp_path / "buildah").write_text("#!/bin/sh\nexit 0\n")
+    (tmp_path / "buildah").chmod(0o755)
+    assert choose("auto").name == "buildah"
+
+
+@pytest.mark.parametrize(
+    ("line", "error", "words"),
+    [
+        ("write /x: no space left on device", DiskFull, "no space left"),
+        ("manifest for base:1 not found: manifest unknown", BaseMissing, "base:1"),
+        ("pull access denied for base, repository does not exist or may require login: denied: x", BaseMissing, "base"),
+        ("denied: requested access to the resource is denied", RegistryRefused, "far.example"),
+        ("unauthorized: authentication required", RegistryRefused, "far.example"),
+        ('Get "http://far.example/v2/": dial tcp: connect: connection refused', RegistryFailed, "far.example"),
+        ("ERROR: No matching distribution found for numpy==2", BuildFailed, "locked packages"),
+        ("THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE", BuildFailed, "locked packages"),
+        ("something nobody has seen", BuildFailed, "something nobody has seen"),
+    ],
+)
+def test_a_failed_build_says_why(line: str, error: type[Exception], words: str) -> None:
+    made = failed("docker", "base:1", "far.example", Ran(1, ("Step 1/9", line)))
+    assert type(made) is error
+    assert words in str(made)
+    assert made.hint
+
+
+def test_a_failed_build_is_raised_with_its_last_lines(
+    planned: ImagePlan, bundle: Path, held: Held, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = Noted(Ran(7, tuple(f"line {number}" for number in range(40))))
+    monkeypatch.setattr(builders, "choose", lambda name: broken)
+    with pytest.raises(BuildFailed) as caught:
+        build(planned, bundle, "localhost:5000/tiny")
+    assert caught.value.lines[-1] == "line 39"
+    assert len(caught.value.lines) == 12
+    assert broken.asked == [f"build localhost:5000/tiny:{planned.content_tag}"]
+
+
+# What follows is real.
+
+REGISTRY = os.environ.get(ENV_TEST_REGISTRY, "")
+
+
+def trouble(name: str) -> str:
+    if not REGISTRY:
+        return f"{ENV_TEST_REGISTRY} names no registry"
+    try:
+        choose(name)
+    except NoBuilder as error:
+        return str(error)
+    return ""
+
+
+@pytest.fixture(scope="module")
+def ready(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> ImagePlan:
+    """A plan with everything resolved, once for both builders."""
+    if not REGISTRY:
+        pytest.skip(f"{ENV_TEST_REGISTRY} names no registry")
+    return prepare(PROJECT, bundles.read_manifest(bundle), tmp_path_factory.mktemp("locked") / "wherry.lock")
+
+
+@pytest.fixture
+def repository() -> str:
+    return f"{REGISTRY}/wherry-test-{secrets.token_hex(4)}"
+
+
+def docker(*arguments: str) -> str:
+    ran = run(["docker", *arguments], source="docker", timeout=60)
+    assert ran.status == 0, ran.text
+    return ran.text
+
+
+@pytest.fixture
+def container(repository: str) -> Iterator[str]:
+    name = repository.rpartition("/")[2]
+    yield name
+    run(["docker", "rm", "--force", name], source="docker", timeout=60)
+    for image in run(["docker", "images", "--quiet", repository], source="docker", timeout=60).lines:
+        run(["docker", "rmi", "--force", image], source="docker", timeout=60)
+    if not trouble("buildah"):
+        run(["buildah", "rmi", "--force", f"{repository}:1"], source="buildah", timeout=60)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["docker", "buildah"])
+def test_an_image_is_built_pushed_and_answers(
+    name: str, ready: ImagePlan, bundle: Path, repository: str, container: str
+) -> None:
+    """By each builder; then with a read-only root and a user that no image knows."""
+    if trouble(name):
+        pytest.skip(trouble(name))
+    if trouble("docker"):
+        pytest.skip(trouble("docker"))
+    made = build(ready, bundle, f"{repository}:1", builder=name)
+    assert made.builder == name
+    assert registry.digest(Reference.parse(made.reference)) == made.digest
+    assert registry.labels(Reference.parse(made.reference))["wherry.dev/content"] == ready.content_tag
+    assert build(ready, bundle, f"{repository}:1").builder == ""
+
+    docker("run", "--detach", "--name", container, "--read-only", "--user", "54321:54321", "--cap-drop", "ALL",
+           "--tmpfs", "/tmp", "--publish", "127.0.0.1::8080", made.pinned)  # fmt: skip
+    port = docker("port", container, "8080").rpartition(":")[2]
+    assert ask(f"http://127.0.0.1:{port}/readyz", container)[0] == 200
+    body = json.dumps({"a": 2.0, "b": 1.0}).encode()
+    # The shape that [reply] declares has come through the Dockerfile's quoting unharmed.
+    assert ask(f"http://127.0.0.1:{port}/predict", container, body) == (200, {"it's": 1, "back\\slash": "$5 #x"})
+    inside = docker("exec", container, "sh", "-c", "find /opt/wherry -name '*.pyc' | head -1; id -u")
+    assert inside.splitlines()[0].endswith(".pyc")
+    assert inside.splitlines()[1] == "54321"
+    docker("stop", "--time", "30", container)
+    assert docker("inspect", "--format", "{{.State.ExitCode}}", container) == "0"
+
+
+def ask(url: str, container: str, body: bytes | None = None) -> tuple[int, Any]:
+    """The status and the JSON of a reply, waiting up to 30 s for the service to stand."""
+    until = time.monotonic() + 30
+    while True:
+        try:
+            request = urllib.request.Request(url, body, {"Content-Type": "application/json"} if body else {})
+            with urllib.request.urlopen(request, timeout=5) as reply:
+                return reply.status, json.loads(reply.read())
+        except OSError:
+            if time.monotonic() > until:
+                pytest.fail(subprocess.run(["docker", "logs", container], capture_output=True, text=True).stderr)
+            time.sleep(0.1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["docker", "buildah"])
+def test_a_base_that_is_not_there_is_said_by_its_name(
+    name: str, ready: ImagePlan, bundle: Path, repository: str
+) -> None:
+    if trouble(name):
+        pytest.skip(trouble(name))
+    absent = f"{REGISTRY}/wherry-test-no-such-base@{DIGEST}"
+    broken = msgspec.structs.replace(ready, base=absent, dockerfile=ready.dockerfile.replace(ready.base, absent))
+    with pytest.raises(BaseMissing, match="no-such-base"):
+        build(broken, bundle, f"{repository}:1", builder=name)
+
+
+@pytest.mark.parametrize("name", ["docker", "buildah"])
+def test_a_push_to_nowhere_names_the_registry(name: str, ready: ImagePlan, bundle: Path) -> None:
+    if trouble(name):
+        pytest.skip(trouble(name))
+    with pytest.raises(RegistryFailed, match=r"127\.0\.0\.1:9"):
+        build(ready, bundle, "127.0.0.1:9/tiny", builder=name)
