@@ -13,6 +13,9 @@ from wherry.contract.wire import Cell, FieldProblem, Row
 
 ColumnType: TypeAlias = Literal["number", "integer", "boolean", "string"]
 
+MOST_PROBLEMS = 100  # named in one refusal
+LONGEST_SHOWN = 200  # characters of a name or a value that came with a request
+
 WORDS: dict[ColumnType, str] = {
     "number": "a number",
     "integer": "a whole number",
@@ -70,7 +73,7 @@ class Signature(msgspec.Struct, frozen=True, omit_defaults=True):
     def check(self, records: Sequence[Any], *, ignore_unknown: bool = False) -> Checked:
         """Hold decoded records, each a mapping by name or a list by position, against the columns.
 
-        Every problem of every row is returned, at most 100; a row's place in `rows` is its place in `records`.
+        Every problem of every row is returned, at most MOST_PROBLEMS; a row's place in `rows` is its place in `records`.
         """
         rows: list[Row] = []
         problems: list[FieldProblem] = []
@@ -85,9 +88,9 @@ class Signature(msgspec.Struct, frozen=True, omit_defaults=True):
                 row, found = (), [FieldProblem(index, "", f"a row is an object or a list, not {kind_of(record)}")]
             rows.append(row)
             problems.extend(found)
-            if len(problems) >= 100:
+            if len(problems) >= MOST_PROBLEMS:
                 break
-        return Checked(rows, tuple(problems), ignored)
+        return Checked(rows, tuple(problems[:MOST_PROBLEMS]), ignored)
 
     def _by_name(
         self, index: int, record: Mapping[str, Any], ignore_unknown: bool
@@ -107,10 +110,12 @@ class Signature(msgspec.Struct, frozen=True, omit_defaults=True):
             else:
                 hint = f'add "{column.name}": {WORDS[column.type]}' + (", or null" if column.nullable else "")
                 problems.append(FieldProblem(index, column.name, "is missing", hint))
-        extra = [] if present == len(record) else [key for key in record if key not in self._name_set()]
+        names = self._name_set()
+        extra = [] if present == len(record) else [key for key in record if key not in names]
         known_aside = {self.target, *self.unused}
-        unknown = [key for key in extra if key not in known_aside]
         if not ignore_unknown:
+            # Finding the nearest name takes its time, so neither many keys nor a huge one may ask for much of it.
+            unknown = [key[:LONGEST_SHOWN] for key in extra if key not in known_aside][:MOST_PROBLEMS]
             problems.extend(
                 FieldProblem(index, key, "is not a column of this model", self._nearest(key)) for key in unknown
             )
@@ -195,7 +200,9 @@ def cell_of(column: Column, value: Any, index: int) -> tuple[Cell, FieldProblem 
         hint = quoted_hint(column, value)
         return None, FieldProblem(index, column.name, f"is {kind_of(value)}, not {WORDS[column.type]}", hint)
     if column.categories and not column.unknown_ok and cell not in column.categories:
-        near = difflib.get_close_matches(str(cell), [str(c) for c in column.categories], n=1, cutoff=0.6)
+        near = difflib.get_close_matches(
+            str(cell)[:LONGEST_SHOWN], [str(c) for c in column.categories], n=1, cutoff=0.6
+        )
         known = ", ".join(str(c) for c in column.categories[:20])
         hint = f"did you mean {near[0]}?" if near else f"known values: {known}"
         return None, FieldProblem(index, column.name, f"is {str(cell)[:80]!r}, which the model has never seen", hint)
