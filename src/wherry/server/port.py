@@ -30,7 +30,7 @@ class Port:
 
     def __init__(self, site: Site, limits: Limits, loop: asyncio.AbstractEventLoop) -> None:
         self.site, self.limits, self.loop = site, limits, loop
-        self.now = loop.time
+        self.now = time.monotonic  # uvloop's own clock stands still within a turn
         self.connections: set[Connection] = set()
         self.in_flight = 0  # requests read and not yet answered
         self.closing = False  # every reply ends its connection

@@ -61,7 +61,7 @@ class Predictions:
         metrics: Metrics,
     ) -> None:
         self.signature, self.project, self.replies = manifest.signature, project, replies
-        self.loop, self.journal, self.metrics = loop, journal, metrics
+        self.journal, self.metrics = journal, metrics
         self.keeps = not isinstance(journal, NoJournal)
         self.ignore_unknown = project.serve.unknown_fields == "ignore"
         self.native = Native(self.signature, ignore_unknown=self.ignore_unknown)
@@ -73,7 +73,7 @@ class Predictions:
     def body(self, exchange: Exchange, asked: bytes) -> None:
         if self.batcher.full:  # before the body is decoded: a refusal must stay cheap
             raise Overloaded("more requests wait than can be answered in time")
-        if exchange.headers.get(b"content-type") != JSON:
+        if exchange.headers.get(b"content-type") != JSON and exchange.body:
             self.check_media(exchange)
         self.submit(exchange, self.native.decode(exchange.body), asked, "native")
 
@@ -142,7 +142,7 @@ class Predictions:
             except (StoreFailed, DiskFull) as error:
                 failed += [(job, error) for job, _ in ready if job.keep]
                 ready = [(job, body) for job, body in ready if not job.keep]
-        now = self.loop.time()
+        now = time.monotonic()
         for job, body in ready:
             self.replies.predicted(job.exchange, body, job.door, job.id, now)
         for job, cause in failed:
@@ -157,7 +157,7 @@ class Predictions:
             time_ns=job.time_ns,
             door=job.door,
             status=200 if outputs is not None else 500,
-            latency_s=self.loop.time() - exchange.started,
+            latency_s=time.monotonic() - exchange.started,
             rows=job.rows,
             predictions=[] if outputs is None else outputs.predictions,
             probabilities=None if outputs is None else outputs.probabilities,

@@ -67,7 +67,9 @@ def unsound(outputs: Outputs, rows: int) -> list[int] | None:
 def finite(value: Any) -> bool:
     if isinstance(value, float):
         return math.isfinite(value)
-    return not isinstance(value, list) or all(map(finite, value))
+    if isinstance(value, list):
+        return all(map(finite, value))
+    return value is not None
 
 
 class Local:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import httptools
 
@@ -40,7 +40,7 @@ class Exchange:
 
     def __init__(self, connection: Connection, started: float) -> None:
         self.connection = connection
-        self.started = started  # when the header was complete, by the loop's clock
+        self.started = started  # when the header was complete, by the port's clock
         self.method = b""
         self.url = b""
         self.headers: dict[bytes, bytes] = {}
@@ -97,8 +97,7 @@ class Connection(asyncio.Protocol):
     # The transport's side
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's does not say so
         self.state, self.since = IDLE, self.port.now()
         if not self.port.admit(self):
             self.refuse(Overloaded("all connections of this service are in use"))
@@ -313,6 +312,7 @@ class Connection(asyncio.Protocol):
         if exchange.method == b"" or exchange in self.owed:
             exchange = Exchange(self, self.port.now())
         exchange.started = exchange.started or self.port.now()
+        exchange.close = True
         self.port.in_flight += 1
         self.owed.append(exchange)
         self.linger()

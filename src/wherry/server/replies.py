@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import re
 import time
@@ -30,8 +29,8 @@ UNREAD = frozenset({408, 413, 414, 431, 504})
 class Replies:
     """Writes the replies of one model's service, whatever the path."""
 
-    def __init__(self, manifest: Manifest, project: Project, metrics: Metrics, loop: asyncio.AbstractEventLoop) -> None:
-        self.manifest, self.project, self.metrics, self.now = manifest, project, metrics, loop.time
+    def __init__(self, manifest: Manifest, project: Project, metrics: Metrics) -> None:
+        self.manifest, self.project, self.metrics, self.now = manifest, project, metrics, time.monotonic
         version = re.sub(r"[^\x21-\x7e]", "?", manifest.version)[:128]
         self.fields = f"{HEADER_MODEL_VERSION}: {version}\r\n{HEADER_MODEL_DIGEST}: {manifest.digest}\r\n".encode()
         self.answer_fields = b"Content-Type: application/json\r\nCache-Control: no-store\r\n" + self.fields
@@ -47,7 +46,7 @@ class Replies:
         return exchange.request_id
 
     def predicted(self, exchange: Exchange, body: bytes, door: str, prediction_id: str, now: float) -> None:
-        """Send predictions. `now` is the loop's time: the replies of one call of the model share it."""
+        """Send predictions. `now` is the moment that the replies of one call of the model share."""
         if not exchange.wanted:
             return
         request_id = self.identify(exchange, prediction_id)

@@ -136,7 +136,7 @@ class Service:
 
     def compose(self, loop: asyncio.AbstractEventLoop) -> tuple[Site, Predictions]:
         loaded, project = self.loaded, self.project
-        replies = Replies(loaded.manifest, project, loaded.metrics, loop)
+        replies = Replies(loaded.manifest, project, loaded.metrics)
         predictions = Predictions(
             loaded.manifest,
             loaded.model.golden,

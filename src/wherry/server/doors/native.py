@@ -94,7 +94,7 @@ def unreadable(body: bytes, reason: str) -> BodyUnreadable:
         return BodyUnreadable("the body begins with a byte order mark", 0, "send UTF-8 without one")
     found = PLACE.search(reason)
     place = int(found[1]) if found else None
-    if place is not None and (literal := LITERAL.match(body, place) or LITERAL.match(body, max(place - 1, 0))):
+    if place is not None and (literal := LITERAL.match(body, max(place - 1, 0)) or LITERAL.match(body, place)):
         return BodyUnreadable(f"JSON has no {literal[0].decode()}", place, "send null for a missing value")
     if place is not None and body[place : place + 1] == b"'":
         return BodyUnreadable("the body is not JSON", place, "JSON quotes with double quotes")
