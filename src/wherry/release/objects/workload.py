@@ -21,7 +21,6 @@ FLUSH_SECONDS = 10
 SPARE_SECONDS = 10
 HUNG_SECONDS = 15  # a process that failed its liveness probe has nothing left to drain
 MI = 2**20
-SPOOL_MI = 256
 LEAST_MEMORY_MI = 256
 EPHEMERAL_MI = 256
 SURGE_BY_SHARE_FROM = 8
@@ -155,7 +154,7 @@ def resources(project: Project, manifest: Manifest) -> dict[str, Any]:
     """Memory is asked for in full, so that no neighbour can take it; CPU has no limit unless one is set."""
     wanted = project.deploy.resources
     memory = wanted.memory or f"{memory_mi(manifest, project.serve.workers)}Mi"
-    spool = SPOOL_MI if keeping(project).kind != "nothing" else 0
+    spool = spool_mi(project) if keeping(project).kind != "nothing" else 0
     limits = {"memory": memory, "ephemeral-storage": f"{EPHEMERAL_MI + spool}Mi"}
     if wanted.cpu_limit:
         limits = {"cpu": wanted.cpu_limit, **limits}
@@ -170,12 +169,17 @@ def memory_mi(manifest: Manifest, workers: int) -> int:
     return max(LEAST_MEMORY_MI, math.ceil(1.5 * manifest.measured.peak_bytes * workers / MI))
 
 
+def spool_mi(project: Project) -> int:
+    """The volume of the rows that wait for the database: a pod that overfills it is evicted, so none may."""
+    return math.ceil(project.store.spool_limit / MI)
+
+
 def mounts(who: Identity, project: Project) -> list[tuple[dict[str, Any], dict[str, Any]]]:
     """Each volume with the place it is mounted at: the only paths that can be written, and the files of Secrets."""
     made = [({"name": "tmp", "emptyDir": {"sizeLimit": "64Mi"}}, {"name": "tmp", "mountPath": "/tmp"})]
     kept = keeping(project)
     if kept.kind != "nothing":
-        spool = {"name": "spool", "emptyDir": {"sizeLimit": f"{SPOOL_MI}Mi"}}
+        spool = {"name": "spool", "emptyDir": {"sizeLimit": f"{spool_mi(project)}Mi"}}
         made.append((spool, {"name": "spool", "mountPath": SPOOL_DIR}))
     if kept.kind == "claim":
         claim = {"name": "store", "persistentVolumeClaim": {"claimName": f"{who.name}-store"}}
