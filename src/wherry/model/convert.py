@@ -159,7 +159,7 @@ def onnx(estimator: Any, signature: Signature, *, proven: bool) -> Candidates:
 
         def make(way: to_onnx.Way = way) -> Candidate:
             try:
-                data = to_onnx.convert(estimator, way)
+                data = to_onnx.convert(estimator, signature, way)
                 scorer = OnnxScorer(data, signature)
             except Exception as error:  # skl2onnx raises whatever it stumbles over
                 raise NoForm(f"{type(error).__name__}: {first_line(error)}") from error

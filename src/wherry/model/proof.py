@@ -1,7 +1,7 @@
 """Whether a stored form answers like the estimator it was made of.
 
 Labels must be equal, but for rows where the estimator's own best two answers lie within 1e-6 of each other: those are
-left out and counted, and may not be more than one in a hundred. Numbers must agree within RTOL of themselves plus ATOL
+left out and counted, and may not be more than one in ten. Numbers must agree within RTOL of themselves plus ATOL
 of the standard deviation of the sample's answers, probabilities within PROBABILITY.
 """
 
@@ -21,7 +21,7 @@ from wherry.model.flavors import Scorer
 __all__ = ["ATOL", "PROBABILITY", "RTOL", "TIE", "Evidence", "NotAlike", "Proof", "gather", "prove"]
 
 TIE = 1e-6
-MOST_TIES = 0.01
+MOST_TIES = 0.1
 RTOL = 1e-5
 ATOL = 1e-6
 PROBABILITY = 1e-5

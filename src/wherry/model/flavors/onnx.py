@@ -23,6 +23,8 @@ DTYPES: dict[str, Any] = {
     "tensor(bool)": np.bool_,
     "tensor(string)": np.object_,
 }
+# A missing text: graphs have no null. Of the private use area, so that no honest text is it.
+MISSING_TEXT = "\ue000missing"
 QUIET = 3  # errors only: what ONNX Runtime warns about, a user cannot mend
 
 
@@ -92,7 +94,7 @@ def feeder(inputs: Sequence[Any], signature: Signature, path: str) -> Callable[[
 def column(cells: Sequence[Cell], dtype: Any) -> Any:
     """One n x 1 tensor."""
     if dtype is np.object_:
-        cells = ["" if cell is None else cell for cell in cells]
+        cells = [MISSING_TEXT if cell is None else cell for cell in cells]
     return np.array(cells, dtype=dtype).reshape(-1, 1)
 
 

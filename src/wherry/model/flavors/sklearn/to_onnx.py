@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import onnx
 import skl2onnx
 from skl2onnx.common.data_types import (
     BooleanTensorType,
@@ -23,8 +24,11 @@ from sklearn.ensemble import VotingClassifier
 from sklearn.pipeline import Pipeline
 
 from wherry.contract.signature import Signature
+from wherry.model.flavors.sklearn.columns_graph import head, joined
+from wherry.model.flavors.sklearn.features import Feature, Number, Raw, Table
 from wherry.model.flavors.sklearn.inputs import NUMERIC
 from wherry.model.flavors.sklearn.scorer import parts
+from wherry.model.flavors.sklearn.steps import apply
 
 # What ONNX Runtime 1.20 reads, the oldest that an image may have.
 OPSET = 21
@@ -33,11 +37,16 @@ IR_VERSION = 10
 
 
 class Way(msgspec.Struct, frozen=True):
-    """One way to make a graph: its inputs as skl2onnx's initial types; cast: float32 before the last step."""
+    """One way to make a graph. inputs: skl2onnx's initial types; cast: float32 before the last step.
+
+    features: what the steps that were folded make of the columns, `rest` the steps that were not.
+    """
 
     name: str
     inputs: list[tuple[str, Any]]
     cast: bool = False
+    features: list[Number | Table] = []
+    rest: Any = None
 
     @property
     def exact(self) -> bool:
@@ -51,17 +60,55 @@ def ways(estimator: Any, signature: Signature) -> Iterator[Way]:
     casts = (False, True) if isinstance(estimator, Pipeline) and len(estimator.steps) > 1 else (False,)
     by_column = any(isinstance(part, ColumnTransformer) for part in parts(estimator))
     if not by_column and all(column.type in NUMERIC for column in signature.columns):
-        name = "input" if "input" not in signature.names else "input_"
-        yield Way("float32", [(name, FloatTensorType([None, width]))])
+        yield Way("float32", [(free_name(signature), FloatTensorType([None, width]))])
         for cast in casts:
-            yield Way("float64", [(name, DoubleTensorType([None, width]))], cast)
+            yield Way("float64", [(free_name(signature), DoubleTensorType([None, width]))], cast)
         return
+    yield from folded_ways(estimator, signature)
     whole = any(column.type in ("integer", "boolean") for column in signature.columns)
     for native in (False, True) if whole else (False,):
         suffix = ", whole numbers kept" if native else ""
         yield Way("float32, a column each" + suffix, columns(signature, FloatTensorType, native))
         for cast in casts:
             yield Way("float64, a column each" + suffix, columns(signature, DoubleTensorType, native), cast)
+
+
+def folded_ways(estimator: Any, signature: Signature) -> Iterator[Way]:
+    """The first steps folded into a head of our own, the rest converted: in float32 from there on, or in float64."""
+    features, rest = folded_prefix(estimator, signature)
+    if not features:
+        return
+    for name, numbers, cast in (("float32", FloatTensorType, True), ("float64", DoubleTensorType, False)):
+        inputs = [(free_name(signature), numbers([None, len(features)]))]
+        yield Way(f"{name} after folded columns", inputs, cast, features, rest)
+
+
+def folded_prefix(estimator: Any, signature: Signature) -> tuple[list[Number | Table], Any]:
+    """What the first steps make of the columns, as far as that can be said, and the pipeline of all later steps."""
+    if not isinstance(estimator, Pipeline):
+        return [], estimator
+    features: list[Feature] = [
+        Raw(place) if column.type == "string" else Number(place) for place, column in enumerate(signature.columns)
+    ]
+    steps = list(estimator.steps)
+    while len(steps) > 1:
+        try:
+            features = apply(steps[0][1], features)
+        except Exception:  # noqa: BLE001  # not foldable, or not as this scikit-learn is known: the rest is converted
+            break
+        del steps[0]
+    numeric = [feature for feature in features if not isinstance(feature, Raw)]
+    if len(numeric) != len(features) or len(steps) == len(estimator.steps):
+        return [], estimator
+    return numeric, Pipeline(steps) if len(steps) > 1 else steps[0][1]
+
+
+def free_name(signature: Signature) -> str:
+    """A name for the one input of a graph, which is no column's."""
+    name = "input"
+    while name in signature.names:
+        name += "_"
+    return name
 
 
 def columns(signature: Signature, numbers: Any, native: bool) -> list[tuple[str, Any]]:
@@ -76,29 +123,51 @@ def columns(signature: Signature, numbers: Any, native: bool) -> list[tuple[str,
     ]
 
 
-def convert(estimator: Any, way: Way) -> bytes:
+def convert(estimator: Any, signature: Signature, way: Way) -> bytes:
     """The graph. Raises whatever skl2onnx raises."""
-    if any(isinstance(part, VotingClassifier) and part.flatten_transform for part in parts(estimator)):
-        # The converter refuses True, which concerns transform alone and no prediction.
-        estimator = copy.deepcopy(estimator)
-        for part in parts(estimator):
-            if isinstance(part, VotingClassifier):
-                part.flatten_transform = False
-    if way.cast:
-        *steps, last = estimator.steps
-        estimator = Pipeline([*steps, ("cast to float32", CastTransformer(dtype=np.float32)), last])
+    if way.features:
+        rest = graph_of(flat(way.rest), way.inputs)
+        # LabelEncoder of texts is as old as version 2 of its domain; what version 1 held is in version 3 too.
+        opsets = {each.domain: each.version for each in rest.opset_import} | {"ai.onnx.ml": ML_OPSET}
+        del rest.opset_import[:]
+        rest.opset_import.extend(onnx.helper.make_opsetid(*each) for each in opsets.items())
+        graph = joined(head(signature, way.features, opsets, rest.ir_version), rest, cast=way.cast)
+    else:
+        estimator = flat(estimator)
+        if way.cast:
+            *steps, last = estimator.steps
+            estimator = Pipeline([*steps, ("cast to float32", CastTransformer(dtype=np.float32)), last])
+        graph = graph_of(estimator, way.inputs)
+    data: bytes = graph.SerializeToString(deterministic=True)
+    return data
+
+
+def graph_of(estimator: Any, inputs: list[tuple[str, Any]]) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         graph = skl2onnx.to_onnx(
             estimator,
-            initial_types=way.inputs,
+            initial_types=inputs,
             name="model",
             target_opset={"": OPSET, "ai.onnx.ml": ML_OPSET},
             options=without_zipmap(estimator),
         )
     graph.ir_version = min(graph.ir_version, IR_VERSION)
-    data: bytes = graph.SerializeToString(deterministic=True)
-    return data
+    return graph
+
+
+def flat(estimator: Any) -> Any:
+    """The estimator, or a copy of it in which no VotingClassifier flattens what transform gives.
+
+    The converter refuses the default, which concerns transform alone and no prediction.
+    """
+    if not any(isinstance(part, VotingClassifier) and part.flatten_transform for part in parts(estimator)):
+        return estimator
+    estimator = copy.deepcopy(estimator)
+    for part in parts(estimator):
+        if isinstance(part, VotingClassifier):
+            part.flatten_transform = False
+    return estimator
 
 
 def without_zipmap(estimator: Any) -> dict[int, dict[str, bool]]:
