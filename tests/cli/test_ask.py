@@ -71,7 +71,8 @@ def test_a_refusal_names_every_field(echo: str) -> None:
             {"row": 0, "field": "area", "reason": "is missing", "hint": 'add "area"'},
             {"row": 3, "field": "age", "reason": "is a text"},
         ],
-        "hint": "mend them",
+        "hint": "mend the first",
+        "curl": "curl -d '{}' http://x/predict",
     }
     Echo.reply = (422, json.dumps(problem).encode())
     with pytest.raises(CallRefused) as refused, Service(echo) as service:
@@ -79,7 +80,7 @@ def test_a_refusal_names_every_field(echo: str) -> None:
     text = str(refused.value)
     assert refused.value.status == 422
     assert "422" in text and 'area is missing (add "area")' in text and "row 3, age is a text" in text
-    assert refused.value.hint == "mend them"
+    assert refused.value.hint == "a request that does: curl -d '{}' http://x/predict"
 
 
 def test_an_error_that_is_no_problem_is_shown_as_it_is(echo: str) -> None:

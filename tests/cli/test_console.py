@@ -44,14 +44,19 @@ def test_without_a_terminal_every_fact_is_one_plain_line(capsys: pytest.CaptureF
     shown = capsys.readouterr()
     assert shown.out == ""
     assert shown.err.splitlines() == [
-        "reading the sample ...",
-        "reading the sample: 1.2 s",
+        "reading the sample ... 1.2 s",
         "569 rows",
         "  wherry inspect",
         "warning: no target",
-        "  docker: Step 1/4",
         "breast: 1 of 2 ready, breast-2: ImagePullBackOff",
     ]
+
+
+def test_verbose_shows_what_other_programs_print(capsys: pytest.CaptureFixture[str]) -> None:
+    with Console(verbose=1) as console:
+        for event in EVENTS:
+            console.tell(event)
+    assert "  docker: Step 1/4\n" in capsys.readouterr().err
 
 
 def test_a_terminal_is_drawn_on(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,6 +80,16 @@ def test_no_color_means_plain_lines_on_a_terminal_too(monkeypatch: pytest.Monkey
         for event in EVENTS:
             console.tell(event)
     assert "\x1b" not in terminal.getvalue()
+
+
+def test_a_step_without_an_end_keeps_its_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with Console() as console:
+        console.tell(Step("first"))
+        console.tell(Step("second"))
+        console.tell(Note("a fact"))
+        console.tell(Step("second", 2.0))
+        console.tell(Step("third"))
+    assert capsys.readouterr().err == "first ...\nsecond ...\na fact\nsecond: 2.0 s\nthird ...\n"
 
 
 def test_quiet_shows_nothing_and_json_warnings_alone(capsys: pytest.CaptureFixture[str]) -> None:

@@ -23,6 +23,13 @@ def test_pairs_leave_out_what_is_not_there() -> None:
     ]
 
 
+def test_long_values_are_folded_where_a_terminal_ends() -> None:
+    assert list(table.pairs([("why", "one two three four five six")], width=25)) == [
+        "why  one two three four",
+        "       five six",
+    ]
+
+
 @pytest.mark.parametrize(
     ("value", "text"),
     [(1.0, "1"), (0.30012345, "0.3001"), (2019.0, "2019"), (1e-7, "1e-07"), (True, "yes"), (None, "")],

@@ -124,7 +124,9 @@ def refusal(url: str, answer: Answer) -> CallRefused:
     fields = [field for field in problem.get("errors") or () if isinstance(field, dict)]
     if len(fields) > 1:
         detail = "\n  ".join([str(problem.get("title") or detail).lower(), *map(field_line, fields)])
-    hint = str(problem.get("hint") or problem.get("curl") or "")
+    hint = str(problem.get("hint") or "") if len(fields) < 2 else ""
+    if problem.get("curl"):
+        hint = f"{hint}; a request that does: {problem['curl']}" if hint else f"a request that does: {problem['curl']}"
     return CallRefused(url, answer.status, detail, hint, problem)
 
 

@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import sys
+import time
 from collections.abc import Iterable
 from types import TracebackType
 from typing import Any, Protocol, TextIO
@@ -65,7 +66,7 @@ class Console:
     def _choose(self) -> View:
         if self.live and not self.as_json and coloured(sys.stderr):
             return LiveView(self.verbose)
-        return PlainView(sys.stderr)
+        return PlainView(sys.stderr, self.verbose)
 
     def note(self, text: str, *, hint: str = "", warn: bool = False) -> None:
         """Something to know that is no result."""
@@ -108,19 +109,32 @@ def coloured(stream: TextIO) -> bool:
 
 
 class PlainView:
-    """One line a fact, nothing drawn twice: for files, CI and NO_COLOR."""
+    """One line a fact, nothing drawn twice: for files, CI and NO_COLOR. What other programs print shows with -v."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO, verbose: int = 0) -> None:
         self.stream = stream
-        self.open = ""
+        self.verbose = verbose
         self.last = ""
+        self.open: Step | None = None  # begun, its line without an end
 
     def tell(self, event: Event) -> None:
-        text = self.line(event)
-        if text and text != self.last:
-            self.stream.write(text + "\n")
-            self.stream.flush()
+        if isinstance(event, Step) and self.open is not None and event.text == self.open.text and event.seconds:
+            self.stream.write(f" {table.duration(event.seconds)}\n")
+            self.open = None
+        elif (text := self.line(event)) and text != self.last:
+            self.end_line()
+            self.stream.write(text)
+            if isinstance(event, Step) and event.seconds is None:
+                self.open = event
+            else:
+                self.stream.write("\n")
             self.last = text
+        self.stream.flush()
+
+    def end_line(self) -> None:
+        if self.open is not None:
+            self.stream.write("\n")
+            self.open = None
 
     def line(self, event: Event) -> str:
         if isinstance(event, Step):
@@ -128,12 +142,13 @@ class PlainView:
         if isinstance(event, Note):
             return note_line(event)
         if isinstance(event, Output):
-            return f"  {event.source}: {event.text}".rstrip()
+            return f"  {event.source}: {event.text}".rstrip() if self.verbose else ""
         if isinstance(event, RolloutView):
             return rollout_line(event)
         return ""  # a progress bar has no place in a log
 
     def close(self) -> None:
+        self.end_line()
         self.stream.flush()
 
 
@@ -163,6 +178,7 @@ class LiveView:
         self.verbose = verbose
         self.terminal = Terminal(stderr=True, highlight=False, emoji=False)
         self.step: Step | None = None
+        self.begun = 0.0
         self.progress: Progress | None = None
         self.rollout: RolloutView | None = None
         self.tail = ""
@@ -184,15 +200,21 @@ class LiveView:
                 self.terminal.print(f"  {self.tail}", style="dim", markup=False)
 
     def take_step(self, event: Step) -> None:
+        """A step that begins ends the one before; one that has ended says itself how long it took."""
+        if event.seconds is None:
+            if self.step is not None:
+                self.tick(self.step.text, time.monotonic() - self.begun)
+            self.step, self.begun = event, time.monotonic()
+        else:
+            self.tick(event.text, event.seconds)
+            self.step = None
+        self.progress, self.rollout, self.tail = None, None, ""
+
+    def tick(self, text: str, seconds: float) -> None:
         from rich.text import Text
 
-        if event.seconds is None:
-            self.step = event
-        else:
-            took = f"  {table.duration(event.seconds)}"
-            self.terminal.print(Text.assemble(("✓ ", "green"), event.text, (took, "dim")))
-            self.step = None
-        self.progress, self.tail = None, ""
+        took = f"  {table.duration(seconds)}"
+        self.terminal.print(Text.assemble(("✓ ", "green"), text, (took, "dim")))
 
     def print_note(self, event: Note) -> None:
         from rich.text import Text
@@ -249,6 +271,9 @@ class LiveView:
 
     def close(self) -> None:
         self.live.stop()
+        if self.step is not None and sys.exc_info()[0] is None:
+            self.tick(self.step.text, time.monotonic() - self.begun)
+            self.step = None
 
 
 def amount(progress: Progress) -> str:

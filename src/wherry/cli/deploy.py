@@ -118,8 +118,8 @@ def deploy(
         for note in draft.warnings:
             console.tell(note)
         if dry_run:
-            changes = rehearse(draft, cluster, console.tell)
-            show_changes(console, changes)
+            draft = release_of(imaging.foreseen(wanted, manifest, reference))
+            show_changes(console, rehearse(draft, cluster, console.tell))
             return 0
         if no_build or reference.digest:
             named = imaging.pinned(reference)
@@ -163,7 +163,7 @@ def show_changes(console: Console, changes: tuple[Planned, ...]) -> None:
         return
     rows = [(planned.action, planned.what, ", ".join(planned.fields)) for planned in changes]
     console.say_all(table.lines(("would", "object", "where"), rows, width=console.width))
-    console.note("Nothing was changed. The image is neither built nor looked for.")
+    console.note("Nothing was changed, and no image was built.")
 
 
 def show(console: Console, verdict: Verdict) -> None:

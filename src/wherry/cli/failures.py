@@ -9,6 +9,7 @@ import re
 import sys
 import traceback
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import click
@@ -62,6 +63,8 @@ def sentence_of(error: BaseException) -> tuple[str, str]:
     """What went wrong, and the next thing to type."""
     if isinstance(error, errors.FieldsRefused) and len(error.problems) > 1:
         return "\n  ".join(["some fields do not fit the model", *map(field_line, error.problems)]), ""
+    if isinstance(error, errors.FileMissing) and not error.hint:
+        return str(error), nearby(Path(error.path))
     if isinstance(error, errors.WherryError):
         return str(error), error.hint
     if isinstance(error, click.UsageError):
@@ -76,6 +79,15 @@ def sentence_of(error: BaseException) -> tuple[str, str]:
         return f"{where}{(error.strerror or str(error)).lower()}", ""
     kind = type(error).__name__
     return f"wherry itself failed: {kind}: {error}", "run it again with -vv to see where, and report that"
+
+
+def nearby(path: Path) -> str:
+    """What to type about a file that is not there: the one that was meant, else how to see which are."""
+    import difflib
+
+    there = sorted(each.name for each in path.parent.iterdir()) if path.parent.is_dir() else []
+    near = difflib.get_close_matches(path.name, there, n=1, cutoff=0.6)
+    return f"did you mean {path.parent / near[0]}?" if near else f"ls {path.parent}"
 
 
 def field_line(problem: errors.FieldAtFault) -> str:

@@ -58,6 +58,17 @@ def built(
     )
 
 
+def foreseen(project: Project, manifest: Manifest, reference: Reference) -> str:
+    """What a build would name the image, as far as wherry.lock tells it; nothing is resolved, built or written."""
+    if reference.digest:
+        return str(reference)
+    if not reference.tag and Path(LOCK_FILE).is_file():
+        from wherry.deploy.builders import prepare
+
+        reference = reference.tagged(prepare(project, manifest, Path(LOCK_FILE)).content_tag)
+    return pinned(reference) if reference.tag else str(reference)
+
+
 def pinned(reference: Reference) -> str:
     """An image that is there already, by its digest where the registry tells it: a tag may be moved meanwhile."""
     from wherry.deploy import registry

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from wherry.cli import describe
+from wherry.cli import describe, table
 from wherry.cli.common import Verb, trust_of, trust_option
 from wherry.cli.console import Console
 from wherry.contract.manifest import Manifest
@@ -88,10 +88,13 @@ def show(console: Console, manifest: Manifest, to: Path) -> None:
         console.say()
         console.say_all(describe.metrics(manifest.metrics))
     console.say()
-    console.say("stored as " + "\n          ".join(describe.form(manifest)))
-    if note := describe.measured(manifest):
-        console.say(note)
-    console.say(f"{to} holds {manifest.name} {manifest.version}, {object_name(manifest.name)} in a cluster")
+    cluster_name = object_name(manifest.name)
+    known = [
+        ("bundle", f"{to}: {manifest.name} {manifest.version}, in a cluster {cluster_name}"),
+        ("stored as", "\n".join(describe.form(manifest))),
+        ("measured", describe.measured(manifest)),
+    ]
+    console.say_all(table.pairs(known, width=console.width))
     where = "" if to == Path(BUNDLE_DIR) else f" {to}"
     console.note(
         "Next:",

@@ -25,14 +25,23 @@ def lines(
 
 
 def pairs(facts: Iterable[tuple[str, Any]], *, width: int = 0, indent: int = 0) -> Iterator[str]:
-    """Facts one a line, their values aligned; a value of several lines goes on below itself."""
+    """Facts one a line, their values aligned; what is long, or has several lines, goes on below itself."""
     known = [(name, cell_text(value)) for name, value in facts if value not in (None, "")]
     space = max((len(name) for name, _ in known), default=0)
     for name, value in known:
-        first, *more = value.splitlines() or [""]
-        yield cut(f"{' ' * indent}{name.ljust(space)}{GAP}{first}".rstrip(), width)
-        for line in more:
-            yield cut(f"{' ' * (indent + space)}{GAP}{line}", width)
+        lead = f"{' ' * indent}{name.ljust(space)}{GAP}"
+        room = max(width - len(lead), 20) if width else 0
+        for line in value.splitlines():
+            for part in folded(line, room, 2):
+                yield f"{lead}{part}".rstrip()
+                lead = " " * len(lead)
+
+
+def folded(text: str, width: int, indent: int) -> list[str]:
+    """`text` in lines of at most `width` (0: one line), all but the first indented."""
+    import textwrap
+
+    return textwrap.wrap(text, width, subsequent_indent=" " * indent, break_on_hyphens=False) if width else [text]
 
 
 def cut(text: str, width: int) -> str:

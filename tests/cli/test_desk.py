@@ -1,0 +1,209 @@
+"""The desk's bad inputs, by the real command line: each ends with its exit code and a sentence that says what to do."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pickle
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+Wherry = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def refused(done: subprocess.CompletedProcess[str], code: int, *said: str) -> None:
+    """`done` failed with `code`, said all of this on stderr, gave a hint and no traceback."""
+    assert done.returncode == code, done.stdout + done.stderr
+    assert done.stderr.startswith("error: ") or "\nerror: " in done.stderr, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "hint: " in done.stderr, done.stderr
+    for text in said:
+        assert text in done.stderr, done.stderr
+
+
+@pytest.fixture
+def folder(tmp_path: Path, breast_cancer: Path) -> Path:
+    """A user's folder: model.joblib and train.csv."""
+    shutil.copy(breast_cancer / "model" / "model_binary.dat.gz", tmp_path / "model.joblib")
+    shutil.copy(breast_cancer / "train.csv", tmp_path / "train.csv")
+    return tmp_path
+
+
+@pytest.fixture
+def bundle(tmp_path: Path, linear_bundle: Path) -> Path:
+    """A bundle that the test may damage, at ./bundle."""
+    return Path(shutil.copytree(linear_bundle, tmp_path / "bundle"))
+
+
+def pack(
+    wherry: Wherry, *flags: str, data: str = "train.csv", target: str = "diagnosis"
+) -> subprocess.CompletedProcess[str]:
+    return wherry("pack", "model.joblib", "--data", data, "--target", target, "--trust", *flags)
+
+
+def test_a_missing_model_file(wherry: Wherry, folder: Path) -> None:
+    refused(wherry("pack", "modle.joblib", "--data", "train.csv", "--trust"), 2, "did you mean model.joblib?")
+
+
+def test_a_missing_table(wherry: Wherry, folder: Path) -> None:
+    refused(pack(wherry, data="missing.csv"), 2, "missing.csv")
+
+
+def test_an_empty_csv(wherry: Wherry, folder: Path) -> None:
+    (folder / "empty.csv").write_text("")
+    refused(pack(wherry, data="empty.csv"), 1, "empty.csv", "empty")
+
+
+def test_a_wrong_encoding_names_the_byte_and_what_would_do(wherry: Wherry, folder: Path) -> None:
+    text = (folder / "train.csv").read_text().replace("area_se", "fläche", 1)
+    (folder / "latin.csv").write_bytes(text.encode("latin-1"))
+    refused(pack(wherry, data="latin.csv"), 1, "latin.csv", f"byte {text.index('ä')}", "--encoding")
+
+
+def test_a_target_that_is_no_column(wherry: Wherry, folder: Path) -> None:
+    refused(pack(wherry, target="diagnosys"), 1, "diagnosys", "diagnosis")
+
+
+def test_a_model_of_an_unknown_library(wherry: Wherry, folder: Path) -> None:
+    (folder / "model.joblib").write_bytes(pickle.dumps({"weights": [1, 2, 3]}))
+    refused(pack(wherry), 1, "model.joblib")
+
+
+def test_a_file_that_can_run_code_takes_a_word(wherry: Wherry, folder: Path) -> None:
+    class Bomb:
+        def __reduce__(self) -> tuple[Callable[[str], int], tuple[str]]:
+            return os.system, ("touch exploded",)
+
+    (folder / "model.joblib").write_bytes(pickle.dumps(Bomb()))
+    done = wherry("pack", "model.joblib", "--data", "train.csv")
+    refused(done, 2, "model.joblib", "--trust")
+    wrong = wherry("pack", "model.joblib", "--data", "train.csv", f"--trust=sha256:{'0' * 64}")
+    refused(wrong, 2, "sha256")
+    assert not (folder / "exploded").exists()
+
+
+def test_yes_is_no_word_of_trust(wherry: Wherry, folder: Path) -> None:
+    done = wherry("pack", "model.joblib", "--data", "train.csv", "--yes")
+    assert done.returncode == 2
+    assert "--yes" in done.stderr
+
+
+def test_trust_does_not_swallow_the_model(wherry: Wherry, folder: Path) -> None:
+    done = wherry("pack", "--trust", "missing.joblib", "--data", "train.csv")
+    refused(done, 2, "missing.joblib")
+
+
+def test_another_folder_is_never_replaced(wherry: Wherry, folder: Path) -> None:
+    (folder / "precious").mkdir()
+    (folder / "precious" / "thesis.tex").write_text("years of work")
+    refused(pack(wherry, "--to", "precious"), 2, "precious", "--to")
+    assert (folder / "precious" / "thesis.tex").read_text() == "years of work"
+
+
+@pytest.mark.parametrize("verb", ["serve", "predict", "build", "render"])
+def test_no_bundle(wherry: Wherry, verb: str) -> None:
+    more = ["a=1"] if verb == "predict" else []
+    refused(wherry(verb, *more), 2, "no bundle in bundle", "wherry pack")
+
+
+@pytest.mark.parametrize("verb", ["serve", "predict", "inspect", "render"])
+def test_a_flipped_bit_names_the_file_and_both_digests(wherry: Wherry, bundle: Path, verb: str) -> None:
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    model = bundle / manifest["model"]
+    content = bytearray(model.read_bytes())
+    content[len(content) // 2] ^= 1
+    model.write_bytes(content)
+    more = ["bundle/example.json"] if verb == "predict" else []
+    refused(wherry(verb, *more), 1, manifest["model"], manifest["files"][manifest["model"]], "sha-256 is")
+
+
+@pytest.mark.parametrize("verb", ["serve", "inspect"])
+def test_a_truncated_bundle(wherry: Wherry, bundle: Path, verb: str) -> None:
+    model = json.loads((bundle / "manifest.json").read_text())["model"]
+    (bundle / model).write_bytes((bundle / model).read_bytes()[:100])
+    refused(wherry(verb), 1, model)
+    (bundle / model).unlink()
+    refused(wherry(verb), 1, model, "missing")
+    text = (bundle / "manifest.json").read_bytes()
+    (bundle / "manifest.json").write_bytes(text[: len(text) // 2])
+    refused(wherry(verb), 1, "manifest.json")
+
+
+def test_a_wrong_key_stops_every_verb_that_reads_settings(wherry: Wherry, bundle: Path, tmp_path: Path) -> None:
+    (tmp_path / "wherry.toml").write_text("[deploy]\nimge = 'localhost:5000/a'\n")
+    for verb in ("serve", "build", "render", "deploy", "status", "config"):
+        refused(wherry(verb), 2, "deploy.imge is not a setting (did you mean deploy.image?)")
+
+
+@pytest.mark.parametrize("verb", ["build", "deploy"])
+def test_no_image_name(wherry: Wherry, bundle: Path, verb: str) -> None:
+    refused(wherry(verb), 2, "the image has no name", f"wherry {verb} --image REGISTRY/iris")
+
+
+def test_no_cluster(wherry: Wherry, bundle: Path, tmp_path: Path, free_ports: Callable[[int], list[int]]) -> None:
+    refused(wherry("status", KUBECONFIG=str(tmp_path / "none")), 1, "no cluster", "kubeconfig")
+    (port,) = free_ports(1)
+    config = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "here",
+        "clusters": [{"name": "here", "cluster": {"server": f"http://127.0.0.1:{port}"}}],
+        "contexts": [{"name": "here", "context": {"cluster": "here", "user": "me", "namespace": "default"}}],
+        "users": [{"name": "me", "user": {}}],
+    }
+    (tmp_path / "config").write_text(json.dumps(config))
+    for words in (
+        ["status"],
+        ["logs"],
+        ["scale", "2"],
+        ["down", "--yes"],
+        ["deploy", "--image", "localhost:1/a@sha256:" + "0" * 64],
+    ):
+        done = wherry(*words, KUBECONFIG=str(tmp_path / "config"))
+        refused(done, 1, f"127.0.0.1:{port}")
+        assert "context here, namespace default" in done.stderr
+    failed = json.loads(
+        wherry(
+            "deploy", "--image", "localhost:1/a:1", "--no-build", "--json", KUBECONFIG=str(tmp_path / "config")
+        ).stdout
+    )
+    assert failed["outcome"] == "unchanged"
+    assert failed["error"]["kind"] == "NoCluster"
+
+
+def test_a_context_that_is_not_there(wherry: Wherry, tmp_path: Path) -> None:
+    config = {"apiVersion": "v1", "kind": "Config", "clusters": [], "contexts": [], "users": []}
+    (tmp_path / "config").write_text(json.dumps(config))
+    done = wherry("status", "--context", "production", KUBECONFIG=str(tmp_path / "config"))
+    assert done.returncode in (1, 2)
+    assert "Traceback" not in done.stderr
+    assert "hint: " in done.stderr
+
+
+@pytest.fixture
+def full_disk(tmp_path: Path) -> Iterator[Path]:
+    """A folder on a disk that has no room left."""
+    place = tmp_path / "small"
+    place.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(place)], capture_output=True, check=False
+    )
+    if mounted.returncode != 0:
+        pytest.skip("needs root, to mount a small disk")
+    yield place
+    subprocess.run(["umount", str(place)], check=True)
+
+
+def test_a_full_disk_leaves_nothing_half_written(wherry: Wherry, folder: Path, full_disk: Path) -> None:
+    (full_disk / "room").mkdir()
+    with (full_disk / "filler").open("wb", buffering=0) as filler, contextlib.suppress(OSError):
+        while True:
+            filler.write(b"x" * 1024)
+    before = sorted(full_disk.iterdir())
+    refused(pack(wherry, "--to", str(full_disk / "bundle")), 1, "no space left", str(full_disk))
+    assert sorted(full_disk.iterdir()) == before
