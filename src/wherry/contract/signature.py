@@ -73,7 +73,7 @@ class Signature(msgspec.Struct, frozen=True, omit_defaults=True):
     def check(self, records: Sequence[Any], *, ignore_unknown: bool = False) -> Checked:
         """Hold decoded records, each a mapping by name or a list by position, against the columns.
 
-        Every problem of every row is returned, at most MOST_PROBLEMS; a row's place in `rows` is its place in `records`.
+        Every problem of every row is returned, up to MOST_PROBLEMS. A row's place in `rows` is that in `records`.
         """
         rows: list[Row] = []
         problems: list[FieldProblem] = []

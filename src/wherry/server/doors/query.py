@@ -13,7 +13,7 @@ from wherry.server.doors.native import Asked, check
 
 NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
 LITERALS = frozenset({"nan", "inf", "-inf", "+inf", "infinity", "-infinity", "+infinity"})
-LONGEST_INTEGER = 32  # digits: no column holds more, and longer ones take quadratic time to read
+LONGEST_INTEGER = 32  # digits: no column holds as many, and to read more takes quadratic time
 BOOLEANS = {"true": True, "false": False, "1": True, "0": False}
 
 
@@ -48,6 +48,7 @@ def value_of(column: Column, text: str) -> Any:
     if text.lower() in LITERALS:
         raise BodyUnreadable(f"{column.name} is {text}, which no prediction can be made of", hint="leave it out")
     if NUMBER.fullmatch(text):
-        whole = text.lstrip("+-").isdigit() and len(text) <= LONGEST_INTEGER
-        return int(text) if whole else float(text)
+        if column.type == "integer" and text.lstrip("+-").isdigit():
+            return int(text[:LONGEST_INTEGER])
+        return float(text)
     return text

@@ -1,0 +1,397 @@
+"""What every request passes, and what the service says about itself."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from serving import (
+    EXAMPLE,
+    MIXED,
+    NAMES,
+    Fake,
+    Linearly,
+    Running,
+    golden_of,
+    label_of,
+    predict,
+    project,
+    raw,
+    replies,
+    request,
+    until,
+)
+
+from wherry.contract.names import NATIVE_MEDIA
+from wherry.contract.project import Project
+from wherry.contract.reply import Reply
+from wherry.errors import StoreFailed
+from wherry.server.auth import Tokens, is_loopback
+from wherry.server.journal import Counts, Entry
+from wherry.server.predictor import Cost
+
+UUID7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[Running]:
+    with Running(Linearly()) as running:
+        yield running
+
+
+def test_shuffled_columns_get_equal_answers(service: Running) -> None:
+    for row in golden_of().rows:
+        record = dict(zip(NAMES, row, strict=True))
+        turned = dict(reversed(record.items()))
+        query = "&".join(f"{key}={value!r}" for key, value in turned.items())
+        answers = [
+            predict(service.address, record).json["prediction"],
+            predict(service.address, turned).json["prediction"],
+            predict(service.address, [turned]).json["predictions"][0],
+            predict(service.address, {"columns": list(turned), "rows": [list(turned.values())]}).json["predictions"][0],
+            service.ask("GET", f"/predict?{query}").json["prediction"],
+        ]
+        assert answers == [label_of(row)] * 5
+
+
+def test_every_reply_says_which_model_and_which_request(service: Running) -> None:
+    for answer in (
+        predict(service.address, EXAMPLE, **{"X-Request-Id": "mine:1"}),
+        predict(service.address, {}, **{"X-Request-Id": "mine:1"}),
+        service.ask("GET", "/nowhere", headers={"X-Request-Id": "mine:1"}),
+        service.ask("GET", "/info", headers={"X-Request-Id": "mine:1"}),
+    ):
+        assert answer.headers["x-request-id"] == "mine:1"
+        assert answer.headers["x-model-version"] == "1"
+        assert re.fullmatch("[0-9a-f]{64}", answer.headers["x-model-digest"])
+        assert answer.headers["date"].endswith("GMT")
+
+
+@pytest.mark.parametrize("sent", ["", "a b", "x" * 129, 'a"b', "<script>", "é"])
+def test_an_id_that_could_do_harm_is_not_taken_over(service: Running, sent: str) -> None:
+    headers = {"X-Request-Id": sent}
+    data = request("POST", "/predict", json.dumps(EXAMPLE).encode(), headers, close=True)
+    found = replies(raw(service.address, data))[0]
+    assert UUID7.fullmatch(found.headers["x-request-id"])
+
+
+def test_a_prediction_has_an_id_of_its_own(service: Running) -> None:
+    first, second = (predict(service.address, EXAMPLE, **{"X-Request-Id": "one"}) for _ in range(2))
+    ids = {first.headers["x-prediction-id"], second.headers["x-prediction-id"]}
+    assert len(ids) == 2
+    assert all(UUID7.fullmatch(found) for found in ids)
+
+
+def test_probabilities_are_given_when_asked(service: Running) -> None:
+    answer = service.ask("POST", "/predict?probabilities=true", EXAMPLE)
+    assert answer.json == {"prediction": 1, "probabilities": pytest.approx([0.1, 0.9])}
+    query = "&".join(f"{key}={value}" for key, value in EXAMPLE.items())
+    assert "probabilities" in service.ask("GET", f"/predict?{query}&probabilities=true").json
+    assert service.ask("POST", "/predict?probabilities=false", EXAMPLE).json == {"prediction": 1}
+    with Running(Linearly(), project=project(probabilities="always")) as always:
+        assert "probabilities" in predict(always.address, EXAMPLE).json
+
+
+def test_a_model_without_probabilities_says_so() -> None:
+    with Running(Fake(lambda row: 1.5), signature=MIXED) as service:
+        assert service.ask("POST", "/predict?probabilities=true", {"size": 1}).status in (403, 422)
+
+
+def test_paths(service: Running) -> None:
+    assert service.ask("GET", "/health").json == {"status": "ok"}
+    for path in ("/livez", "/v2/health/live"):
+        assert service.ask("GET", path).json == {"status": "alive"}
+    for path in ("/readyz", "/v2/health/ready"):
+        assert service.ask("GET", path).json == {"status": "ready"}
+    info = service.ask("GET", "/info").json
+    assert [column["name"] for column in info["columns"]] == list(NAMES)
+    assert service.ask("GET", "/").json["paths"]["predict"] == "/predict"
+    page = service.ask("GET", "/", headers={"Accept": "text/html,*/*;q=0.8"})
+    assert page.headers["content-type"].startswith("text/html")
+    assert "default-src 'none'" in page.headers["content-security-policy"]
+    assert service.ask("GET", "/docs").status == 200
+
+
+def test_page_and_docs_can_be_switched_off() -> None:
+    with Running(Linearly(), project=project(page=False, docs=False)) as service:
+        assert service.ask("GET", "/", headers={"Accept": "text/html"}).json["name"] == "breast"
+        assert [service.ask("GET", path).status for path in ("/docs", "/openapi.json")] == [403, 403]
+
+
+# The project's own shapes
+
+WALKTHROUGH = Project(
+    reply=Reply(
+        record={"label": "$label", "prediction": "$prediction"},
+        labels={"0": "B", "1": "M"},
+        info={"name": "breast-cancer", "version": "$version"},
+        health={"health": "ok"},
+        root="hello",
+        error={"status": "error", "predict": -1, "detail": "$detail"},
+    )
+)
+
+
+def test_the_walkthroughs_shapes() -> None:
+    with Running(Linearly(), project=WALKTHROUGH) as service:
+        assert predict(service.address, EXAMPLE).body == b'{"label":"M","prediction":1}'
+        assert service.ask("GET", "/info").json == {"name": "breast-cancer", "version": "1"}
+        assert service.ask("GET", "/health").json == {"health": "ok"}
+        root = service.ask("GET", "/")
+        assert (root.body, root.headers["content-type"]) == (b"hello", "text/plain; charset=utf-8")
+        refused = predict(service.address, {**EXAMPLE, "area_se": "x"})
+        assert refused.status == 422
+        assert refused.json == {"status": "error", "predict": -1, "detail": "area_se is a text, not a number"}
+
+
+def test_the_native_shape_can_always_be_had() -> None:
+    with Running(Linearly(), project=WALKTHROUGH) as service:
+        assert predict(service.address, EXAMPLE, Accept=NATIVE_MEDIA).body == b'{"prediction":1}'
+        assert predict(service.address, {}, Accept=NATIVE_MEDIA).json["title"] == "Fields refused"
+
+
+# Who may ask
+
+
+def test_another_host_is_refused_on_a_loopback_address(service: Running) -> None:
+    for host in ("localhost", "127.0.0.1", "[::1]", "LOCALHOST", "localhost:8080", "[::1]:8080"):
+        assert service.ask("GET", "/livez", headers={"Host": host}).status == 200
+    for host in ("evil.example", "127.0.0.1.evil.example", "localhost.evil.example:8080", "::1", ""):
+        assert service.ask("GET", "/livez", headers={"Host": host}).status == 421
+    with Running(Linearly(), project=project(allowed_hosts=("models.example",))) as allowing:
+        assert allowing.ask("GET", "/livez", headers={"Host": "models.example:80"}).status == 200
+    with Running(Linearly(), project=project(host="0.0.0.0")) as everywhere:
+        assert everywhere.ask("GET", "/livez", headers={"Host": "evil.example"}).status == 200
+
+
+def test_loopback() -> None:
+    assert [is_loopback(host) for host in ("localhost", "127.0.0.1", "127.9.9.9", "::1")] == [True] * 4
+    assert [is_loopback(host) for host in ("0.0.0.0", "::", "10.0.0.1", "example.org")] == [False] * 4
+
+
+def test_a_token_is_needed_for_all_but_probes_and_the_page(tmp_path: Path) -> None:
+    file = tmp_path / "tokens"
+    file.write_text("# who\none\n\ntwo\n")
+    with Running(Linearly(), tokens=file) as service:
+        assert predict(service.address, EXAMPLE).status == 401
+        refused = predict(service.address, EXAMPLE, Authorization="Bearer three")
+        assert (refused.status, refused.headers["www-authenticate"]) == (401, "Bearer")
+        for headers in ({"Authorization": "Bearer one"}, {"authorization": "bearer  two"}, {"X-Api-Key": "two"}):
+            assert predict(service.address, EXAMPLE, **headers).status == 200
+        for path in ("/info", "/openapi.json", "/docs", "/", "/nowhere"):
+            assert service.ask("GET", path).status == 401
+        for path in ("/livez", "/readyz", "/health", "/v2/health/ready"):
+            assert service.ask("GET", path).status == 200
+        assert service.ask("GET", "/", headers={"Accept": "text/html"}).status == 200
+        file.write_text("four\n")
+        until(lambda: predict(service.address, EXAMPLE, **{"X-Api-Key": "four"}).status == 200)
+        assert predict(service.address, EXAMPLE, **{"X-Api-Key": "two"}).status == 401
+
+
+def test_the_token_file_may_be_away_for_a_moment(tmp_path: Path) -> None:
+    file = tmp_path / "tokens"
+    file.write_text("one")
+    tokens = Tokens(file)
+    file.unlink()
+    tokens.looked = -1.0
+    tokens.check({b"x-api-key": b"one"})
+
+
+@pytest.mark.parametrize("text", [None, "", "# nobody\n"])
+def test_a_token_file_without_a_token_is_refused_at_start(tmp_path: Path, text: str | None) -> None:
+    from wherry.errors import UsageRefused
+
+    if text is not None:
+        (tmp_path / "tokens").write_text(text)
+    with pytest.raises(UsageRefused, match="tokens"):
+        Tokens(tmp_path / "tokens")
+
+
+# The journal
+
+
+class Kept:
+    """A journal that remembers, and can refuse."""
+
+    where = "memory"
+
+    def __init__(self) -> None:
+        self.entries: list[Entry] = []
+        self.appended: list[Entry] = []
+        self.commits = 0
+        self.refusing = False
+
+    def append(self, entry: Entry) -> None:
+        self.appended.append(entry)
+
+    def commit(self) -> None:
+        taken, self.appended = self.appended, []
+        self.commits += 1
+        if self.refusing:
+            raise StoreFailed("/spool/secret", "the disk is gone")
+        self.entries += taken
+
+    def start(self) -> None: ...
+
+    def counts(self) -> Counts:
+        return Counts()
+
+    def close(self) -> None: ...
+
+
+def test_every_answer_is_kept_before_it_leaves() -> None:
+    kept = Kept()
+    with Running(Linearly(), journal=kept) as service:
+        answer = predict(service.address, [EXAMPLE, EXAMPLE], **{"X-Request-Id": "mine"})
+        (entry,) = kept.entries
+        assert (entry.id, entry.request_id) == (answer.headers["x-prediction-id"], "mine")
+        assert (entry.door, entry.status, list(entry.predictions)) == ("native", 200, [1, 1])
+        assert list(entry.rows) == [tuple(EXAMPLE.values())] * 2
+        assert entry.probabilities is not None
+        assert 0 <= entry.latency_s < 5
+        predict(service.address, {})
+        assert len(kept.entries) == 1  # what was refused is no prediction
+
+
+def test_one_commit_a_turn() -> None:
+    kept = Kept()
+    with Running(Linearly(), journal=kept) as service:
+        body = json.dumps(EXAMPLE).encode()
+        data = request("POST", "/predict", body) * 20 + request("POST", "/predict", body, close=True)
+        assert len(replies(raw(service.address, data))) == 21
+        assert len(kept.entries) == 21
+        assert kept.commits < 10
+
+
+def test_what_cannot_be_kept_is_not_answered() -> None:
+    kept = Kept()
+    kept.refusing = True
+    with Running(Linearly(), journal=kept) as service:
+        answer = predict(service.address, EXAMPLE)
+        assert answer.status == 503
+        assert int(answer.headers["retry-after"]) > 0
+        assert b"secret" not in answer.body
+        kept.refusing = False
+        assert predict(service.address, EXAMPLE).status == 200
+
+
+def test_only_golden_rows_may_ask_not_to_be_kept() -> None:
+    kept = Kept()
+    golden = golden_of()
+    with Running(Linearly(), journal=kept, golden=golden) as service:
+        probe = {"X-Wherry-No-Store": "1"}
+        assert predict(service.address, golden.request(), **probe).status == 200
+        assert kept.entries == []
+        rows = [dict(zip(NAMES, golden.rows[0], strict=True)), EXAMPLE]
+        assert predict(service.address, rows, **probe).status == 200
+        assert len(kept.entries) == 1
+        assert predict(service.address, golden.request()).status == 200
+        assert len(kept.entries) == 2
+
+
+# A model that fails, a model that is slow
+
+
+def test_a_model_that_fails_fails_alone() -> None:
+    def moody(row: tuple[Any, ...]) -> Any:
+        if row[0] == 13:
+            raise ValueError("/srv/secret")
+        return float("nan") if row[0] == 17 else row[0]
+
+    with Running(Fake(moody)) as service:
+        bodies = [{**EXAMPLE, NAMES[0]: value} for value in (1, 13, 2, 17, 3)]
+        data = b"".join(request("POST", "/predict", json.dumps(body).encode()) for body in bodies)
+        found = replies(raw(service.address, data + request("GET", "/livez", close=True)))
+        assert [answer.status for answer in found] == [200, 500, 200, 500, 200, 200]
+        for answer in (found[1], found[3]):
+            assert answer.json["type"].endswith("#model")
+            assert answer.json["errors"][0]["row"] == 0
+            assert b"secret" not in answer.body
+        mixed = predict(service.address, [bodies[0], bodies[1], bodies[3]])
+        assert mixed.status == 500
+        assert [fault["row"] for fault in mixed.json["errors"]] in ([1], [1, 2])
+        assert service.metrics.model_failures == 3
+
+
+def test_over_capacity_is_refused_at_once() -> None:
+    model = Fake(lambda row: 1, seconds=0.3)
+    with Running(model, cost=Cost(0.02, 0.02)) as service:
+        service.predictions.batcher.queue_rows = 4
+        with ThreadPoolExecutor(24) as pool:
+            answers = list(pool.map(lambda _: predict(service.address, EXAMPLE), range(24)))
+        statuses = {answer.status for answer in answers}
+        assert statuses == {200, 503}
+        refused = next(answer for answer in answers if answer.status == 503)
+        assert 1 <= int(refused.headers["retry-after"]) <= 3
+        assert refused.json["type"].endswith("#overloaded")
+        assert predict(service.address, EXAMPLE).status == 200
+
+
+def test_a_model_in_its_thread_does_not_keep_the_loop() -> None:
+    with Running(Fake(lambda row: 1, seconds=0.5), cost=Cost(0.5, 0.0)) as service, ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(predict, service.address, EXAMPLE)
+        until(lambda: service.predictions.batcher.busy)
+        assert service.ask("GET", "/livez").status == 200
+        assert not slow.done()
+        assert slow.result().status == 200
+
+
+# The document
+
+
+def test_the_openapi_document_describes_the_service(service: Running) -> None:
+    document = service.ask("GET", "/openapi.json").json
+    assert document["openapi"] == "3.1.0"
+    record = document["components"]["schemas"]["Record"]
+    assert record["required"] == list(NAMES)
+    for example in document["paths"]["/predict"]["post"]["requestBody"]["content"]["application/json"][
+        "examples"
+    ].values():
+        assert predict(service.address, example["value"]).status == 200
+    text = json.dumps(document)
+    for reference in re.findall(r'"#/components/([^"]+)"', text):
+        kind, name = reference.split("/")
+        assert name in document["components"][kind]
+    assert set(document["components"]["responses"]) <= set(document["paths"]["/predict"]["post"]["responses"])
+
+
+cells = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=5))
+keys = st.sampled_from([*NAMES, "columns", "rows", "data", "x"])
+values = st.recursive(cells, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(keys, inner), max_leaves=8)
+bodies = st.one_of(st.binary(max_size=80), values.map(lambda value: json.dumps(value).encode()))
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(body=bodies)
+def test_no_body_is_the_services_fault(service: Running, body: bytes) -> None:
+    answer = predict(service.address, body)
+    assert answer.status in (200, 400, 422), answer.body
+    json.loads(answer.body)
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(data=st.binary(min_size=1, max_size=200), place=st.integers(0, 60))
+def test_no_bytes_stop_the_service(service: Running, data: bytes, place: int) -> None:
+    good = request("POST", "/predict", json.dumps(EXAMPLE).encode(), close=True)
+    raw(service.address, good[:place] + data + good[place:], half_close=True)
+    assert service.thread.is_alive()
+    assert service.ask("GET", "/livez").status == 200
+    assert service.port.in_flight == 0
+
+
+def test_metrics_are_prometheus_text(service: Running) -> None:
+    predict(service.address, {**EXAMPLE, "area_se": 1e9, "id": 1})
+    text = service.metrics.render([("wherry_ready", "", "Whether.", 1.0)])
+    line = re.compile(r'[a-z_]+(\{[a-z]+="[^"]*"(,[a-z]+="[^"]*")*\})? [-+0-9.e]+')
+    for each in text.splitlines():
+        assert each.startswith(("# HELP ", "# TYPE ")) or line.fullmatch(each), each
+    assert re.search(r'wherry_requests_total\{door="native",status="200"\} \d+', text)
+    assert service.metrics.outside >= 1
+    assert service.metrics.ignored >= 1
