@@ -1,0 +1,61 @@
+"use strict";
+// What both pages use. Texts of the model (names, labels, categories) only ever become text nodes, never markup.
+const data = JSON.parse(document.getElementById("data").textContent);
+const $ = (id) => document.getElementById(id);
+
+function el(tag, attributes, ...children) {
+  const node = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes || {})) {
+    if (value === false || value === null || value === undefined) continue;
+    if (name === "class") node.className = value;
+    else if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
+    else node.setAttribute(name, value === true ? "" : value);
+  }
+  node.append(...children.filter((child) => child !== null && child !== undefined));
+  return node;
+}
+
+function shown(value) {
+  if (value === null || value === undefined) return "missing";
+  if (typeof value === "number" && !Number.isInteger(value)) return String(Number(value.toPrecision(6)));
+  return typeof value === "object" ? JSON.stringify(value) : String(value);
+}
+
+function copyable(title, language, text) {
+  const code = el("code", {}, text);
+  const button = el("button", { type: "button", class: "small" }, "Copy");
+  button.setAttribute("aria-label", "Copy the " + title + " example");
+  button.addEventListener("click", async () => {
+    let done = true;
+    try {
+      await navigator.clipboard.writeText(code.textContent);
+    } catch {
+      const range = document.createRange();
+      range.selectNodeContents(code);
+      getSelection().removeAllRanges();
+      getSelection().addRange(range);
+      done = document.execCommand("copy");
+    }
+    button.textContent = done ? "Copied" : "Press Ctrl C";
+    setTimeout(() => { button.textContent = "Copy"; }, 1500);
+  });
+  const block = el("figure", { class: "snippet" }, el("figcaption", {}, el("span", {}, title), button),
+    el("pre", { tabindex: "0", "aria-label": title + " example", "data-language": language }, code));
+  block.set = (value) => { code.textContent = value; };
+  return block;
+}
+
+function quoted(text) {
+  return "'" + text.replaceAll("'", "'\\''") + "'";
+}
+
+function curl(url, body, token) {
+  const key = token ? " \\\n  -H \"X-Api-Key: $TOKEN\"" : "";
+  return "curl " + quoted(url) + " \\\n  -H 'Content-Type: application/json'" + key + " \\\n  -d " + quoted(body);
+}
+
+$("name").textContent = data.name;
+document.title = data.name + (data.page === "docs" ? " · API" : "");
+$("about").textContent = ["version " + data.version, data.estimator].filter(Boolean).join(" · ");
+$("digest").textContent = "model " + data.digest.slice(0, 12) + " · served by wherry";
+$("digest").title = data.digest;
