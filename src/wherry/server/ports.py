@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import re
 import socket
@@ -55,14 +56,22 @@ def holder(port: int) -> str:
         return ""
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            links = [str(link.readlink()) for link in (process / "fd").iterdir()]
-            if any(link in inodes for link in links):
+            if inodes & links(process):
                 words = (process / "cmdline").read_bytes().split(b"\0")
                 command = " ".join(word.decode(errors="replace") for word in words if word)
                 return f"{command[:120] or 'a process'} (process id {process.name})"
         except OSError:
             continue  # another user's process, or one that has just ended
     return ""
+
+
+def links(process: Path) -> set[str]:
+    """What the open files of a process are; one that is closed meanwhile is left out."""
+    found = set()
+    for link in (process / "fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            found.add(str(link.readlink()))
+    return found
 
 
 def listening(port: int) -> set[str]:

@@ -1,0 +1,307 @@
+"""The service as a process: what it proves before it listens, what it tells, how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from serving import (
+    EXAMPLE,
+    Answer,
+    Child,
+    Fake,
+    Running,
+    ask,
+    child,
+    free_port,
+    linear_bundle,
+    parse,
+    predict,
+    request,
+    until,
+)
+
+from wherry.contract.events import Event, Note
+from wherry.contract.project import Project, Serve
+from wherry.errors import AddressUnusable, PortTaken, UsageRefused
+from wherry.server import threads
+from wherry.server.admin import HUNG, Admin, AdminSite
+from wherry.server.drain import Drain, Life
+from wherry.server.environment import project_of
+from wherry.server.ports import bind, bind_next, holder
+from wherry.server.predictor import Cost
+from wherry.server.run import serve
+
+FORBIDDEN = ("click", "rich", "pandas", "sklearn", "scipy", "onnx", "onnxruntime", "sqlalchemy", "kubernetes", "yaml")
+
+
+@pytest.fixture(scope="module")
+def packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return linear_bundle(tmp_path_factory.mktemp("served") / "bundle")
+
+
+def test_a_service_tells_where_everything_is_and_answers(packed: Path) -> None:
+    with child(packed) as service:
+        assert predict(service.address, EXAMPLE).json == {"prediction": 1}
+        said = service.said
+        assert "8 golden rows answered" in said
+        for fact in (f"http://127.0.0.1:{service.port}/docs", f"http://127.0.0.1:{service.admin_port}/metrics", "MiB"):
+            assert fact in said
+        metrics = ask(service.admin, "GET", "/metrics")
+        assert metrics.headers["content-type"].startswith("text/plain; version=0.0.4")
+        assert b'wherry_requests_total{door="native",status="200"} 1' in metrics.body
+        assert b"wherry_ready 1" in metrics.body
+        assert b'name="breast"' in metrics.body
+        assert ask(service.admin, "GET", "/livez").status == 200
+        assert ask(service.admin, "GET", "/readyz").json == {"status": "ready"}
+        assert ask(service.admin, "GET", "/predict").status == 404
+        assert ask(service.admin, "POST", "/metrics").headers["allow"] == "GET, HEAD"
+
+
+def test_only_what_a_linear_model_needs_is_imported(packed: Path) -> None:
+    code = f"""
+import sys, os, threading, time, urllib.request, signal
+os.environ.update(WHERRY_BUNDLE={str(packed)!r}, WHERRY_SERVE_PORT="{free_port()}",
+                  WHERRY_SERVE_ADMIN_PORT="{free_port()}", WHERRY_STORE_ENABLED="false")
+from wherry.server.__main__ import main
+assert "numpy" not in sys.modules
+def stop():
+    url = "http://127.0.0.1:" + os.environ["WHERRY_SERVE_PORT"] + "/livez"
+    for _ in range(1000):
+        try:
+            urllib.request.urlopen(url).read()
+            break
+        except OSError:
+            time.sleep(0.01)
+    os.kill(os.getpid(), signal.SIGINT)
+threading.Thread(target=stop).start()
+assert main() == 0
+assert os.environ["OMP_NUM_THREADS"].isdigit()
+print(sorted({{name.partition(".")[0] for name in sys.modules}}))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    loaded = done.stdout.strip().splitlines()[-1]
+    for name in FORBIDDEN:
+        assert f"'{name}'" not in loaded
+    for name in ("numpy", "msgspec", "httptools"):
+        assert f"'{name}'" in loaded
+
+
+def test_a_bundle_that_answers_otherwise_opens_no_port(packed: Path, tmp_path: Path) -> None:
+    from wherry.contract.manifest import Manifest
+    from wherry.model import bundle
+
+    manifest = bundle.read_manifest(packed)
+    files = {name: (packed / name).read_bytes() for name in manifest.files}
+    golden = json.loads(files["golden.json"])
+    golden["predictions"][0] = 1 - golden["predictions"][0]
+    files["golden.json"] = json.dumps(golden).encode()
+    assert isinstance(bundle.write(tmp_path / "other", manifest, files), Manifest)
+    service = Child(tmp_path / "other", {})
+    assert service.process.wait(20) == 1
+    assert "golden" in service.said
+    with pytest.raises(OSError):
+        socket.create_connection(service.address, timeout=1)
+    service.log.close()
+
+
+def test_without_golden_rows_one_finite_answer_is_enough_and_it_says_so(tmp_path: Path) -> None:
+    with child(linear_bundle(tmp_path / "bundle", golden=False)) as service:
+        assert predict(service.address, EXAMPLE).status == 200
+        assert "no golden rows: one warm-up answer" in service.said
+
+
+def test_a_missing_bundle_and_a_wrong_setting_are_told_with_a_hint(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    for environ, words in (({}, "no bundle in"), ({"WHERRY_SERVE_HOST": "256.0.0.1"}, "")):
+        service = Child(tmp_path / "empty", environ)
+        assert service.process.wait(20) in (1, 2)
+        assert words in service.said
+        assert "hint: " in service.said
+        assert "Traceback" not in service.said
+        service.log.close()
+
+
+def test_more_workers_are_an_honest_refusal(packed: Path) -> None:
+    with pytest.raises(UsageRefused, match="one worker"):
+        serve(packed, Project(serve=Serve(workers=2)))
+
+
+# Ports
+
+
+def test_a_busy_port_names_its_holder(packed: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(PortTaken) as refused:
+            serve(packed, Project(serve=Serve(port=port, admin_port=free_port())))
+        assert f"process id {os.getpid()}" in str(refused.value)
+        assert "pytest" in str(refused.value)
+        assert refused.value.hint
+    assert holder(port) == ""
+
+
+def test_a_busy_admin_port_that_nobody_asked_for_becomes_the_next_free_one() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(PortTaken):
+            bind("127.0.0.1", port)
+        with bind_next("127.0.0.1", port, frozenset({port + 1})) as found:
+            assert found.getsockname()[1] > port + 1
+
+
+def test_the_chosen_admin_port_is_told() -> None:
+    from wherry.server.run import admin_socket
+
+    told: list[Event] = []
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with admin_socket(Project(serve=Serve(admin_port=port)), False, told.append) as found:
+            assert isinstance(told[0], Note)
+            assert str(found.getsockname()[1]) in told[0].text
+
+
+def test_an_address_of_another_machine_is_told() -> None:
+    with pytest.raises(AddressUnusable, match="cannot listen"):
+        bind("192.0.2.1", free_port())
+
+
+# The environment
+
+
+def test_in_an_image_every_address_is_listened_on() -> None:
+    image = Path("/srv/bundle")
+    assert project_of({}, image).project.serve.host == "0.0.0.0"
+    assert project_of({"WHERRY_SERVE_HOST": "127.0.0.1"}, image).project.serve.host == "127.0.0.1"
+    assert project_of({}, Path("bundle")).project.serve.host == "127.0.0.1"
+    assert project_of({"WHERRY_TOKEN_FILE": "/t"}, image).project.serve.token_file == "/t"
+
+
+def test_threads_follow_the_cgroups_quota(tmp_path: Path) -> None:
+    here = len(os.sched_getaffinity(0))
+    assert threads.usable(tmp_path) == here
+    (tmp_path / "cpu.max").write_text("50000 100000\n")
+    assert threads.usable(tmp_path) == 1
+    (tmp_path / "cpu.max").write_text("max 100000\n")
+    assert threads.usable(tmp_path) == here
+    environ = {"OMP_NUM_THREADS": "7"}
+    threads.limit(environ, tmp_path)
+    assert environ["OMP_NUM_THREADS"] == "7"
+    assert environ["OPENBLAS_NUM_THREADS"] == str(here)
+
+
+# The end
+
+
+def test_ctrl_c_finishes_and_exits_0(packed: Path) -> None:
+    with child(packed) as service:
+        service.process.send_signal(signal.SIGINT)
+        assert service.process.wait(10) == 0
+        assert "Ctrl-C" in service.said
+
+
+def test_sigterm_keeps_answering_then_exits_0(packed: Path) -> None:
+    with child(packed, WHERRY_SERVE_DRAIN_SECONDS="1") as service:
+        body = json.dumps(EXAMPLE).encode()
+        with socket.create_connection(service.address, timeout=10) as kept:
+            kept.sendall(request("POST", "/predict", body))
+            assert parse(kept.recv(65536))[0].headers.get("connection") is None
+            service.process.send_signal(signal.SIGTERM)
+            until(lambda: ask(service.address, "GET", "/readyz").status == 503)
+            assert ask(service.admin, "GET", "/readyz").json == {"status": "draining"}
+            assert ask(service.address, "GET", "/livez").status == 200
+            answer = predict(service.address, EXAMPLE)
+            assert (answer.status, answer.headers["connection"]) == (200, "close")
+            kept.sendall(request("POST", "/predict", body))
+            assert parse(kept.makefile("rb").read())[0].headers["connection"] == "close"
+        assert service.process.wait(10) == 0
+
+
+def drained(service: Running, life: Life, lame: float) -> tuple[Drain, threading.Event, list[bool]]:
+    """A drain of `service`, waiting for its signal on the service's own loop."""
+    finished, result = threading.Event(), []
+
+    async def make() -> Drain:
+        return Drain(service.port, life, lambda: service.predictions.batcher.idle, lambda event: None, lame=lame)
+
+    drain = asyncio.run_coroutine_threadsafe(make(), service.loop).result(5)
+
+    async def run() -> None:
+        result.append(await drain.run())
+        finished.set()
+
+    asyncio.run_coroutine_threadsafe(run(), service.loop)
+    return drain, finished, result
+
+
+def test_nothing_in_flight_is_lost_and_nothing_new_refused_in_the_lame_time() -> None:
+    """T02 of the catalogue in short: 100 requests of a second in flight, and new connections after the signal."""
+    model = Fake(lambda row: 1, seconds=0.4)
+    with Running(model, cost=Cost(0.4, 0.0)) as service, ThreadPoolExecutor(130) as pool:
+        drain, finished, result = drained(service, service.life, lame=1.0)
+        first = [pool.submit(predict, service.address, EXAMPLE) for _ in range(100)]
+        until(lambda: service.port.in_flight == 100)
+        service.loop.call_soon_threadsafe(drain.terminate)
+        until(lambda: not service.life.ready)
+        later: list[object] = []
+        end = time.monotonic() + 0.8
+        while time.monotonic() < end:
+            later.append(pool.submit(predict, service.address, EXAMPLE))
+            time.sleep(0.04)
+        answers: list[Answer] = [future.result(20) for future in (*first, *later)]  # type: ignore[attr-defined]
+        assert len(answers) >= 110
+        assert {answer.status for answer in answers} == {200}
+        assert finished.wait(10)
+        assert result == [True]
+        with pytest.raises(OSError):
+            socket.create_connection(service.address, timeout=1)
+
+
+def test_a_second_ctrl_c_does_not_wait() -> None:
+    with Running(Fake(lambda row: 1, seconds=3), cost=Cost(3.0, 0.0)) as service, ThreadPoolExecutor(1) as pool:
+        drain, finished, result = drained(service, service.life, lame=0.0)
+        slow = pool.submit(predict, service.address, EXAMPLE)
+        until(lambda: service.port.in_flight == 1)
+        service.loop.call_soon_threadsafe(drain.interrupt)
+        assert not finished.wait(0.2)
+        service.loop.call_soon_threadsafe(drain.interrupt)
+        assert finished.wait(1)
+        assert result == [False]
+        assert slow.result(20).status == 200
+
+
+def test_a_loop_that_hangs_shows_on_the_admin_port() -> None:
+    with Running(Fake(lambda row: 1)) as service:
+        sock = bind("127.0.0.1", free_port())
+        admin = Admin(sock, AdminSite(service.port, service.life, lambda: ""))
+        admin.start()
+        try:
+            address = sock.getsockname()
+            assert ask(address, "GET", "/livez").status == 200
+            stopped = threading.Event()
+            service.loop.call_soon_threadsafe(lambda: stopped.wait(20))
+            service.port.ticked -= 2 * HUNG
+            until(lambda: ask(address, "GET", "/livez").status == 503)
+            assert ask(address, "GET", "/livez").json == {"status": "hung"}
+            stopped.set()
+            until(lambda: ask(address, "GET", "/livez").status == 200)
+        finally:
+            admin.stop()
+            sock.close()
+
+
+def test_the_facts_name_the_memory(packed: Path) -> None:
+    with child(packed) as service:
+        assert re.search(r"loaded in \d\.\d\d s, [\d.e-]+ ms a prediction, \d+ MiB", service.said)
