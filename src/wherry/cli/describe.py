@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from wherry.cli import table
-from wherry.contract.manifest import Manifest, Metric
+from wherry.contract.manifest import Conversion, Measured, Metric, Requirements
 from wherry.contract.signature import Column, OutputSpec, Signature
 
 
@@ -54,9 +54,8 @@ def metrics(found: tuple[Metric, ...]) -> Iterator[str]:
     yield from table.lines(("metric", "value", "baseline", "rows", "on"), rows, right=("value", "baseline", "rows"))
 
 
-def form(manifest: Manifest) -> Iterator[str]:
+def form(record: Conversion) -> Iterator[str]:
     """In which form the model is stored, how that was proven, and why the other forms were refused."""
-    record = manifest.conversion
     proof = ""
     if record.proven_rows:
         proof = f", equal on {table.count(record.proven_rows, 'row')}"
@@ -69,25 +68,13 @@ def form(manifest: Manifest) -> Iterator[str]:
         yield f"not {name}: {reason}"
 
 
-def facts(manifest: Manifest) -> list[tuple[str, str]]:
-    """What there is to know about a bundle besides its columns and metrics."""
-    needs = ", ".join(f"{name} {version}" for name, version in manifest.requirements.packages.items())
-    origin = manifest.origin
-    came = origin.estimator + (f" from {origin.file}" if origin.file else "")
-    return [
-        ("model", f"{manifest.name} {manifest.version}"),
-        ("made of", came),
-        ("stored as", "\n".join(form(manifest))),
-        ("needs", f"Python {manifest.requirements.python}" + (f", {needs}" if needs else "")),
-        ("golden rows", str(manifest.golden.rows)),
-        ("measured", measured(manifest)),
-        ("digest", f"sha256:{manifest.digest}"),
-        ("pickle", "kept in the bundle, as --allow-pickle permitted" if manifest.allow_pickle else ""),
-    ]
-
-
-def measured(manifest: Manifest) -> str:
-    found = manifest.measured
+def measured(found: Measured) -> str:
+    """What loading takes."""
     if not found.peak_bytes:
         return ""
     return f"loads in {table.duration(found.load_seconds)}, peak memory {table.size(found.peak_bytes)}"
+
+
+def needs(found: Requirements) -> str:
+    """What loading the model again takes."""
+    return ", ".join([f"Python {found.python}", *(f"{name} {version}" for name, version in found.packages.items())])

@@ -91,8 +91,8 @@ def show(console: Console, manifest: Manifest, to: Path) -> None:
     cluster_name = object_name(manifest.name)
     known = [
         ("bundle", f"{to}: {manifest.name} {manifest.version}, in a cluster {cluster_name}"),
-        ("stored as", "\n".join(describe.form(manifest))),
-        ("measured", describe.measured(manifest)),
+        ("stored as", "\n".join(describe.form(manifest.conversion))),
+        ("measured", describe.measured(manifest.measured)),
     ]
     console.say_all(table.pairs(known, width=console.width))
     where = "" if to == Path(BUNDLE_DIR) else f" {to}"
