@@ -97,7 +97,7 @@ def ready(service: subprocess.Popen[bytes], url: str) -> bool:
 
 
 def tell(address: str) -> None:
-    store = next(iter(sorted((DEMO / ".wherry").glob("*.sqlite*"))), DEMO / ".wherry")
+    store = next(iter((DEMO / ".wherry").glob("*.db")), DEMO / ".wherry")
     print(
         f"""
 The page          {address}/
