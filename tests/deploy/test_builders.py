@@ -5,6 +5,7 @@ The second half needs a registry (WHERRY_TEST_REGISTRY) and the program itself, 
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import secrets
@@ -179,6 +180,16 @@ def test_context_is_readable_whatever_the_umask(planned: ImagePlan, bundle: Path
             lay_out(planned, bundle, tmp_path)
     finally:
         (bundle / "aside.json").rename(bundle / "example.json")
+
+
+def test_a_full_disk_is_said(planned: ImagePlan, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(source: Path, target: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(target))
+
+    monkeypatch.setattr(builders.shutil, "copyfile", full)
+    with pytest.raises(DiskFull) as caught:
+        lay_out(planned, bundle, tmp_path)
+    assert str(tmp_path) in str(caught.value)
 
 
 def test_what_the_registry_holds_is_not_built_again(noted: Noted, held: Held, planned: ImagePlan, bundle: Path) -> None:

@@ -35,7 +35,8 @@ def failed(builder: str, base: str, host: str, ran: Ran) -> WherryError:
         return BuildFailed(
             "pip could not install the locked packages in the image",
             lines=ran.last,
-            hint="remove [packages] from wherry.lock to resolve them again, or mend the way to the package index",
+            hint="the base must be a glibc Linux with the bundle's Python, and reach the package index; "
+            "to resolve the packages again, remove [packages] from wherry.lock",
         )
     if BASE.search(ran.text):
         return BaseMissing(base, f"{builder} says: {said}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 import tempfile
 import time
@@ -20,7 +21,7 @@ from wherry.deploy.buildah import Buildah
 from wherry.deploy.docker import Docker
 from wherry.deploy.programs import Ran
 from wherry.deploy.wheel import requirements, wheel
-from wherry.errors import BuildFailed, FileMissing, ImageTaken, NoBuilder, RegistryRefused
+from wherry.errors import BuildFailed, DiskFull, FileMissing, ImageTaken, NoBuilder, RegistryRefused
 from wherry.release import image
 from wherry.release.image import ImagePlan
 from wherry.release.reference import Reference
@@ -170,17 +171,20 @@ def holding(reference: Reference) -> tuple[str, str]:
 
 
 def lay_out(plan: ImagePlan, bundle: Path, folder: Path) -> None:
-    """Write the build context: nothing but what the image needs, readable by any user."""
-    (folder / "Dockerfile").write_text(plan.dockerfile, encoding="utf-8")
-    (folder / ".dockerignore").write_text(plan.dockerignore, encoding="utf-8")
-    for path, content in plan.context.items():
-        (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        (folder / path).write_bytes(content)
-    for path in plan.bundle_files:
-        (folder / "bundle" / path).parent.mkdir(parents=True, exist_ok=True)
-        try:
+    """Write the build context: nothing but what the image needs, readable by any user. Raises FileMissing, DiskFull."""
+    held = {"Dockerfile": plan.dockerfile.encode(), ".dockerignore": plan.dockerignore.encode(), **plan.context}
+    try:
+        for path, content in held.items():
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (folder / path).write_bytes(content)
+        for path in plan.bundle_files:
+            (folder / "bundle" / path).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(bundle / path, folder / "bundle" / path)
-        except FileNotFoundError as error:
-            raise FileMissing(str(bundle / path), "file of the bundle", "pack the model again") from error
+    except FileNotFoundError as error:
+        raise FileMissing(str(error.filename), "file of the bundle", "pack the model again") from error
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise DiskFull(str(folder)) from error
+        raise
     for made in folder.rglob("*"):
         made.chmod(0o755 if made.is_dir() else 0o644)

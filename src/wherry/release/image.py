@@ -49,6 +49,7 @@ DRIVERS = {"mysql": "pymysql", "mariadb": "pymysql", "postgresql": "psycopg"}
 DOCKERFILE = """\
 # {model}, as wherry packed it. The base is {base_name}.
 FROM {base} AS libraries
+USER 0
 
 # Every file is held against its hash, and only wheels are taken: nothing is compiled, nothing of theirs runs.
 COPY {requirements} /build/
@@ -64,6 +65,7 @@ RUN python -m pip install --no-index --no-deps --target {own} \\
 
 # Compiled above, since the root may be read-only where it runs.
 FROM {base}
+USER 0
 RUN install -d -o {user} -g {user} {spool}
 WORKDIR {spool}
 COPY --from=libraries {libraries} {libraries}
