@@ -98,20 +98,21 @@ def prune(release: Release, cluster: Cluster, tell: Tell) -> None:
     A ConfigMap stays as long as a ReplicaSet names it, so that an older version can come back with its settings;
     Kubernetes keeps as many of those as `revisionHistoryLimit` says. Claims and Secrets always stay.
     """
-    named = _named_config_maps(release, cluster)
     for kind in PRUNABLE:
-        keep = named if kind is CONFIG_MAP else frozenset()
-        try:
-            _prune(release, cluster, kind, keep, tell)
-        except (NotPermitted, ObjectRefused) as error:
-            tell(Note(f"what earlier deploys left of {kind.plural} stays: {error}", warn=True))
+        keep = _named_config_maps(release, cluster) if kind is CONFIG_MAP else frozenset()
+        _prune(release, cluster, kind, keep, tell)
 
 
 def _prune(release: Release, cluster: Cluster, kind: Kind, keep: frozenset[str], tell: Tell) -> None:
     wanted = {name_of(made) for made in release.objects if kind_of(made) == kind} | keep
-    for made in cluster.list(kind, selector(release.name)):
-        if name_of(made) not in wanted and cluster.delete(kind, name_of(made)):
-            tell(Note(f"removed {what(made)}, which this version no longer has"))
+    try:
+        for made in cluster.list(kind, selector(release.name)):
+            if name_of(made) not in wanted and cluster.delete(kind, name_of(made)):
+                tell(Note(f"removed {what(made)}, which this version no longer has"))
+    except (NotPermitted, ObjectRefused) as error:
+        # Least privilege has no right to kinds that this release does not hold; then it is unlikely to have made any.
+        if any(kind_of(made) == kind for made in release.objects):
+            tell(Note(f"what earlier deploys left of {kind.plural} stays: {error}", warn=True, hint=error.hint))
 
 
 def _named_config_maps(release: Release, cluster: Cluster) -> frozenset[str]:
