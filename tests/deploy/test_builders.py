@@ -321,6 +321,7 @@ def container(repository: str) -> Iterator[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.cluster
 @pytest.mark.parametrize("name", ["docker", "buildah"])
 def test_an_image_is_built_pushed_and_answers(
     name: str, ready: ImagePlan, bundle: Path, repository: str, container: str
@@ -364,7 +365,7 @@ def ask(url: str, container: str, body: bytes | None = None) -> tuple[int, Any]:
             time.sleep(0.1)
 
 
-@pytest.mark.slow
+@pytest.mark.cluster
 @pytest.mark.parametrize("name", ["docker", "buildah"])
 def test_a_base_that_is_not_there_is_said_by_its_name(
     name: str, ready: ImagePlan, bundle: Path, repository: str
@@ -377,6 +378,7 @@ def test_a_base_that_is_not_there_is_said_by_its_name(
         build(broken, bundle, f"{repository}:1", builder=name)
 
 
+@pytest.mark.cluster
 @pytest.mark.parametrize("name", ["docker", "buildah"])
 def test_a_push_to_nowhere_names_the_registry(name: str, ready: ImagePlan, bundle: Path) -> None:
     if trouble(name):

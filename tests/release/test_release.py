@@ -123,6 +123,8 @@ def test_no_secret_is_ever_rendered(manifest: Manifest, declare: Declare) -> Non
     assert "tokens.txt" not in to_yaml(made.objects)
     assert "not-shown" not in repr(made)
     assert [(needed.name, needed.key) for needed in made.secrets] == [("front-store", "url"), ("front-token", "tokens")]
+    assert any("--from-file=tokens=tokens.txt" in note.hint for note in made.warnings)
+    assert any('--from-literal=url="$WHERRY_STORE_URL"' in note.hint for note in made.warnings)
     data = made.find("ConfigMap")["data"]  # type: ignore[index]
     assert "WHERRY_STORE_URL" not in data
     assert data["WHERRY_STORE_URL_FILE"] == "/var/run/wherry/store/url"

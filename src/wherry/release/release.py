@@ -157,6 +157,13 @@ def notes(who: Identity, project: Project) -> Iterator[Note]:
     for needed in secrets(who, project):
         yield Note(
             f"the pods read {needed.source} from the Secret {needed.name}, key {needed.key}",
-            hint=f"kubectl -n {who.namespace} create secret generic {needed.name} --from-file={needed.key}=FILE",
+            hint=f"kubectl -n {who.namespace} create secret generic {needed.name} {given(needed)}",
         )
     yield from network.notes(project)
+
+
+def given(needed: SecretFile) -> str:
+    """How kubectl is told the Secret's content, never the content itself."""
+    if needed.source == "store.url":
+        return f'--from-literal={needed.key}="$WHERRY_STORE_URL"'
+    return f"--from-file={needed.key}={needed.source}"
