@@ -54,6 +54,24 @@ function curl(url, body, token) {
   return "curl " + quoted(url) + " \\\n  -H 'Content-Type: application/json'" + key + " \\\n  -d " + quoted(body);
 }
 
+// A record as pairs of a name and the JSON text of its value, one a line.
+function recordText(pairs) {
+  return "{\n" + pairs.map(([name, literal]) => "  " + JSON.stringify(name) + ": " + literal).join(",\n") + "\n}";
+}
+
+function python(url, value, token) {
+  const headers = ['"Content-Type": "application/json"'];
+  if (token) headers.push('"X-Api-Key": os.environ["TOKEN"]');
+  return "import json\n" + (token ? "import os\n" : "") + "import urllib.request\n\nrecord = " + value +
+    "\nrequest = urllib.request.Request(\n    " + JSON.stringify(url) + ",\n    data=json.dumps(record).encode(),\n    headers={" +
+    headers.join(", ") + "},\n)\nwith urllib.request.urlopen(request) as reply:\n    print(json.load(reply))\n";
+}
+
+function pythonRecord(pairs) {
+  const words = { null: "None", true: "True", false: "False" };
+  return "{\n" + pairs.map(([name, literal]) => "    " + JSON.stringify(name) + ": " + (words[literal] || literal) + ",\n").join("") + "}";
+}
+
 $("name").textContent = data.name;
 document.title = data.name + (data.page === "docs" ? " · API" : "");
 $("about").textContent = ["version " + data.version, data.estimator].filter(Boolean).join(" · ");

@@ -22,15 +22,15 @@ function seen(column) {
 }
 
 function describeColumns() {
-  const rows = data.columns.map((column) => [code(column.name), KINDS[column.type], seen(column),
-    column.nullable ? "yes, as null" : "no", column.default === undefined ? "" : shown(column.default)]);
+  const defaults = data.columns.some((column) => column.default !== undefined);
+  const rows = data.columns.map((column) => [code(column.name), KINDS[column.type], seen(column), column.nullable ? "yes, as null" : "no",
+    ...(defaults ? [column.default === undefined ? "refused" : shown(column.default)] : [])]);
+  const heads = ["name", "type", "seen by the model", "may be missing", ...(defaults ? ["when left out"] : [])];
   const output = data.output;
-  const target = data.target ? " " + data.target : "";
-  let answer = { class: "a class", number: "a number", cluster: "a cluster" }[output.kind] + target;
+  let answer = { class: "a class", number: "a number", cluster: "a cluster" }[output.kind] + (data.target ? " for " + data.target : "");
   if (output.classes && output.classes.length) answer += ": " + output.classes.map(shown).join(", ");
   if (output.width > 1) answer += " (" + output.width + " outputs a row)";
-  $("columns").append(table(["name", "type", "seen by the model", "may be missing", "left out means"], rows, "Columns"),
-    el("p", {}, "The prediction is " + answer + "."));
+  $("columns").append(table(heads, rows, "Columns"), el("p", {}, "The prediction is " + answer + "."));
 }
 
 function at(api, node) {
@@ -59,8 +59,14 @@ function operation(api, path, method, about) {
     for (const each of examples)
       parts.push(copyable(each.summary || "example", "shell", curl(new URL("." + path, document.baseURI).href, JSON.stringify(each.value), api.security)));
   }
-  const replies = Object.entries(about.responses || {}).map(([status, reply]) => [code(status), at(api, reply).description || ""]);
-  if (replies.length) parts.push(el("h3", {}, "Replies"), table(["status", "meaning"], replies, "Replies"));
+  const replies = Object.entries(about.responses || {});
+  const own = replies.filter(([, reply]) => !reply.$ref).map(([status, reply]) => [code(status), reply.description || ""]);
+  const errors = replies.filter(([, reply]) => reply.$ref).map(([status]) => status);
+  if (errors.length) own.push([code("4xx 5xx"), "see Errors below: " + errors.join(", ")]);
+  if (own.length) parts.push(el("h3", {}, "Replies"), table(["status", "meaning"], own, "Replies"));
+  const headers = Object.entries(at(api, (about.responses || {})["200"]).headers || {});
+  if (headers.length) parts.push(el("h3", {}, "Headers of a reply"),
+    table(["name", "what it says"], headers.map(([name, header]) => [code(name), header.description || ""]), "Headers of a reply"));
   const open = path === "/predict" && method === "post";
   return el("details", { class: "operation", open }, el("summary", {}, el("span", { class: "method" }, method.toUpperCase()),
     el("span", { class: "path" }, code(path)), el("span", { class: "quiet" }, about.summary || "")), el("div", {}, ...parts));
@@ -95,8 +101,8 @@ async function read() {
   }
 }
 
-$("start").append(copyable("curl", "shell", curl(predict, JSON.stringify(data.example))),
-  copyable("Python", "python", "import json\nimport urllib.request\n\nrecord = json.loads(" + JSON.stringify(JSON.stringify(data.example)) +
-    ")\nrequest = urllib.request.Request(\n    " + JSON.stringify(predict) + ",\n    data=json.dumps(record).encode(),\n    headers={\"Content-Type\": \"application/json\"},\n)\nwith urllib.request.urlopen(request) as reply:\n    print(json.load(reply))\n"));
+const pairs = Object.entries(data.example).map(([name, value]) => [name, JSON.stringify(value)]);
+$("start").append(copyable("curl", "shell", curl(predict, recordText(pairs))),
+  copyable("Python", "python", python(predict, pythonRecord(pairs))));
 describeColumns();
 read();

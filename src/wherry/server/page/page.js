@@ -10,7 +10,7 @@ try { token = sessionStorage.getItem("wherry-token") || ""; } catch { /* storage
 // --- one field a column; each knows its literal: the JSON text of its value, or undefined when it is left out -----
 
 function hintOf(column) {
-  const parts = [KINDS[column.type]];
+  const parts = column.type === "boolean" ? [] : column.categories ? ["one of " + column.categories.length] : [KINDS[column.type]];
   if (column.low !== undefined && column.high !== undefined && !column.categories)
     parts.push("seen " + shown(column.low) + " to " + shown(column.high));
   if (column.default !== undefined) parts.push("left out: " + shown(column.default));
@@ -73,7 +73,7 @@ function choiceField(column, id) {
   if (column.nullable) select.append(el("option", { value: "null" }, "missing"));
   if (column.unknown_ok !== false) select.append(el("option", { value: "other" }, "another value …"));
   const look = () => { other.hidden = select.value !== "other"; };
-  select.addEventListener("change", () => { look(); if (!other.hidden) other.focus(); });
+  select.addEventListener("change", look);
   const typed = () => {
     if (column.type === "string") return JSON.stringify(other.value);
     return numberLiteral(column, other.value);
@@ -137,25 +137,13 @@ function pairs() {
 }
 
 function body() {
-  if (mode === "json") return $("text").value;
-  return "{" + pairs().map(([name, literal]) => JSON.stringify(name) + ": " + literal).join(", ") + "}";
-}
-
-function python() {
-  const words = { null: "None", true: "True", false: "False" };
-  let value = "json.loads(" + JSON.stringify(body()) + ")";
-  if (mode === "form")
-    value = "{\n" + pairs().map(([name, literal]) => "    " + JSON.stringify(name) + ": " + (words[literal] || literal) + ",\n").join("") + "}";
-  const headers = ['"Content-Type": "application/json"'];
-  if (token) headers.push('"X-Api-Key": os.environ["TOKEN"]');
-  return "import json\n" + (token ? "import os\n" : "") + "import urllib.request\n\nrecord = " + value +
-    "\nrequest = urllib.request.Request(\n    " + JSON.stringify(url) + ",\n    data=json.dumps(record).encode(),\n    headers={" +
-    headers.join(", ") + "},\n)\nwith urllib.request.urlopen(request) as reply:\n    print(json.load(reply))\n";
+  return mode === "json" ? $("text").value : recordText(pairs());
 }
 
 function refresh() {
   snippets.curl.set(curl(url, body(), token));
-  snippets.python.set(python());
+  const record = mode === "form" ? pythonRecord(pairs()) : "json.loads(" + JSON.stringify(body()) + ")";
+  snippets.python.set(python(url, record, token));
 }
 
 async function ask(text) {
@@ -240,6 +228,13 @@ function showAnswer(value, headers) {
   parts.push(el("details", { open: parts.length === 0 }, el("summary", {}, "Reply as sent"),
     el("pre", { tabindex: "0", "aria-label": "Reply as sent" }, el("code", {}, JSON.stringify(value, null, 2)))));
   $("result").replaceChildren(...parts);
+  bringIntoView();
+}
+
+function bringIntoView() {
+  const card = $("result").closest("section");
+  const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
+  if (card.getBoundingClientRect().top > innerHeight * 0.6) card.scrollIntoView({ block: "start", behavior: still ? "auto" : "smooth" });
 }
 
 function tableOf(value) {
@@ -281,7 +276,8 @@ function showProblem(status, problem, text) {
     } else elsewhere.push((fault.row ? "row " + fault.row + ", " : "") + (fault.field ? fault.field + " " : "") + words);
   }
   showFailure(about.title || "Status " + status, about.detail || text.slice(0, 500), about.hint, elsewhere, about.request_id);
-  if (first) (first.focus || (() => first.control.focus()))();
+  if (!first) bringIntoView();
+  else (first.focus || (() => first.control.focus()))();
 }
 
 function showFailure(title, detail, hint, list, id) {

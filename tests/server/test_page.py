@@ -1,0 +1,323 @@
+"""The pages work in a real browser: by keyboard, narrow and wide, and whatever the model's names are."""
+
+from __future__ import annotations
+
+import json
+import re
+import runpy
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import msgspec
+import pytest
+
+from wherry.contract.names import NATIVE_MEDIA
+from wherry.contract.signature import Column, OutputSpec, Signature
+from wherry.server import page
+from wherry.server.problems import example
+
+parts = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("page_parts.py"))))
+DATA = re.compile(rb'<script type="application/json" id="data">(.*?)</script>', re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """One browser for all tests here."""
+    pytest.importorskip("selenium", reason="selenium is not installed: pip install 'wherry[dev]'")
+    if not parts.CHROMIUM.exists() or not parts.DRIVER.exists():
+        pytest.skip("no browser: apt-get install chromium chromium-driver")
+    with parts.browser(tmp_path_factory.mktemp("browser") / "profile") as made:
+        yield made
+
+
+@pytest.fixture
+def opened(driver: Any) -> Iterator[Callable[..., Any]]:
+    """Opens a service's page; complains at the end about whatever the browser complained about."""
+    contexts = []
+
+    def open_page(service: Any, path: str = "/", prefix: str = "", pixels: int = 1200) -> Any:
+        serving = parts.serving(service, prefix)
+        url = serving.__enter__()
+        contexts.append(serving)
+        parts.width(driver, pixels)
+        driver.get(url + path)
+        driver.execute_script("sessionStorage.clear()")
+        driver.get(url + path)
+        return url
+
+    driver.get_log("browser")
+    yield open_page
+    for context in contexts:
+        context.__exit__(None, None, None)
+    expected = ("status of 4", "favicon")
+    complaints = [line["message"] for line in driver.get_log("browser")]
+    assert [line for line in complaints if not any(word in line for word in expected)] == []
+
+
+def find(driver: Any, css: str) -> Any:
+    return driver.find_element("css selector", css)
+
+
+def texts(driver: Any, css: str) -> list[str]:
+    return [each.text for each in driver.find_elements("css selector", css)]
+
+
+def wait_for(driver: Any, css: str) -> Any:
+    """The element, once it is there and seen."""
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    return WebDriverWait(driver, 10, 0.02).until(
+        lambda d: next((each for each in d.find_elements("css selector", css) if each.is_displayed()), None)
+    )
+
+
+def test_the_form_predicts_its_example(driver: Any, opened: Callable[..., Any]) -> None:
+    service = parts.Service(parts.SIX)
+    opened(service)
+    find(driver, "#send").click()
+    assert wait_for(driver, "#result .answer").text == "M"
+    assert texts(driver, ".bars .name") == ["M", "B"]
+    assert texts(driver, ".bars .amount") == ["92.7 %", "7.3 %"]
+    [asked] = service.asked
+    assert asked["record"] == example(parts.SIX)
+    assert asked["accept"] == NATIVE_MEDIA
+    assert set(service.paths) <= {"/", "/predict?probabilities=true"}
+
+
+def test_the_keyboard_alone_is_enough(driver: Any, opened: Callable[..., Any]) -> None:
+    from selenium.webdriver import ActionChains, Keys
+
+    service = parts.Service(parts.EVERY)
+    opened(service)
+    order = []
+    for _ in range(40):
+        ActionChains(driver).send_keys(Keys.TAB).perform()
+        order.append(driver.execute_script("return document.activeElement.id || document.activeElement.name"))
+        if order[-1] == "f1":
+            ActionChains(driver).key_down(Keys.CONTROL).send_keys("a").key_up(Keys.CONTROL).send_keys("7").perform()
+        if order[-1] == "f5":
+            ActionChains(driver).send_keys(Keys.ARROW_RIGHT).perform()
+        if order[-1] == "send":
+            break
+    fields = [name for name in order if name.startswith("f") or name == "send"]
+    assert fields == ["f0", "f1", "f2", "f3", "f4", "f4-missing", "f5", "f6", "f7", "f8", "send"]
+    ActionChains(driver).send_keys(Keys.ENTER).perform()
+    wait_for(driver, "#result .answer")
+    assert service.asked[0]["record"]["rooms"] == 7
+    assert service.asked[0]["record"]["garden"] is False
+    assert find(driver, "#result").get_attribute("aria-live") == "polite"
+
+
+def test_each_kind_of_column_sends_its_own_type(driver: Any, opened: Callable[..., Any]) -> None:
+    service = parts.Service(parts.EVERY)
+    opened(service)
+    find(driver, "#clear").click()
+    for field, typed in (("f1", "9007199254740993"), ("f7", " 1e-3 ")):
+        find(driver, f"#{field}").send_keys(typed)
+    find(driver, "#f2").send_keys("Bern")
+    find(driver, "#f3").send_keys("another")
+    find(driver, ".other:not([hidden])").send_keys("Gasse")
+    find(driver, "#f4-missing").click()
+    find(driver, "input[name=f5][value=true]").click()
+    find(driver, "input[name=f6][value=null]").click()
+    find(driver, "#send").click()
+    wait_for(driver, "#result .answer")
+    assert service.asked[0]["record"] == {
+        "area": None,
+        "rooms": 9007199254740993,
+        "city": "Bern",
+        "street": "Gasse",
+        "note": None,
+        "garden": True,
+        "lift": None,
+        parts.EVIL: 0.001,
+    }
+
+
+def test_what_is_wrong_stands_beside_its_field(driver: Any, opened: Callable[..., Any]) -> None:
+    service = parts.Service(parts.EVERY)
+    opened(service)
+    rooms = find(driver, "#f1")
+    rooms.send_keys("x")
+    find(driver, "#send").click()
+    wait_for(driver, "#result .failure")
+    assert find(driver, "#f1-error").text == "is a text, not a whole number; send a whole number"
+    assert rooms.get_attribute("aria-invalid") == "true"
+    assert "f1-error" in rooms.get_attribute("aria-describedby")
+    assert driver.switch_to.active_element == rooms
+    find(driver, "#reset").click()
+    assert not find(driver, "#f1-error").is_displayed()
+    find(driver, "#send").click()
+    wait_for(driver, "#result .answer")
+
+
+def test_values_outside_the_sample_are_said_and_sent(driver: Any, opened: Callable[..., Any]) -> None:
+    service = parts.Service(parts.SIX)
+    opened(service)
+    assert not find(driver, ".outside").is_displayed()
+    find(driver, "#f0").send_keys("9")
+    find(driver, "#f0").clear()
+    find(driver, "#f0").send_keys("77")
+    assert find(driver, ".outside").is_displayed()
+    find(driver, "#send").click()
+    wait_for(driver, "#result .answer")
+    assert service.asked[0]["record"]["concavity_mean"] == 77
+
+
+def test_several_rows_are_answered_as_a_table(driver: Any, opened: Callable[..., Any]) -> None:
+    service = parts.Service(parts.SIX)
+    opened(service)
+    find(driver, "#mode-json").click()
+    text = find(driver, "#text")
+    assert json.loads(text.get_attribute("value")) == [example(parts.SIX)]
+    text.clear()
+    text.send_keys(json.dumps([example(parts.SIX)] * 3))
+    find(driver, "#send").click()
+    wait_for(driver, "#result table")
+    assert texts(driver, "#result .scroll tbody tr") == ["0 M 92.7 %", "1 M 92.7 %", "2 M 92.7 %"]
+
+
+def test_a_service_that_asks_for_a_token_gets_one(driver: Any, opened: Callable[..., Any]) -> None:
+    service = parts.Service(parts.SIX, token="open sesame")
+    opened(service)
+    assert not find(driver, "#token").is_displayed()
+    find(driver, "#send").click()
+    token = wait_for(driver, "#token")
+    assert driver.switch_to.active_element == token
+    token.send_keys("open sesame\n")
+    assert wait_for(driver, "#result .answer").text == "M"
+    curl, python = texts(driver, "#snippets pre")
+    assert "open sesame" not in curl + python
+    assert "$TOKEN" in curl and '"TOKEN"' in python
+
+
+def test_a_service_without_probabilities_is_asked_again_without(driver: Any, opened: Callable[..., Any]) -> None:
+    service = parts.Service(parts.SIX, odds=False)
+    opened(service)
+    find(driver, "#send").click()
+    assert wait_for(driver, "#result .answer").text == "M"
+    assert service.asked[0]["path"] == "/predict"
+
+
+def test_both_pages_work_below_any_path(driver: Any, opened: Callable[..., Any]) -> None:
+    service = parts.Service(parts.SIX)
+    prefix = "/api/v1/namespaces/n/services/s:80/proxy"
+    url = opened(service, prefix=prefix)
+    find(driver, "#send").click()
+    wait_for(driver, "#result .answer")
+    assert f"{url}/predict" in find(driver, "#snippets pre").text
+    opened(service, "/docs", prefix=prefix)
+    wait_for(driver, ".operation")
+    assert prefix in find(driver, "pre").text
+
+
+def test_names_of_a_model_are_never_markup(driver: Any, opened: Callable[..., Any]) -> None:
+    service = parts.Service(parts.EVERY, name=parts.EVIL)
+    opened(service)
+    find(driver, "#send").click()
+    wait_for(driver, "#result .answer")
+    assert find(driver, "#result .answer").text == parts.EVIL
+    assert find(driver, "h1").text == parts.EVIL
+    assert parts.EVIL in texts(driver, ".label")
+    assert driver.title == parts.EVIL
+    opened(service, "/docs")
+    wait_for(driver, ".operation")
+    assert driver.title == f"{parts.EVIL} · API"
+    assert parts.EVIL in texts(driver, "#columns code")
+    assert driver.find_elements("css selector", "img") == []
+
+
+@pytest.mark.parametrize("path", ["/", "/docs"])
+@pytest.mark.parametrize("pixels", [360, 1200])
+def test_nothing_sticks_out_sideways(path: str, pixels: int, driver: Any, opened: Callable[..., Any]) -> None:
+    opened(parts.Service(parts.EVERY, name=parts.EVIL), path, pixels=pixels)
+    if path == "/":
+        find(driver, "#send").click()
+        wait_for(driver, "#result .answer")
+    else:
+        wait_for(driver, ".operation")
+    wide = "[...document.querySelectorAll('body *')].filter(e => e.getBoundingClientRect().right > innerWidth)"
+    assert driver.execute_script("return document.documentElement.scrollWidth") <= pixels, driver.execute_script(
+        f"return {wide}.map(e => e.outerHTML.slice(0, 80))"
+    )
+
+
+@pytest.mark.parametrize("path", ["/", "/docs"])
+@pytest.mark.parametrize("dark", [False, True])
+def test_every_text_can_be_read(path: str, dark: bool, driver: Any, opened: Callable[..., Any]) -> None:
+    opened(parts.Service(parts.EVERY), path)
+    parts.width(driver, 1200, dark=dark)
+    if path == "/":
+        find(driver, "#f1").send_keys("x")
+        find(driver, "#send").click()
+        wait_for(driver, "#result .failure")
+        find(driver, "#reset").click()
+        find(driver, "#send").click()
+        wait_for(driver, "#result .answer")
+    else:
+        wait_for(driver, ".operation")
+    assert driver.execute_script(LOW_CONTRAST) == []
+    unlabelled = (
+        "return [...document.querySelectorAll('input,select,textarea,button')].filter(e => !e.labels?.length &&"
+    )
+    assert driver.execute_script(f"{unlabelled} !e.ariaLabel && !e.textContent).map(e => e.outerHTML)") == []
+
+
+# Texts whose contrast against their ground is below 4.5 (WCAG AA), 3 for large ones.
+LOW_CONTRAST = """
+const part = c => { c /= 255; return c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4; };
+const light = ([r, g, b]) => 0.2126 * part(r) + 0.7152 * part(g) + 0.0722 * part(b);
+const rgb = text => text.match(/[0-9.]+/g).map(Number);
+const found = [];
+for (const e of document.querySelectorAll('body *')) {
+  const own = [...e.childNodes].some(n => n.nodeType === 3 && n.textContent.trim());
+  if (!own || !e.checkVisibility() || e.closest('noscript, script, style, .skip')) continue;
+  let ground = e;
+  while (ground && (rgb(getComputedStyle(ground).backgroundColor)[3] === 0)) ground = ground.parentElement;
+  const style = getComputedStyle(e);
+  const pair = [light(rgb(style.color)), light(rgb(getComputedStyle(ground || document.body).backgroundColor))].sort((a, b) => b - a);
+  const ratio = (pair[0] + 0.05) / (pair[1] + 0.05);
+  if (ratio < (parseFloat(style.fontSize) >= 24 ? 3 : 4.5)) found.push(e.textContent.slice(0, 40) + ' ' + ratio.toFixed(2));
+}
+return found;
+"""  # noqa: E501 - a program in another language
+
+
+def test_the_docs_show_columns_paths_and_errors(driver: Any, opened: Callable[..., Any]) -> None:
+    service = parts.Service(parts.SIX)
+    opened(service, "/docs")
+    wait_for(driver, ".operation")
+    assert texts(driver, "#columns td:first-child") == list(parts.SIX.names)
+    assert "POST\n/predict" in "\n".join(texts(driver, ".operation summary"))
+    assert "422" in texts(driver, "#errors td:first-child")
+    assert service.paths.count("/openapi.json") >= 1
+    assert set(service.paths) <= {"/docs", "/openapi.json"}
+
+
+def test_a_document_carries_its_data_safely() -> None:
+    made = page.page(parts.manifest(parts.EVERY, parts.EVIL), example(parts.EVERY))
+    found = DATA.search(made)
+    assert found is not None
+    data = json.loads(found.group(1))
+    assert data["name"] == parts.EVIL
+    assert data["columns"] == json.loads(msgspec.json.encode(parts.EVERY.columns))
+    assert made.count(b"</script>") == 3
+    assert b"{{" not in made
+    assert re.findall(rb'(?:src|href)="(?!\./|#|data:)', made) == []
+
+
+def test_a_text_that_looks_like_a_mark_stays_a_text() -> None:
+    signature = Signature((Column("{{script}}", "number", example=1.0),), OutputSpec("number", "number"))
+    made = page.page(parts.manifest(signature, "{{data}}"), {"{{script}}": 1.0})
+    assert b"<title>{{data}}</title>" in made
+    assert made.count(b"</script>") == 3
+
+
+def test_the_policy_allows_the_two_pages_and_nothing_else() -> None:
+    assert page.CSP.startswith("default-src 'none'; ")
+    assert "unsafe" not in page.CSP
+    assert page.CSP.count("'sha256-") == 4
+    with pytest.raises(AttributeError):
+        page.NOTHING  # noqa: B018 - the look-up itself is the test
