@@ -19,13 +19,14 @@ from urllib.parse import urlencode
 import msgspec
 
 from wherry.contract.names import MANAGER
-from wherry.deploy.contexts import IN_CLUSTER, Context, choose, is_local, parse, require_named
+from wherry.deploy.contexts import IN_CLUSTER, Context, choose, is_local, read, require_named
 from wherry.deploy.refusals import Asked, explain
 from wherry.deploy.resources import ACCESS_REVIEW, EVENT, POD, SERVICE, Kind, Object, kind_of, name_of
 from wherry.errors import ExtraMissing, NoCluster, NotPermitted, ObjectMissing
 
 CONNECT_SECONDS = 5.0
 READ_SECONDS = 30.0
+DEFAULT_KUBECONFIG = "~/.kube/config"
 # A field manager of its own for `wherry scale`: what it sets outlives the next deploy.
 SCALE_MANAGER = "wherry-scale"
 
@@ -61,17 +62,15 @@ def connect(context: str = "", namespace: str = "", kubeconfig: str = "") -> Clu
         raise ExtraMissing("kubernetes", "kubernetes", "talking to a cluster") from error
     configuration = Configuration()
     source = kubeconfig or os.environ.get("KUBECONFIG", "")
-    if not source and not Path("~/.kube/config").expanduser().exists() and _SERVICE_ACCOUNT.exists():
+    if not source and not Path(DEFAULT_KUBECONFIG).expanduser().exists() and _SERVICE_ACCOUNT.exists():
         load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]  # the library is untyped
         inside = _SERVICE_ACCOUNT.with_name("namespace")
         own = inside.read_text().strip() if inside.exists() else "default"
         return Cluster(ApiClient(configuration), Context(IN_CLUSTER, IN_CLUSTER, own), namespace, "", local=False)
-    source = source or "~/.kube/config"
-    if not any(Path(part).expanduser().is_file() for part in source.split(os.pathsep) if part):
-        raise NoCluster("there is no such kubeconfig", kubeconfig=source)
+    source = source or DEFAULT_KUBECONFIG
+    contexts, current = read(source)
+    chosen = choose(context, contexts, current, source)
     try:
-        entries, current = kube_config.list_kube_config_contexts(source)  # type: ignore[no-untyped-call]  # the library is untyped
-        chosen = choose(context, map(parse, entries), (current or {}).get("name", ""), source)
         kube_config.load_kube_config(  # type: ignore[no-untyped-call]  # the library is untyped
             config_file=source, context=chosen.name, client_configuration=configuration, persist_config=False
         )
@@ -243,7 +242,10 @@ class Cluster:
     @property
     def kubectl(self) -> str:
         """How kubectl is called to speak to the same cluster and namespace."""
-        return f"kubectl --context {self.context} -n {self.namespace}"
+        named = self.kubeconfig not in ("", DEFAULT_KUBECONFIG, os.environ.get("KUBECONFIG"))
+        config = f" --kubeconfig {self.kubeconfig}" if named else ""
+        context = f" --context {self.context}" if self.kubeconfig else ""
+        return f"kubectl{config}{context} -n {self.namespace}"
 
     def close(self) -> None:
         self._client.rest_client.pool_manager.clear()

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import errno
+import os
 import socket
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
+import yaml
 
 from wherry.errors import ContextMissing, ContextUnclear, NoCluster
 
@@ -25,6 +28,28 @@ class Context(msgspec.Struct, frozen=True):
     cluster: str
     namespace: str = "default"
     providers: tuple[str, ...] = ()
+
+
+def read(kubeconfig: str) -> tuple[tuple[Context, ...], str]:
+    """The contexts of a kubeconfig, and the current one's name, empty when there is none.
+
+    kubeconfig: one path, or several as KUBECONFIG lists them: the first file that names something wins. Raises
+    NoCluster when there is no file, or none that can be read.
+    """
+    files = [Path(part).expanduser() for part in kubeconfig.split(os.pathsep) if part]
+    found: dict[str, Context] = {}
+    current = ""
+    for file in filter(Path.is_file, files):
+        try:
+            raw = yaml.safe_load(file.read_text()) or {}
+            for entry in raw.get("contexts") or ():
+                found.setdefault(str(entry["name"]), parse(entry))
+            current = current or str(raw.get("current-context") or "")
+        except (OSError, UnicodeDecodeError, yaml.YAMLError, AttributeError, KeyError, TypeError) as error:
+            raise NoCluster("the file is no kubeconfig", kubeconfig=str(file)) from error
+    if not any(file.is_file() for file in files):
+        raise NoCluster("there is no such kubeconfig", kubeconfig=kubeconfig)
+    return tuple(found.values()), current
 
 
 def parse(raw: Mapping[str, Any]) -> Context:

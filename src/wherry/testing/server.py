@@ -151,17 +151,19 @@ class _Handler(BaseHTTPRequestHandler):
         self._reply(200, self.state.logs.get(name, "").encode(), {"Content-Type": "text/plain"})
 
     def _stream(self, events: Iterator[Object]) -> None:
+        """One chunk an event, as the API server sends them."""
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
-        self.send_header("Connection", "close")
+        self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
-        self.close_connection = True
         try:
             for event in events:
-                self.wfile.write(json.dumps(event).encode() + b"\n")
+                line = json.dumps(event).encode() + b"\n"
+                self.wfile.write(b"%x\r\n%s\r\n" % (len(line), line))
                 self.wfile.flush()
+            self.wfile.write(b"0\r\n\r\n")
         except OSError:
-            return  # whoever watched has gone
+            self.close_connection = True  # whoever watched has gone
 
     def _reply(self, status: int, body: bytes, headers: Mapping[str, str] | None = None) -> None:
         self.send_response(status)
