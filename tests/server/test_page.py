@@ -321,3 +321,24 @@ def test_the_policy_allows_the_two_pages_and_nothing_else() -> None:
     assert page.CSP.count("'sha256-") == 4
     with pytest.raises(AttributeError):
         page.NOTHING  # noqa: B018 - the look-up itself is the test
+
+
+def test_the_real_service_answers_its_page_and_docs(
+    driver: Any, service: Callable[..., Any], linear_bundle: Path
+) -> None:
+    running = service(linear_bundle)
+    driver.get_log("browser")
+    parts.width(driver, 1200)
+    driver.get(f"{running.url}/")
+    find(driver, "#send").click()
+    answer = wait_for(driver, "#result .answer, #result .failure")
+    assert answer.get_attribute("class") == "answer", answer.text
+    shown = running.ask("/predict", json.loads((linear_bundle / "example.json").read_bytes())).json["prediction"]
+    assert answer.text == str(shown)
+    find(driver, "#f0").clear()
+    find(driver, "#f0").send_keys("much")
+    find(driver, "#send").click()
+    assert "not a number" in wait_for(driver, "#f0-error").text
+    driver.get(f"{running.url}/docs")
+    wait_for(driver, ".operation")
+    assert [line for line in driver.get_log("browser") if "422" not in line["message"]] == []

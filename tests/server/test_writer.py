@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import random
 import runpy
@@ -9,6 +10,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -260,3 +262,49 @@ def fill(store: Any, count: int, first: int = 0) -> float:
         store.commit()
         slowest = max(slowest, time.perf_counter() - began)
     return slowest
+
+
+def answered(url: str, body: bytes, into: list[str], count: int = 1_000_000) -> None:
+    """Ask again and again, noting the prediction id of every reply, until the service is gone."""
+    connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=10)
+    try:
+        for _ in range(count):
+            connection.request("POST", "/predict", body, {"Content-Type": "application/json"})
+            reply = connection.getresponse()
+            reply.read()
+            assert reply.status == 200
+            into.append(reply.headers["X-Prediction-Id"])
+    except (OSError, http.client.HTTPException):
+        return
+    finally:
+        connection.close()
+
+
+def test_every_reply_of_the_real_service_is_in_the_store_after_it_was_killed(
+    tmp_path: Path, service: Callable[..., Any], linear_bundle: Path
+) -> None:
+    chance = random.Random(10)
+    body = (linear_bundle / "example.json").read_bytes()
+    ids: list[str] = []
+    for _ in range(max(3, KILLS // 10)):
+        running = service(linear_bundle, cwd=tmp_path)
+        clients = [threading.Thread(target=answered, args=(running.url, body, ids)) for _ in range(4)]
+        for client in clients:
+            client.start()
+        time.sleep(chance.uniform(0.05, 0.4))
+        running.process.kill()
+        running.process.wait()
+        for client in clients:
+            client.join()
+    running = service(linear_bundle, cwd=tmp_path)
+    answered(running.url, body, ids, 5)
+    assert running.stop() == 0
+    with sqlite3.connect(tmp_path / ".wherry" / "predictions.db") as database:
+        found = [row for (row,) in database.execute("SELECT id FROM predictions")]
+        contents = database.execute("SELECT count(*), count(DISTINCT id), min(door) FROM predictions").fetchone()
+    database.close()
+    assert len(ids) > 50
+    assert set(ids) - set(found) == set()
+    assert contents[0] == contents[1]
+    assert segments.segments(tmp_path / ".wherry" / "spool" / "0") == []
+    print(f"{len(ids)} predictions acknowledged by services that were killed, 0 lost, 0 repeated")
