@@ -97,12 +97,11 @@ def ready(service: subprocess.Popen[bytes], url: str) -> bool:
 
 
 def tell(address: str) -> None:
-    store = next(iter((DEMO / ".wherry").glob("*.db")), DEMO / ".wherry")
     print(
         f"""
 The page          {address}/
 The docs          {address}/docs
-Predictions       {store.relative_to(ROOT)} (SQLite)
+Predictions       demo/.wherry/predictions.db (SQLite)
 The files         demo/: the model, train.csv, the bundle, wherry.toml
 Ask it yourself   curl --json @demo/bundle/example.json {address}/predict
 Ctrl-C ends it.
