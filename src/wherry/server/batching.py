@@ -91,7 +91,12 @@ class Batcher:
 
     def take(self) -> tuple[list[Job], int]:
         """The next jobs, up to the most rows of one call; those that nobody waits for are left out."""
-        jobs: list[Job] = []
+        if self.waiting_rows <= self.most_rows:
+            jobs = [job for job in self.waiting if job.wanted]
+            self.waiting.clear()
+            self.waiting_rows = 0
+            return jobs, sum([len(job.rows) for job in jobs])
+        jobs = []
         rows = 0
         while self.waiting and (not jobs or rows + len(self.waiting[0].rows) <= self.most_rows):
             job = self.waiting.popleft()

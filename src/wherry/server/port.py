@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from email.utils import formatdate
 from typing import Protocol
 
 from wherry.errors import DeadlinePassed, RequestRefused, TooSlow
@@ -12,6 +11,8 @@ from wherry.server.limits import Limits
 from wherry.server.protocol import BODY, GONE, HEAD, IDLE, LINGER, Connection, Exchange
 
 FRESH = 0.5  # seconds for the first request of a connection that was accepted just before the end
+DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 TICK = 0.25  # seconds between looks at the clocks
 
 
@@ -83,7 +84,7 @@ class Port:
     def sweep(self) -> None:
         """Look at every clock, four times a second."""
         self.ticked = time.monotonic()
-        self.date = b"Date: %b\r\n" % formatdate(usegmt=True).encode()
+        self.date = date_line(time.gmtime())
         now = self.now()
         for connection in list(self.connections):
             self.check(connection, now)
@@ -110,6 +111,13 @@ class Port:
                 connection.transport.close()
         elif connection.state == LINGER and not connection.owed and waited > limits.linger_seconds:
             connection.transport.abort()
+
+
+def date_line(now: time.struct_time) -> bytes:
+    """The Date header, as RFC 9110 (5.6.7) writes it, whatever the locale."""
+    day, month = DAYS[now.tm_wday], MONTHS[now.tm_mon - 1]
+    clock = f"{now.tm_hour:02}:{now.tm_min:02}:{now.tm_sec:02}"
+    return f"Date: {day}, {now.tm_mday:02} {month} {now.tm_year} {clock} GMT\r\n".encode()
 
 
 def too_slow(limits: Limits, waited: float, received: int) -> bool:

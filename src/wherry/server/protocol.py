@@ -84,6 +84,8 @@ class Connection(asyncio.Protocol):
 
     def __init__(self, port: Port) -> None:
         self.port = port
+        self.limits = port.limits
+        self.most_owed = port.limits.owed
         self.state = GONE
         self.since = 0.0  # when the state began
         self.fresh = True  # no request has been read yet
@@ -128,7 +130,7 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self.state >= LINGER:
             return
-        if self.backlog or len(data) > SLICE or not self.readable:
+        if self.backlog or len(data) > SLICE or not self.writable or len(self.owed) >= self.most_owed:
             self.backlog += data
             self.drain()
         else:
@@ -143,7 +145,7 @@ class Connection(asyncio.Protocol):
 
     @property
     def readable(self) -> bool:
-        return self.writable and len(self.owed) < self.port.limits.owed
+        return self.writable and len(self.owed) < self.most_owed
 
     def drain(self) -> None:
         """Give the backlog to the parser, slice by slice, as long as the client takes its replies."""
@@ -218,13 +220,14 @@ class Connection(asyncio.Protocol):
         self.state = HEAD
 
     def on_url(self, part: bytes) -> None:
-        self.exchange.url += part
+        exchange = self.exchange
+        exchange.url = exchange.url + part if exchange.url else part
         self.head_bytes += len(part)
-        if len(self.exchange.url) > self.port.limits.url_bytes:
+        if self.head_bytes > self.limits.url_bytes:
             raise self.too_long()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        limits = self.port.limits
+        limits = self.limits
         self.head_bytes += len(name) + len(value) + 4
         self.head_count += 1
         if self.head_bytes > limits.header_bytes:

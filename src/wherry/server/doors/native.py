@@ -40,9 +40,9 @@ class Native:
         """The rows that `body` asks about. Raises BodyUnreadable, FieldsRefused."""
         if self.fast is not None:
             try:
-                return Asked([self.fast(body)], True)
+                return self.fast.read(body)
             except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-                pass  # not one flawless record: the slow way reads every form, and names every problem
+                pass  # not flawless: the slow way reads every form, and names every problem
         return self.understand(parse(body))
 
     def understand(self, value: Any) -> Asked:
@@ -140,13 +140,31 @@ def split_records(value: dict[str, Any]) -> list[Any]:
     return records
 
 
-def compiled(signature: Signature, ignore_unknown: bool) -> Callable[[bytes], Row] | None:
-    """A decoder from the bytes of one flawless record to its row; None where the types cannot say what is flawless."""
+class Compiled(msgspec.Struct, frozen=True):
+    """Decoders from the bytes of a flawless body to its rows."""
+
+    record: Callable[[bytes], Row]
+    records: Callable[[bytes], list[Row]]
+    lists: Callable[[bytes], list[Row]] | None
+
+    def read(self, body: bytes) -> Asked:
+        """Raises what msgspec raises when the body is not flawless, or in another form."""
+        if not body.startswith(b"["):
+            return Asked([self.record(body)], True)
+        if body[1:64].lstrip().startswith(b"[") and self.lists is not None:
+            return Asked(self.lists(body), False)
+        return Asked(self.records(body), False)
+
+
+def compiled(signature: Signature, ignore_unknown: bool) -> Compiled | None:
+    """Decoders for one signature; None where types cannot say what is flawless."""
     fields: list[tuple[str, Any] | tuple[str, Any, Any]] = []
+    kinds: list[Any] = []
     for index, column in enumerate(signature.columns):
         kind = field_type(column)
         if kind is None:
             return None
+        kinds.append(kind)
         name = f"c{index}"
         fields.append((name, kind) if column.default is msgspec.UNSET else (name, kind, column.default))
     record = msgspec.defstruct(
@@ -158,8 +176,13 @@ def compiled(signature: Signature, ignore_unknown: bool) -> Callable[[bytes], Ro
         kw_only=True,
         gc=False,
     )
-    decode, astuple = msgspec.json.Decoder(record).decode, msgspec.structs.astuple
-    return lambda body: astuple(decode(body))
+    one, many = msgspec.json.Decoder(record).decode, msgspec.json.Decoder(list[record]).decode  # type: ignore[valid-type]  # made just now
+    astuple = msgspec.structs.astuple
+    return Compiled(
+        lambda body: astuple(one(body)),
+        lambda body: [astuple(each) for each in many(body)],
+        msgspec.json.Decoder(list[tuple[tuple(kinds)]]).decode if kinds else None,  # type: ignore[misc]  # the same
+    )
 
 
 def field_type(column: Column) -> Any:
