@@ -152,8 +152,9 @@ class FakeApi:
         if dry:
             return live
         self.owners[key] = owners
+        before = self.objects.get(key, {}).get("metadata", {}).get("generation")
         made = self._store(key, live)
-        if plural == "deployments":
+        if plural == "deployments" and made["metadata"]["generation"] != before:
             self.control(made)
         return self.objects[key]
 
