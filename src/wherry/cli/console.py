@@ -9,7 +9,6 @@ import json
 import os
 import shutil
 import sys
-import time
 from collections.abc import Iterable
 from types import TracebackType
 from typing import Any, Protocol, TextIO
@@ -173,48 +172,48 @@ class LiveView:
 
     def __init__(self, verbose: int) -> None:
         from rich.console import Console as Terminal
-        from rich.live import Live
 
         self.verbose = verbose
         self.terminal = Terminal(stderr=True, highlight=False, emoji=False)
         self.step: Step | None = None
-        self.begun = 0.0
         self.progress: Progress | None = None
         self.rollout: RolloutView | None = None
         self.tail = ""
-        self.live = Live(console=self.terminal, get_renderable=self.picture, transient=True, refresh_per_second=8)
-        self.live.start()
+        self.live: Any = None  # rich's, begun when there is something to draw
+        self.spinner: Any = None
 
     def tell(self, event: Event) -> None:
+        if isinstance(event, Note):
+            self.print_note(event)
+            return
         if isinstance(event, Step):
             self.take_step(event)
         elif isinstance(event, Progress):
             self.progress = event
         elif isinstance(event, RolloutView):
             self.rollout = event
-        elif isinstance(event, Note):
-            self.print_note(event)
         elif isinstance(event, Output):
             self.tail = f"{event.source}: {event.text}"
             if self.verbose:
                 self.terminal.print(f"  {self.tail}", style="dim", markup=False)
+        self.draw()
+
+    def draw(self) -> None:
+        if self.live is None:
+            from rich.live import Live
+
+            self.live = Live(console=self.terminal, get_renderable=self.picture, transient=True, refresh_per_second=8)
+            self.live.start()
 
     def take_step(self, event: Step) -> None:
-        """A step that begins ends the one before; one that has ended says itself how long it took."""
-        if event.seconds is None:
-            if self.step is not None:
-                self.tick(self.step.text, time.monotonic() - self.begun)
-            self.step, self.begun = event, time.monotonic()
-        else:
-            self.tick(event.text, event.seconds)
-            self.step = None
-        self.progress, self.rollout, self.tail = None, None, ""
-
-    def tick(self, text: str, seconds: float) -> None:
+        """A step that has ended is ticked off; one that begins takes the place of the one under way."""
         from rich.text import Text
 
-        took = f"  {table.duration(seconds)}"
-        self.terminal.print(Text.assemble(("✓ ", "green"), text, (took, "dim")))
+        if event.seconds is not None:
+            took = f"  {table.duration(event.seconds)}"
+            self.terminal.print(Text.assemble(("✓ ", "green"), event.text, (took, "dim")))
+        self.step = event if event.seconds is None else None
+        self.progress, self.rollout, self.tail = None, None, ""
 
     def print_note(self, event: Note) -> None:
         from rich.text import Text
@@ -241,8 +240,7 @@ class LiveView:
             grid.add_row(Text(self.progress.text), bar, Text(amount(self.progress), "dim"))
             parts.append(grid)
         elif self.step is not None:
-            if not hasattr(self, "spinner"):
-                self.spinner = Spinner("dots", style="cyan")
+            self.spinner = self.spinner or Spinner("dots", style="cyan")
             self.spinner.text = Text(self.step.text)
             parts.append(self.spinner)
         if self.tail and not self.verbose:
@@ -270,10 +268,9 @@ class LiveView:
         return Group(Text(title, "bold"), grid)
 
     def close(self) -> None:
-        self.live.stop()
-        if self.step is not None and sys.exc_info()[0] is None:
-            self.tick(self.step.text, time.monotonic() - self.begun)
-            self.step = None
+        if self.live is not None:
+            self.live.stop()
+            self.live = None
 
 
 def amount(progress: Progress) -> str:
