@@ -111,6 +111,7 @@ def info(manifest: Manifest) -> dict[str, Any]:
         "estimator": manifest.origin.estimator,
         "columns": signature.columns,
         "output": signature.output,
+        "target": signature.target,
         "metrics": manifest.metrics,
         "python": platform.python_version(),
         "wherry": __version__,

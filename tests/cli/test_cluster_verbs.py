@@ -1,0 +1,127 @@
+"""What the cluster's verbs print, from the values that the rooms below hand up."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+import pytest
+import yaml
+
+from wherry.cli import deploy, down, scale, status
+from wherry.cli.console import Console
+from wherry.deploy.address import Address
+from wherry.deploy.status import Autoscaler, Status
+from wherry.deploy.teardown import Removal
+from wherry.errors import NotConfirmed
+
+Wherry = Callable[..., "subprocess.CompletedProcess[str]"]
+
+WELL = Status(
+    name="breast",
+    namespace="models",
+    wanted=2,
+    ready=2,
+    updated=2,
+    paused=False,
+    image="localhost:5000/breast@sha256:aa",
+    model="breast:1",
+    version="1",
+    digest="0123456789abcdef",
+    address=Address("http://10.96.0.9", "here", "inside the cluster: http://breast.models.svc"),
+    autoscaler=Autoscaler(2, 10, 2, 2, 60, None, "it has not been measured yet"),
+    unmeasured=("cpu",),
+    age_seconds=7200.0,
+    restarts=1,
+    problems=(),
+)
+
+
+def test_status_is_a_block_of_facts(capsys: pytest.CaptureFixture[str]) -> None:
+    status.show(Console(), (WELL,), watch=False)
+    shown = capsys.readouterr().out
+    assert shown.splitlines()[0] == "breast  well"
+    for text in ("http://10.96.0.9", "2 of 2 ready, 1 restart", "2 to 10 pods", "CPU unknown", "2 h", "0123456789ab"):
+        assert text in shown
+
+
+def test_status_as_json_says_whether_it_is_healthy(capsys: pytest.CaptureFixture[str]) -> None:
+    status.show(Console(as_json=True), (WELL, WELL), watch=False)
+    listed = json.loads(capsys.readouterr().out)
+    assert [one["healthy"] for one in listed] == [True, True]
+    status.show(Console(as_json=True), (WELL, WELL), watch=True)
+    assert [json.loads(line)["name"] for line in capsys.readouterr().out.splitlines()] == ["breast", "breast"]
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(40, "40 s"), (600, "10 min"), (7200, "2 h"), (400000, "5 d")])
+def test_ages(seconds: float, text: str) -> None:
+    assert status.age(seconds) == text
+
+
+def test_scale_takes_the_number_last() -> None:
+    assert scale.parse(("3",)) == ("", 3)
+    assert scale.parse(("breast", "0")) == ("breast", 0)
+    for words in (("breast",), ("3", "breast"), ("a", "b", "3"), ("-1",)):
+        with pytest.raises(click.UsageError):
+            scale.parse(words)
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("90", 90.0), ("90s", 90.0), ("5m", 300.0), ("1.5m", 90.0)])
+def test_times(text: str, seconds: float) -> None:
+    assert deploy.Seconds().convert(text, None, None) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "0", "-3", "5h", "soon"])
+def test_no_times(text: str) -> None:
+    with pytest.raises(click.BadParameter):
+        deploy.Seconds().convert(text, None, None)
+
+
+def test_down_lists_before_it_asks_even_when_quiet(capsys: pytest.CaptureFixture[str]) -> None:
+    removal = Removal(
+        "breast", "models", ("deployment/breast",), ("image localhost:5000/breast:1",), namespace_goes=True
+    )
+    console = Console(quiet=True)
+    down.listed(console, removal)
+    with pytest.raises(NotConfirmed):
+        console.confirm("Remove?", flag="--yes")
+    shown = capsys.readouterr().err
+    assert "goes   deployment/breast" in shown and "goes   namespace/models" in shown
+    assert "stays  image localhost:5000/breast:1" in shown
+
+
+def test_render_prints_one_yaml_stream_and_nothing_else(wherry: Wherry, linear_bundle: Path) -> None:
+    done = wherry("render", linear_bundle)
+    objects = list(yaml.safe_load_all(done.stdout))
+    assert {made["kind"] for made in objects} >= {"Deployment", "Service", "HorizontalPodAutoscaler"}
+    assert "no image is named: wrote iris:1" in done.stderr
+    named = wherry("render", linear_bundle, "--image", "localhost:5000/a", "--tag", "7", "-n", "models")
+    (workload,) = [made for made in yaml.safe_load_all(named.stdout) if made["kind"] == "Deployment"]
+    assert workload["spec"]["template"]["spec"]["containers"][0]["image"] == "localhost:5000/a:7"
+    assert workload["metadata"]["namespace"] == "models"
+    assert wherry("render", linear_bundle).stdout == done.stdout
+
+
+def test_render_to_a_folder_writes_an_object_a_file(wherry: Wherry, linear_bundle: Path, tmp_path: Path) -> None:
+    done = wherry("render", linear_bundle, "--to", "made")
+    written = sorted((tmp_path / "made").iterdir())
+    assert done.stdout.split() == [f"made/{path.name}" for path in written]
+    assert len(written) == len(list(yaml.safe_load_all(wherry("render", linear_bundle).stdout)))
+
+
+def test_render_warns_of_what_only_a_local_cluster_may_have(
+    wherry: Wherry, linear_bundle: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "wherry.toml").write_text('[deploy.service]\ntype = "NodePort"\n')
+    done = wherry("render", linear_bundle)
+    assert done.returncode == 0
+    assert "warning: on a cluster that is not local" in done.stderr and "allow_from" in done.stderr
+
+
+def test_render_the_dockerfile(wherry: Wherry, linear_bundle: Path, tmp_path: Path) -> None:
+    done = wherry("render", linear_bundle, "--dockerfile")
+    assert done.stdout.count("FROM ") == 2
+    assert not (tmp_path / "wherry.lock").exists()
