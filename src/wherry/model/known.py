@@ -116,7 +116,7 @@ NAMES: dict[str, str] = {
     "pandas.core.series": "Series",
     "scipy.interpolate._bsplines": "BSpline",
     "scipy._lib.array_api_compat.numpy._aliases": "asarray",
-    "sklearn._loss._loss": LOSSES,
+    "sklearn._loss._loss": LOSSES + " " + " ".join(f"__pyx_unpickle_{name}" for name in LOSSES.split()),
     "sklearn._loss.loss": LOSSES,
     "sklearn._loss.link": "HalfLogitLink IdentityLink Interval LogLink LogitLink MultinomialLogit",
     "sklearn.ensemble._hist_gradient_boosting.binning": "_BinMapper",

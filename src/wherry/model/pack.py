@@ -91,6 +91,7 @@ def pack_file(
             rows, answers = tables.read(data, encoding).split(target)
     with stage(tell, f"reading {path}"):
         opened = vouch.open_model(path, trust=trust, allow_drift=allow_drift)
+    tell(Note(opened.sentence()))
     return make(
         Task(
             estimator=opened.estimator,

@@ -21,11 +21,19 @@ LOADABLE = frozenset({"pickle", "skops"})
 
 
 class Opened(msgspec.Struct, frozen=True):
-    """A model that was loaded from a file, with what is known about the file."""
+    """A model that was loaded from a file, with what is known about the file. vouched: by the user, or it had to be
+    made of known types alone."""
 
     estimator: Any
     file: ModelFile
     contents: Contents
+    vouched: bool
+
+    def sentence(self) -> str:
+        """How the file came to be loaded."""
+        if self.vouched:
+            return f"{self.file.path} (sha256:{self.file.sha256}) was loaded as vouched for; {self.contents.sentence()}"
+        return f"{self.file.path} holds {self.contents.sentence()}, and nothing else was looked up: no --trust needed"
 
 
 def open_model(path: Path, *, trust: bool | str = False, allow_drift: bool = False) -> Opened:
@@ -41,7 +49,8 @@ def open_model(path: Path, *, trust: bool | str = False, allow_drift: bool = Fal
     vouched = check(file, contents, trust)
     from wherry.model.flavors.sklearn import restore  # the only place that may load it
 
-    return Opened(restore.estimator(file, contents, vouched=vouched, allow_drift=allow_drift), file, contents)
+    found = restore.estimator(file, contents, vouched=vouched, allow_drift=allow_drift)
+    return Opened(found, file, contents, vouched)
 
 
 def contents_of(file: ModelFile) -> Contents:
