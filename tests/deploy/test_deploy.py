@@ -12,7 +12,7 @@ import pytest
 
 from wherry.contract.events import Note, RolloutView, Step
 from wherry.contract.names import ANNOTATION_CREATED_NAMESPACE
-from wherry.deploy import watching
+from wherry.deploy import life, watching
 from wherry.deploy.cluster import Cluster, connect
 from wherry.deploy.deploy import deploy, rehearse
 from wherry.deploy.ownership import differing, keep_scaled
@@ -277,6 +277,61 @@ def test_an_autoscaler_takes_over_without_losing_pods_and_gives_back(
     assert server.api.all("horizontalpodautoscalers", "boats") == []
 
 
+def test_an_autoscaled_service_has_its_minimum_at_once(
+    fake: Cluster, server: FakeApiServer, make_release: Any, probe: Probe
+) -> None:
+    deploy(make_release("boats", replicas=None), fake, probe)
+    assert len(server.api.all("pods", "boats")) == 2
+    again = deploy(make_release("boats", replicas=None), fake, probe)
+    assert {one.action for one in again.changes} == {"keep"}
+    deploy(make_release("boats", replicas=None, autoscale={"min": 3}), fake, probe)
+    assert len(server.api.all("pods", "boats")) == 3
+
+
+class Killed(BaseException):
+    """As by SIGKILL: nothing of the program runs after it."""
+
+
+def killed_after(changes: int, monkeypatch: pytest.MonkeyPatch, run: Any) -> bool:
+    """Whether `run` was killed by its change number `changes`, counted from 0."""
+    left = [changes]
+    real = Cluster.apply
+
+    def apply(self: Cluster, made: Any, **more: Any) -> Any:
+        if not more.get("dry_run"):
+            if not left[0]:
+                raise Killed
+            left[0] -= 1
+        return real(self, made, **more)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Cluster, "apply", apply)
+        try:
+            run()
+        except Killed:
+            return True
+    return False
+
+
+@pytest.mark.parametrize("point", range(11))
+def test_a_deploy_killed_at_any_point_converges_when_it_is_run_again(
+    point: int, fake: Cluster, server: FakeApiServer, make_release: Any, probe: Probe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """T12: the namespace, before and with the rest; each object; the first number of pods. The last is not reached."""
+    fake.namespace = "new"
+    release = make_release("new", replicas=None, create_namespace=True)
+    assert killed_after(point, monkeypatch, lambda: deploy(release, fake, probe)) == (point < len(release.objects) + 2)
+    assert deploy(release, fake, probe).ok
+    wanted = {f"{made['kind'].lower()}/{name_of(made)}" for made in release.objects}
+    found = {
+        f"{made['kind'].lower()}/{name}"
+        for (plural, space, name), made in server.api.objects.items()
+        if (space == "new" or name == "new") and plural not in ("pods", "replicasets")
+    }
+    assert found == wanted, "nothing is missing and nothing is left over"
+    assert life.down(fake).namespace_goes
+
+
 def test_settings_stay_while_a_replica_set_names_them(
     fake: Cluster, server: FakeApiServer, make_release: Any, probe: Probe, told: list[Any]
 ) -> None:
@@ -406,10 +461,8 @@ def test_an_api_that_restarts_meanwhile_is_waited_for(
 def test_a_deploy_of_what_is_paused_proves_nothing(
     fake: Cluster, server: FakeApiServer, make_release: Any, probe: Probe
 ) -> None:
-    from wherry.deploy.life import scale
-
     deploy(make_release("boats"), fake, probe)
-    scale(fake, 0)
+    life.scale(fake, 0)
     verdict = deploy(make_release("boats", version="2"), fake, probe)
     assert (verdict.outcome, verdict.ok, verdict.requests) == ("paused", False, 0)
 

@@ -176,6 +176,11 @@ def test_an_autoscaled_service(real: Cluster, make_release: Any, probe: Probe) -
     assert real.get(AUTOSCALER, "ferry") is None
 
 
+def test_an_autoscaled_service_has_its_minimum_at_once(real: Cluster, make_release: Any, probe: Probe) -> None:
+    assert deploy(make_release(real.namespace, replicas=None), real, probe).ok
+    assert life.status(real)[0].ready == 2
+
+
 def test_settings_of_versions_that_are_gone_are_pruned(real: Cluster, make_release: Any, probe: Probe) -> None:
     release = make_release(real.namespace)
     assert deploy(release, real, probe).ok

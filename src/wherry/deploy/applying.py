@@ -10,7 +10,15 @@ import msgspec
 from wherry.contract.events import Note, Tell
 from wherry.contract.names import ANNOTATION_CREATED_NAMESPACE
 from wherry.deploy.cluster import Cluster
-from wherry.deploy.ownership import HANDOVER_MANAGER, differing, handover, keep_scaled, may_give_way
+from wherry.deploy.ownership import (
+    HANDOVER_MANAGER,
+    below_minimum,
+    differing,
+    handover,
+    keep_scaled,
+    may_give_way,
+    only_replicas,
+)
 from wherry.deploy.resources import (
     AUTOSCALER,
     CONFIG_MAP,
@@ -74,7 +82,11 @@ def apply(wanted: tuple[Object, ...], live: Mapping[str, Object | None], cluster
         before = handover(made, live.get(what(made)))
         if before is not None:
             cluster.apply(before, manager=HANDOVER_MANAGER)
-        yield _apply(made, cluster)
+        applied = _apply(made, cluster)
+        short = below_minimum(applied, wanted, live)
+        if short is not None:
+            applied = cluster.apply(only_replicas(applied, short), manager=HANDOVER_MANAGER, force=True)
+        yield applied
 
 
 def _apply(made: Object, cluster: Cluster, *, dry_run: bool = False) -> Object:

@@ -47,13 +47,14 @@ def _follow(cluster: Cluster, labels: str, tail: int | None, tell: Tell, stop: t
                 tell(event)
 
     readers: dict[str, threading.Thread] = {}
+    lines = tail  # of the pods that are there; those that come later are shown from their first line
     while True:
         for pod in cluster.list(POD, labels):
             if pod["metadata"]["uid"] not in readers and _has_started(pod):
-                lines = tail if not readers or tail is None else max(tail, 1000)
                 reader = threading.Thread(target=_read, args=(cluster, pod, True, lines, told), daemon=True)
                 readers[pod["metadata"]["uid"]] = reader
                 reader.start()
+        lines = None
         if stop.wait(NEW_PODS_SECONDS):
             return len(readers)
 

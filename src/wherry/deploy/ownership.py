@@ -8,7 +8,7 @@ from typing import Any
 
 from wherry.contract.names import MANAGER
 from wherry.deploy.cluster import SCALE_MANAGER
-from wherry.deploy.resources import Object, annotations_of
+from wherry.deploy.resources import Object, annotations_of, what
 from wherry.errors import FieldConflict
 
 # Holds `replicas` between the deploy that gives it up and the autoscaler's first decision.
@@ -60,6 +60,22 @@ def handover(wanted: Object, live: Object | None) -> Object | None:
     if not owns(live, MANAGER, REPLICAS) or owns(live, SCALE_MANAGER, REPLICAS):
         return None
     return only_replicas(live, int(live["spec"].get("replicas", 1)))
+
+
+def below_minimum(applied: Object, wanted: tuple[Object, ...], live: Mapping[str, Object | None]) -> int | None:
+    """How many pods an autoscaled Deployment should have at once, None where it has enough or is paused.
+
+    A new Deployment begins with one pod and the autoscaler looks every 15 s: what is proven would not be what was
+    asked for.
+    """
+    if applied["kind"] != "Deployment":
+        return None
+    scaler = next((made for made in wanted if made["kind"] == "HorizontalPodAutoscaler"), None)
+    if scaler is None:
+        return None
+    there = live.get(what(scaler)) or {"spec": {}}
+    minimum = scaler["spec"].get("minReplicas", there["spec"].get("minReplicas", 1))
+    return int(minimum) if 0 < applied["spec"]["replicas"] < minimum else None
 
 
 def only_replicas(live: Object, replicas: int) -> Object:
