@@ -56,8 +56,8 @@ def free_port() -> int:
 
 def first_answer(
     command: list[str], bundle: Path, record: dict[str, Any], right: Any, work: Path
-) -> tuple[float, float]:
-    """Seconds from exec to the first right prediction, and the resident MiB of the process then."""
+) -> tuple[float, float, float]:
+    """Seconds from exec to the first right prediction, processor seconds, and resident MiB at that moment."""
     port, admin = free_port(), free_port()
     environ = {key: value for key, value in os.environ.items() if not key.startswith("WHERRY_")}
     environ |= {
@@ -87,7 +87,9 @@ def first_answer(
             raise SystemExit(f"answered {answer}, not {right}")
         lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
         resident = next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmRSS"))
-        return seconds, resident
+        fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+        used = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return seconds, used, resident
     finally:
         process.kill()
         process.wait()
@@ -101,14 +103,14 @@ def main(rounds: int) -> int:
     failed = False
     with tempfile.TemporaryDirectory() as name:
         packed = pack(Path(name))
-        print(f"{'command':<26} {'form':<8} {'median s':>9} {'worst s':>9} {'MiB':>6}")
+        print(f"{'command':<26} {'form':<8} {'median s':>9} {'worst s':>9} {'CPU s':>7} {'MiB':>6}")
         for form, (bundle, record, right) in packed.items():
             for title, command in commands.items():
                 line = [*command, str(bundle)] if title == "wherry serve" else command
                 found = [first_answer(line, bundle, record, right, Path(name)) for _ in range(rounds)]
-                median = statistics.median(seconds for seconds, _ in found)
-                worst = max(seconds for seconds, _ in found)
-                print(f"{title:<26} {form:<8} {median:>9.2f} {worst:>9.2f} {found[-1][1]:>6.0f}")
+                median, used, resident = (statistics.median(part) for part in zip(*found, strict=True))
+                worst = max(each[0] for each in found)
+                print(f"{title:<26} {form:<8} {median:>9.2f} {worst:>9.2f} {used:>7.2f} {resident:>6.0f}")
                 failed |= form == "onnx" and median >= LIMIT
     return int(failed)
 

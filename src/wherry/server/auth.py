@@ -11,6 +11,7 @@ from pathlib import Path
 
 from wherry.errors import FileMissing, HostUnknown, TokenRefused, UsageRefused
 
+MOST_SEEN = 100  # spellings of a Host (any port goes) that are remembered
 LOOK_EVERY = 0.5  # seconds between looks at the token file
 
 
@@ -66,14 +67,17 @@ class Hosts:
         self.open = not is_loopback(bound)
         names = {"localhost", "127.0.0.1", "[::1]", bound if ":" not in bound else f"[{bound}]", *allowed}
         self.names = frozenset(name.lower().encode() for name in names)
+        self.seen: set[bytes] = set()  # Host headers as they came, found good: most requests bring the same
 
     def check(self, host: bytes | None) -> None:
         """Raises HostUnknown for a page of another site that has its name point here (DNS rebinding)."""
-        if self.open or host is None:
+        if self.open or host is None or host in self.seen:
             return
         name = host.lower()
         if name not in self.names and bare(name) not in self.names:
             raise HostUnknown(host.decode("latin-1")[:80])
+        if len(self.seen) < MOST_SEEN:
+            self.seen.add(host)
 
 
 def bare(host: bytes) -> bytes:

@@ -41,7 +41,7 @@ class Question(Job):
 
     @property
     def wanted(self) -> bool:
-        return self.exchange.wanted
+        return self.exchange.reply is None
 
 
 class Predictions:
@@ -67,6 +67,7 @@ class Predictions:
         self.native = Native(self.signature, ignore_unknown=self.ignore_unknown)
         self.shapes = Shapes(manifest, project.reply)
         self.golden = golden_set(self.native, golden)
+        self.shares = project.serve.probabilities == "always" and self.signature.output.probabilities
         self.ranges = Ranges(self.signature)
         self.batcher = Batcher(predictor, self.settle, loop, cost)
 
@@ -92,7 +93,7 @@ class Predictions:
         encode = self.shapes.choose(
             read.single,
             native=b"accept" in exchange.headers and accepts_native(exchange),
-            probabilities=self.probabilities(options),
+            probabilities=self.probabilities(options) if options else self.shares,
         )
         if read.ignored:
             self.metrics.ignored += read.ignored
@@ -101,18 +102,16 @@ class Predictions:
         self.batcher.submit(Question(exchange, read.rows, encode, door, keep))
 
     def probabilities(self, options: bytes) -> bool:
-        """Whether this reply carries them, by the setting and what was asked."""
-        setting = self.project.serve.probabilities
+        """Whether a reply carries them, by the setting and what the query asks."""
         asked = False
-        if options:
-            for key, value in query.pairs(options):
-                if key == "probabilities":
-                    asked = value.lower() in YES
-        if asked and setting == "never":
+        for key, value in query.pairs(options):
+            if key == "probabilities":
+                asked = value.lower() in YES
+        if asked and self.project.serve.probabilities == "never":
             raise SwitchedOff("this service gives no probabilities", hint='set [serve] probabilities = "asked"')
         if asked and not self.signature.output.probabilities:
             raise SwitchedOff("this model has no probabilities", hint="leave ?probabilities out")
-        return asked or (setting == "always" and self.signature.output.probabilities)
+        return asked or self.shares
 
     def settle(self, jobs: Sequence[Job]) -> None:
         """Write the replies of one call of the model: encode, keep, and only then let them leave."""

@@ -47,14 +47,14 @@ class Replies:
 
     def predicted(self, exchange: Exchange, body: bytes, door: str, prediction_id: str, now: float) -> None:
         """Send predictions. `now` is the moment that the replies of one call of the model share."""
-        if not exchange.wanted:
+        if exchange.reply is not None:
             return
-        request_id = self.identify(exchange, prediction_id)
-        fields = b"%bX-Request-Id: %b\r\nX-Prediction-Id: %b\r\n" % (
-            self.answer_fields,
-            request_id.encode(),
-            prediction_id.encode(),
-        )
+        own = prediction_id.encode()
+        if b"x-request-id" in exchange.headers:
+            request_id = self.identify(exchange, prediction_id).encode()
+        else:
+            exchange.request_id, request_id = prediction_id, own
+        fields = b"%bX-Request-Id: %b\r\nX-Prediction-Id: %b\r\n" % (self.answer_fields, request_id, own)
         self.metrics.answered(door, 200, now - exchange.started)
         exchange.answer(200, fields, body)
 
