@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sys
 import zipfile
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from wherry.deploy import registry
-from wherry.deploy.pins import native_platform, pin_base, pin_requirements, platform_tags
+from wherry.deploy.pins import digest_of, native_platform, pin_base, pin_requirements, platform_tags
 from wherry.errors import BaseMissing, PipMissing, RegistryFailed, RequirementsUnresolved
 from wherry.release.reference import Reference
 
@@ -81,6 +82,18 @@ def test_requirements_get_the_hash_of_the_wheel(tmp_path: Path, monkeypatch: pyt
     (line,) = pin_requirements(("some-thing>=1",), "3.11", "linux/amd64")
     assert line.startswith("some-thing==1.5 --hash=sha256:")
     assert len(line.split(":")[-1]) == 64
+
+
+@pytest.mark.parametrize("said", [{"hashes": {"sha256": "ab" * 32}}, {"hash": "sha256=" + "ab" * 32}])
+def test_a_hash_is_read_as_each_pip_says_it(said: dict[str, object]) -> None:
+    assert digest_of({"url": "https://index.example/thing.whl", "archive_info": said}) == "ab" * 32
+
+
+def test_an_old_pip_says_no_hash_of_a_local_file(tmp_path: Path) -> None:
+    """Debian 12 has such a pip, 23.0."""
+    file = tmp_path / "some thing.whl"
+    file.write_bytes(b"wheel")
+    assert digest_of({"url": file.as_uri(), "archive_info": {}}) == hashlib.sha256(b"wheel").hexdigest()
 
 
 def test_what_no_wheel_fits_is_named_with_what_pip_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

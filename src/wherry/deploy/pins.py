@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import platform as machine
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from wherry.contract.events import Note, Tell, silent
 from wherry.deploy import registry
@@ -97,9 +101,19 @@ def pin_requirements(wanted: tuple[str, ...], python: str, platform: str) -> tup
     lines = []
     for item in found:
         name, version = item["metadata"]["name"], item["metadata"]["version"]
-        digest = item["download_info"]["archive_info"]["hashes"]["sha256"]
+        digest = digest_of(item["download_info"])
         lines.append(f"{name.lower().replace('_', '-')}=={version} --hash=sha256:{digest}")
     return tuple(sorted(lines))
+
+
+def digest_of(download: dict[str, Any]) -> str:
+    """The sha-256 of a file that pip chose. pip 23.1 and later say it as `hashes`; before, only an index's as `hash`."""
+    said = download["archive_info"]
+    if "hashes" in said:
+        return str(said["hashes"]["sha256"])
+    if "hash" in said:
+        return str(said["hash"]).removeprefix("sha256=")
+    return hashlib.sha256(Path(url2pathname(urlsplit(download["url"]).path)).read_bytes()).hexdigest()
 
 
 def platform_tags(platform: str) -> tuple[str, ...]:
