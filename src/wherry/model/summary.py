@@ -48,14 +48,13 @@ def summarise(value: Value) -> Summary:
     if not isinstance(value, Made):
         return Summary(module="builtins", type="set")
     names, count = features_of(value)
-    labels = [cells(step.attributes().get("classes_")) or [] for step in (*reversed(chain(value)), value)]
     return Summary(
         module=value.maker.module,
         type=value.maker.name,
         root=part("", value, 0, [MAX_PARTS]),
         features=tuple(names),
         feature_count=count,
-        classes=tuple(item for item in next(filter(None, labels), []) if isinstance(item, (str, int, float, bool))),
+        classes=tuple(item for item in classes_of(value) if isinstance(item, (str, int, float, bool))),
         versions=versions_of(value),
         fitted=any(is_fitted(step) for step in chain(value)),
     )
@@ -79,6 +78,22 @@ def chain(value: Made) -> list[Made]:
         elif "n_features_in_" not in own:
             waiting[:0] = [inner for key in FITTED_INNER for _, inner in estimators_in(key, own.get(key))][:1]
     return found
+
+
+def classes_of(value: Made) -> list[Any]:
+    """The classes of the estimator that answers: of a pipeline the last step, of a search the best."""
+    for _ in range(MAX_DEPTH):
+        own = value.attributes()
+        found = cells(own.get("classes_"))
+        if found:
+            return found
+        steps = own.get("steps")
+        last = steps[-1][-1] if isinstance(steps, list) and steps and isinstance(steps[-1], tuple) else None
+        inner = last or own.get("best_estimator_") or own.get("estimator_")
+        if not isinstance(inner, Made):
+            break
+        value = inner
+    return []
 
 
 def features_of(value: Made) -> tuple[list[str], int | None]:
