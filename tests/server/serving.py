@@ -17,6 +17,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import uvloop
 
 from wherry.contract.golden import GoldenRows
 from wherry.contract.manifest import FORMAT, Conversion, Golden, Manifest, Measured, Origin
@@ -147,10 +148,11 @@ class Running:
         journal: Journal | None = None,
         tokens: Path | None = None,
         golden: GoldenRows | None = None,
+        loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         project = project or Project()
         self.metrics, self.life = Metrics(), Life()
-        self.loop = asyncio.new_event_loop()
+        self.loop = loop or uvloop.new_event_loop()
         manifest = manifest_of(signature).sealed()
         replies = Replies(manifest, project, self.metrics)
         self.predictions = Predictions(

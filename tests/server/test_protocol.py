@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import socket
@@ -36,9 +37,10 @@ def chunked(body: bytes, size: int = 7) -> bytes:
     return b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in parts) + b"0\r\n\r\n"
 
 
-@pytest.fixture(scope="module")
-def service() -> Iterator[Running]:
-    with Running(Linearly()) as running:
+@pytest.fixture(scope="module", params=["uvloop", "asyncio"])
+def service(request: pytest.FixtureRequest) -> Iterator[Running]:
+    loop = asyncio.new_event_loop() if request.param == "asyncio" else None
+    with Running(Linearly(), loop=loop) as running:
         yield running
 
 
@@ -227,9 +229,11 @@ def test_dripping_headers_do_not_extend_the_deadline() -> None:
         assert time.monotonic() - start < 4
 
 
-def test_a_client_that_does_not_read_is_ended() -> None:
+@pytest.mark.parametrize("name", ["uvloop", "asyncio"])
+def test_a_client_that_does_not_read_is_ended(name: str) -> None:
     limits = Limits(stall_seconds=0.5, owed=8)
-    with Running(Linearly(), limits=limits) as service, socket.create_connection(service.address) as sock:
+    loop = asyncio.new_event_loop() if name == "asyncio" else None
+    with Running(Linearly(), limits=limits, loop=loop) as service, socket.create_connection(service.address) as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         sock.setblocking(False)
         data, sent = request("GET", "/openapi.json") * 100_000, 0
