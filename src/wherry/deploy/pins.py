@@ -107,7 +107,7 @@ def pin_requirements(wanted: tuple[str, ...], python: str, platform: str) -> tup
 
 
 def digest_of(download: dict[str, Any]) -> str:
-    """The sha-256 of a file that pip chose. pip 23.1 and later say it as `hashes`; before, only an index's as `hash`."""
+    """The sha-256 of a file that pip chose. pip 23.1 says `hashes`; before it, `hash`, and of a local file nothing."""
     said = download["archive_info"]
     if "hashes" in said:
         return str(said["hashes"]["sha256"])
