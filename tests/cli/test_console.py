@@ -92,6 +92,14 @@ def test_a_step_without_an_end_keeps_its_line(capsys: pytest.CaptureFixture[str]
     assert capsys.readouterr().err == "first ...\nsecond ...\na fact\nsecond: 2.0 s\nthird ...\n"
 
 
+def test_a_fact_is_not_told_again_as_a_step(capsys: pytest.CaptureFixture[str]) -> None:
+    with Console() as console:
+        console.note("context here")
+        console.tell(Step("rolling out"))
+        console.tell(Step("context here"))
+    assert capsys.readouterr().err == "context here\nrolling out ...\n"
+
+
 def test_quiet_shows_nothing_and_json_warnings_alone(capsys: pytest.CaptureFixture[str]) -> None:
     for event in EVENTS:
         Console(quiet=True).tell(event)

@@ -90,6 +90,11 @@ def test_an_unknown_flag_is_refused_with_the_verbs_help(wherry: Wherry) -> None:
     assert "hint: wherry config --help" in done.stderr
 
 
+def test_common_flags_may_stand_before_the_verb(wherry: Wherry) -> None:
+    assert wherry("--json", "config").stdout == wherry("config", "--json").stdout
+    assert wherry("-q", "config").stdout == wherry("config", "-q").stdout != wherry("config").stdout
+
+
 def test_a_usage_error_as_json_is_one_line(wherry: Wherry) -> None:
     done = wherry("config", "--json", "--nonsense")
     assert done.returncode == 2

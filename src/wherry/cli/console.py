@@ -34,6 +34,7 @@ class Console:
     def __init__(self, *, quiet: bool = False, verbose: int = 0, as_json: bool = False, live: bool = True) -> None:
         self.quiet, self.verbose, self.as_json, self.live = quiet, verbose, as_json, live
         self._view: View | None = None
+        self._facts: set[str] = set()
 
     def __enter__(self) -> Console:
         return self
@@ -58,6 +59,10 @@ class Console:
         warning = isinstance(event, Note) and event.warn
         if self.quiet or (self.as_json and not warning):
             return
+        if isinstance(event, Note):
+            self._facts.add(event.text)
+        elif isinstance(event, Step) and event.text in self._facts:
+            return  # told as a fact already: the context and namespace, which come before all else
         if self._view is None:
             self._view = self._choose()
         self._view.tell(event)
