@@ -74,7 +74,7 @@ def head(signature: Signature, features: Sequence[Number | Table], opsets: dict[
 
 
 def number_block(graph: Graph, signature: Signature, features: Sequence[Any]) -> str:
-    """Where(missing, its value, slope * clipped + offset), all features at once."""
+    """Where(missing, its value, slope * (clipped - shift) + offset), all features at once."""
     used = sorted({feature.column for feature in features})
     names = [signature.names[column] for column in used]
     cells = graph.add("Concat", *names, axis=1) if len(names) > 1 else names[0]
@@ -85,6 +85,7 @@ def number_block(graph: Graph, signature: Signature, features: Sequence[Any]) ->
     if any(np.isfinite((feature.low, feature.high)).any() for feature in features):
         low, high = ([getattr(feature, end) for feature in features] for end in ("low", "high"))
         cells = graph.add("Max", graph.add("Min", cells, graph.constant(high)), graph.constant(low))
+    cells = graph.add("Sub", cells, graph.constant([feature.shift for feature in features]))
     cells = graph.add("Mul", cells, graph.constant([feature.slope for feature in features]))
     cells = graph.add("Add", cells, graph.constant([feature.offset for feature in features]))
     return graph.add("Where", holes, graph.constant([feature.missing for feature in features]), cells)

@@ -28,18 +28,28 @@ class Raw:
 
 @dataclass(frozen=True)
 class Number:
-    """slope * min(max(x, low), high) + offset; `missing` for a missing cell."""
+    """slope * (min(max(x, low), high) - shift) + offset; `missing` for a missing cell.
+
+    shift: subtracted first, as a standardised column has it: far from zero, slope * x + offset would lose its digits.
+    """
 
     column: int
     slope: float = 1.0
     offset: float = 0.0
+    shift: float = 0.0
     missing: float = NAN
     low: float = -math.inf
     high: float = math.inf
 
     @property
     def untouched(self) -> bool:
-        return (self.slope, self.offset, self.low, self.high) == (1.0, 0.0, -math.inf, math.inf)
+        return (self.slope, self.offset, self.shift, self.low, self.high) == (1.0, 0.0, 0.0, -math.inf, math.inf)
+
+    def centered(self, center: float, scale: float) -> Number:
+        """(this - center) / scale."""
+        if self.untouched:
+            return replace(self, slope=1.0 / scale, shift=center, missing=(self.missing - center) / scale)
+        return self.scaled(1.0 / scale, -center / scale)
 
     def scaled(self, slope: float, offset: float) -> Number:
         return replace(
@@ -56,7 +66,7 @@ class Number:
         missing = self.missing if math.isnan(self.missing) else min(max(self.missing, low), high)
         if self.slope == 0.0:
             return replace(self, offset=min(max(self.offset, low), high), missing=missing)
-        ends = sorted(((low - self.offset) / self.slope, (high - self.offset) / self.slope))
+        ends = sorted((end - self.offset) / self.slope + self.shift for end in (low, high))
         return replace(self, low=max(self.low, ends[0]), high=min(self.high, ends[1]), missing=missing)
 
 
@@ -70,6 +80,9 @@ class Table:
     otherwise: float
     unknown: float
     missing: float
+
+    def centered(self, center: float, scale: float) -> Table:
+        return self.mapped(lambda value: (value - center) / scale)
 
     def scaled(self, slope: float, offset: float) -> Table:
         return self.mapped(lambda value: value * slope + offset)

@@ -154,13 +154,15 @@ def assembled(form: Form, features: list[Number | Table], weights: Floats, bias:
     missing = np.full((len(ordered), sums), np.nan)
     center = np.zeros(len(ordered))
     bias = bias.copy()
-    far = any(abs(feature.offset) > FAR for feature in features if isinstance(feature, Number))
+    far = any(abs(each.shift * each.slope) > FAR for each in features if isinstance(each, Number))
     for line, name in enumerate(ordered):
         members = lines[name]
-        at = center[line] = middle(members) if far else 0.0
+        at = center[line] = members[0][0].shift if far else 0.0
         for feature, weight in members:
             slopes[line] += feature.slope * weight
-        constant = sum(((each.slope * at + each.offset) * weight for each, weight in members), np.zeros(sums))
+        constant = sum(
+            ((each.slope * (at - each.shift) + each.offset) * weight for each, weight in members), np.zeros(sums)
+        )
         bias += constant
         # 0 * NaN is NaN: a feature that nothing weighs does not make its column's missing cells unanswerable
         absent = [each.missing * weight if weight.any() else np.zeros(sums) for each, weight in members]
@@ -176,12 +178,6 @@ def assembled(form: Form, features: list[Number | Table], weights: Floats, bias:
         missing=missing,
         table=table,
     )
-
-
-def middle(members: list[tuple[Number, Floats]]) -> float:
-    """Where the first feature of a line is zero: near the middle of the column when it was standardised."""
-    slope, offset = next(((each.slope, each.offset) for each, _ in members if each.slope), (1.0, 0.0))
-    return -offset / slope
 
 
 def tabulated(

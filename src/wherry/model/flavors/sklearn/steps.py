@@ -120,20 +120,25 @@ def scaled(features: Features, slopes: Any, offsets: Any) -> list[Number | Table
     ]
 
 
-def centered(features: Features, center: Any, scale: Any) -> Features:
+def standardised(features: Features, center: Any, scale: Any) -> Features:
     """(x - center) / scale, where either may be None."""
     count = len(features)
     divide = np.ones(count) if scale is None else np.asarray(scale)
     shift = np.zeros(count) if center is None else np.asarray(center)
-    return [*scaled(features, 1.0 / divide, -shift / divide)]
+    return [
+        as_numeric(feature).centered(float(center), float(scale))
+        for feature, center, scale in zip(features, shift, divide, strict=True)
+    ]
 
 
 def standard(step: Any, features: Features) -> Features:
-    return centered(features, step.mean_ if step.with_mean else None, step.scale_ if step.with_std else None)
+    return standardised(features, step.mean_ if step.with_mean else None, step.scale_ if step.with_std else None)
 
 
 def robust(step: Any, features: Features) -> Features:
-    return centered(features, step.center_ if step.with_centering else None, step.scale_ if step.with_scaling else None)
+    return standardised(
+        features, step.center_ if step.with_centering else None, step.scale_ if step.with_scaling else None
+    )
 
 
 def min_max(step: Any, features: Features) -> Features:
