@@ -182,7 +182,7 @@ class Running:
         self.loop.run_forever()
         self.port.stop_listening()
         self.port.abort()
-        self.predictions.batcher.close()
+        self.predictions.close()
         self.loop.run_until_complete(asyncio.sleep(0.01))
         self.loop.close()
 

@@ -35,6 +35,7 @@ from wherry.contract.reply import Reply
 from wherry.errors import StoreFailed
 from wherry.server.auth import Tokens, is_loopback
 from wherry.server.journal import Counts, Entry
+from wherry.server.predictions import BIG
 from wherry.server.predictor import Cost
 
 UUID7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
@@ -395,3 +396,13 @@ def test_metrics_are_prometheus_text(service: Running) -> None:
     assert re.search(r'wherry_requests_total\{door="native",status="200"\} \d+', text)
     assert service.metrics.outside >= 1
     assert service.metrics.ignored >= 1
+
+
+def test_a_large_body_is_read_beside_the_small_ones(service: Running) -> None:
+    rows = [list(EXAMPLE.values())] * 20_000
+    for body in (rows, {"columns": list(EXAMPLE), "rows": rows}, [EXAMPLE] * 20_000):
+        assert len(json.dumps(body)) > BIG
+        answer = predict(service.address, body)
+        assert (answer.status, len(answer.json["predictions"])) == (200, 20_000)
+    refused = predict(service.address, [*rows, [1]])
+    assert (refused.status, refused.json["errors"][0]["row"]) == (422, 20_000)

@@ -148,11 +148,16 @@ good = st.fixed_dictionaries(
 @settings(max_examples=300, deadline=None)
 @given(
     record=st.one_of(st.dictionaries(names, cells), st.fixed_dictionaries(dict.fromkeys(HOUSE, cells)), good),
-    form=st.sampled_from(["record", "records", "lists"]),
+    form=st.sampled_from(["record", "records", "lists", "table"]),
 )
 def test_the_fast_way_reads_what_the_slow_way_reads(record: dict[str, Any], form: str) -> None:
     native = Native(MIXED)
-    value: Any = {"record": record, "records": [record, record], "lists": [list(record.values())] * 2}[form]
+    value: Any = {
+        "record": record,
+        "records": [record, record],
+        "lists": [list(record.values())] * 2,
+        "table": {"columns": list(record), "rows": [list(record.values())] * 2},
+    }[form]
     body = json.dumps(value).encode()
     assert native.fast is not None
 

@@ -7,13 +7,14 @@ else in a worker thread, and what comes meanwhile waits for it and is scored tog
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 from wherry.contract.wire import Outputs, Row
 from wherry.errors import ModelFailed
 from wherry.server.predictor import Cost, Predictor, unsound
+from wherry.server.worker import Worker
 
 LOOP_BUDGET = 0.001  # seconds that scoring may keep the loop from reading sockets
 WAIT_BUDGET = 1.0  # seconds of work that may wait
@@ -56,7 +57,7 @@ class Batcher:
         self.waiting_rows = 0
         self.scheduled = False
         self.busy = False  # the thread is scoring
-        self.thread: ThreadPoolExecutor | None = None
+        self.worker = Worker("wherry-model")
 
     @property
     def full(self) -> bool:
@@ -108,11 +109,19 @@ class Batcher:
 
     def hand_over(self, jobs: list[Job]) -> None:
         """Score in the thread; the loop goes on reading, answering probes and refusing."""
-        if self.thread is None:
-            self.thread = ThreadPoolExecutor(1, thread_name_prefix="wherry-model")
         self.busy = True
-        done = self.thread.submit(answer, self.predictor, jobs, self.most_rows)
-        done.add_done_callback(lambda _: self.loop.call_soon_threadsafe(self.land, jobs))
+        self.worker.do(lambda: self.work(jobs))
+
+    def work(self, jobs: list[Job]) -> None:
+        """In the thread: score, and have the loop settle."""
+        try:
+            answer(self.predictor, jobs, self.most_rows)
+        except BaseException as error:  # noqa: BLE001  # a model's library may even raise SystemExit; nobody may wait for ever
+            for job in jobs:
+                job.error = ModelFailed("raised an error")
+                job.error.__cause__ = error
+        with contextlib.suppress(RuntimeError):  # the loop has ended: nobody waits
+            self.loop.call_soon_threadsafe(self.land, jobs)
 
     def land(self, jobs: list[Job]) -> None:
         self.busy = False
@@ -121,9 +130,8 @@ class Batcher:
             self.schedule()
 
     def close(self) -> None:
-        """Let the thread go; a call that hangs is not waited for."""
-        if self.thread is not None:
-            self.thread.shutdown(wait=False, cancel_futures=True)
+        """Let the thread go."""
+        self.worker.close()
 
 
 def answer(predictor: Predictor, jobs: Sequence[Job], most_rows: int) -> None:

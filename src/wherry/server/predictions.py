@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Sequence
 
@@ -23,7 +24,9 @@ from wherry.server.metrics import Metrics, Ranges
 from wherry.server.predictor import Cost, Predictor
 from wherry.server.protocol import Exchange
 from wherry.server.replies import Replies, accepts_native
+from wherry.server.worker import Worker
 
+BIG = 256 * 1024  # bytes of a body that is read in a thread: reading it takes longer than scoring most batches
 YES = frozenset({"true", "1", "yes", ""})
 NO_STORE = HEADER_NO_STORE.lower().encode()
 
@@ -61,7 +64,8 @@ class Predictions:
         metrics: Metrics,
     ) -> None:
         self.signature, self.project, self.replies = manifest.signature, project, replies
-        self.journal, self.metrics = journal, metrics
+        self.loop, self.journal, self.metrics = loop, journal, metrics
+        self.reader = Worker("wherry-reader")
         self.keeps = not isinstance(journal, NoJournal)
         self.ignore_unknown = project.serve.unknown_fields == "ignore"
         self.native = Native(self.signature, ignore_unknown=self.ignore_unknown)
@@ -71,12 +75,38 @@ class Predictions:
         self.ranges = Ranges(self.signature)
         self.batcher = Batcher(predictor, self.settle, loop, cost)
 
+    def close(self) -> None:
+        """Let the threads go."""
+        self.reader.close()
+        self.batcher.close()
+
     def body(self, exchange: Exchange, asked: bytes) -> None:
         if self.batcher.full:  # before the body is decoded: a refusal must stay cheap
             raise Overloaded("more requests wait than can be answered in time")
         if exchange.headers.get(b"content-type") != JSON and exchange.body:
             self.check_media(exchange)
-        self.submit(exchange, self.native.decode(exchange.body), asked, "native")
+        if len(exchange.body) > BIG:
+            self.reader.do(lambda: self.read_apart(exchange, asked))
+        else:
+            self.submit(exchange, self.native.decode(exchange.body), asked, "native")
+
+    def read_apart(self, exchange: Exchange, asked: bytes) -> None:
+        """In a thread: read a large body, while the loop goes on with the small ones."""
+        outcome: Asked | Exception
+        try:
+            outcome = self.native.decode(exchange.body)
+        except Exception as error:  # noqa: BLE001  # the loop answers with whatever it is
+            outcome = error
+        with contextlib.suppress(RuntimeError):  # the loop has ended: nobody waits
+            self.loop.call_soon_threadsafe(self.go_on, exchange, asked, outcome)
+
+    def go_on(self, exchange: Exchange, asked: bytes, outcome: Asked | Exception) -> None:
+        try:
+            if isinstance(outcome, Exception):
+                raise outcome
+            self.submit(exchange, outcome, asked, "native")
+        except Exception as error:  # noqa: BLE001  # as in App.receive: this client gets an answer
+            self.replies.refuse(exchange, error, "native")
 
     def query(self, exchange: Exchange, asked: bytes) -> None:
         if self.batcher.full:

@@ -168,7 +168,7 @@ class Service:
         self.announce(serving)
         self.journal.start()
         finished = await drain.run()
-        predictions.batcher.close()
+        predictions.close()
         port.abort()
         watch.stop()
         await asyncio.sleep(0)

@@ -13,6 +13,7 @@ from wherry.contract.wire import FieldProblem, Row
 from wherry.errors import BodyUnreadable, FieldsRefused
 
 ENVELOPE = frozenset({"columns", "rows", "data", "index"})
+PLAIN_ENVELOPES = ({"columns", "rows"}, {"columns", "data"}, {"columns", "index", "data"})
 LITERAL = re.compile(rb"-?(?:NaN|Infinity|nan|inf)")
 PLACE = re.compile(r" \(byte (\d+)\)$")
 INT64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
@@ -50,6 +51,9 @@ class Native:
         single = False
         if isinstance(value, dict):
             if "columns" in value and not self.names & ENVELOPE & value.keys():
+                rows = self.flawless_rows(value)
+                if rows is not None:
+                    return Asked(rows, False)
                 records: list[Any] = split_records(value)
             else:
                 single, records = True, [value]
@@ -62,6 +66,24 @@ class Native:
             reason = f"a request is an object or a list of rows, not {kind_of(value)}"
             raise FieldsRefused((FieldProblem(0, "", reason, "send one object with a field for each column"),))
         return check(self.signature, records, single, self.ignore_unknown)
+
+    def flawless_rows(self, value: dict[str, Any]) -> list[Row] | None:
+        """The rows of columns and rows that hold every column once and nothing else; None: the slow way says why."""
+        columns, rows = value["columns"], value.get("rows", value.get("data"))
+        if self.fast is None or value.keys() not in PLAIN_ENVELOPES:
+            return None
+        if not isinstance(rows, list) or not isinstance(columns, list):
+            return None
+        if sorted(map(str, columns)) != sorted(self.names):
+            return None
+        places = [columns.index(name) for name in self.signature.names]
+        try:
+            if any(type(row) is not list or len(row) != len(columns) for row in rows):
+                return None
+            moved = rows if places == sorted(places) else [[row[place] for place in places] for row in rows]
+            return self.fast.convert(moved)
+        except (msgspec.MsgspecError, TypeError, LookupError):
+            return None
 
 
 def check(signature: Signature, records: list[Any], single: bool, ignore_unknown: bool) -> Asked:
@@ -145,13 +167,14 @@ class Compiled(msgspec.Struct, frozen=True):
 
     record: Callable[[bytes], Row]
     records: Callable[[bytes], list[Row]]
-    lists: Callable[[bytes], list[Row]] | None
+    lists: Callable[[bytes], list[Row]]
+    convert: Callable[[list[Any]], list[Row]]  # from lists that are decoded
 
     def read(self, body: bytes) -> Asked:
         """Raises what msgspec raises when the body is not flawless, or in another form."""
         if not body.startswith(b"["):
             return Asked([self.record(body)], True)
-        if body[1:64].lstrip().startswith(b"[") and self.lists is not None:
+        if body[1:64].lstrip().startswith(b"["):
             return Asked(self.lists(body), False)
         return Asked(self.records(body), False)
 
@@ -177,11 +200,13 @@ def compiled(signature: Signature, ignore_unknown: bool) -> Compiled | None:
         gc=False,
     )
     one, many = msgspec.json.Decoder(record).decode, msgspec.json.Decoder(list[record]).decode  # type: ignore[valid-type]  # made just now
+    rows: Any = list[tuple[tuple(kinds)]]  # type: ignore[misc]  # the same
     astuple = msgspec.structs.astuple
     return Compiled(
         lambda body: astuple(one(body)),
         lambda body: [astuple(each) for each in many(body)],
-        msgspec.json.Decoder(list[tuple[tuple(kinds)]]).decode if kinds else None,  # type: ignore[misc]  # the same
+        msgspec.json.Decoder(rows).decode,
+        lambda lists: msgspec.convert(lists, rows),
     )
 
 
