@@ -16,7 +16,7 @@
       ServiceFailed           the service cannot start or go on: PortTaken, AddressUnusable, StoreFailed
       CallFailed              a service that wherry called did not answer as it should: ServiceUnreachable, CallRefused
       BuildFailed             an image: NoBuilder, BaseMissing, PipMissing, RequirementsUnresolved, LockUnreadable
-        RegistryFailed  RegistryRefused  ImageTaken
+        WheelMissing  CacheUnusable  RegistryFailed  RegistryRefused  ImageTaken
       ClusterFailed           no cluster to use: NoCluster, CredentialsRefused, ContextUnclear, ContextMissing
         NotPermitted  NamespaceMissing  Conflict  ObjectForeign  ObjectRefused  ObjectMissing  SecretMissing
         RolloutFailed  ProbeFailed  NothingDeployed  NameUnclear  StillThere
@@ -376,6 +376,26 @@ class RequirementsUnresolved(BuildFailed):
         )
 
 
+class WheelMissing(BuildFailed):
+    """A package that wherry.lock names cannot be had as a wheel with that hash. `lines`: what pip said."""
+
+    def __init__(self, names: tuple[str, ...], python: str, platform: str, lines: tuple[str, ...] = ()) -> None:
+        self.names, self.python, self.platform = names, python, platform
+        super().__init__(
+            f"no wheel with the hash of wherry.lock was found of {', '.join(names)} for Python {python} on {platform}",
+            lines=lines,
+            hint="remove [packages] from wherry.lock to have them resolved again, or mend the package index of pip",
+        )
+
+
+class CacheUnusable(BuildFailed):
+    """The folder that keeps wheels and layers between builds cannot be written."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        self.path, self.reason = path, reason
+        super().__init__(f"the cache {path} cannot be written: {reason}", hint="XDG_CACHE_HOME=/tmp/cache wherry build")
+
+
 class LockUnreadable(BuildFailed):
     """wherry.lock is not what wherry writes."""
 
@@ -487,8 +507,12 @@ class NotPermitted(ClusterFailed):
             f'- {{apiGroups: ["{group}"], resources: ["{resource}"], verbs: [{", ".join(sorted(set(asked)))}]}}'
             for (group, resource), asked in verbs.items()
         )
+        acts = [
+            f"{'/'.join(asked)} {resource}" + (f".{group}" if group else "")
+            for (group, resource), asked in verbs.items()
+        ]
         super().__init__(
-            f"{who} may not {', '.join(str(rule) for rule in rules)} {where}",
+            f"{who} may not {', '.join(acts)} {where}",
             hint="an administrator can add to a Role's rules:\n" + "\n".join(self.rbac),
         )
 

@@ -408,6 +408,7 @@ def test_every_right_that_lacks_is_named_at_once(
         '- {apiGroups: ["apps"], resources: ["deployments"], verbs: [create, patch]}',
         '- {apiGroups: [""], resources: ["pods"], verbs: [list]}',
     )
+    assert "may not get services, create/patch deployments.apps, list pods in namespace boats" in str(refused.value)
     assert changes(server) == []
 
 

@@ -381,7 +381,10 @@ def test_no_permission_lists_every_rule_that_lacks(
     with connect(namespace=real.namespace, kubeconfig=str(poor)) as own:
         with pytest.raises(NotPermitted) as refused:
             deploy(release, own, probe)
-        assert '- {apiGroups: ["apps"], resources: ["deployments"], verbs: [create, get, patch]}' in refused.value.rbac
+        assert (
+            '- {apiGroups: ["apps"], resources: ["deployments"], verbs: [create, get, patch, watch]}'
+            in refused.value.rbac
+        )
         grant(real, "poor", yaml.safe_load("\n".join(refused.value.rbac)))
         with pytest.raises(NotPermitted, match="services/proxy"):
             deploy(release, own, probe, verify="proxy")

@@ -193,8 +193,8 @@ def test_pulls_that_nobody_counted_fail_by_time_whatever_name_the_wait_has() -> 
     assert failed(
         unready(waiting("ErrImagePull", "no"), 1),
         unready(waiting("ImagePullBackOff", "no"), 20),
-        unready(waiting("ErrImagePull", "no"), 39),
-        unready(waiting("ImagePullBackOff", "no"), 41),
+        unready(waiting("ErrImagePull", "no"), 32),
+        unready(waiting("ImagePullBackOff", "no"), 33),
     ) == ("image_pull", "no")
 
 

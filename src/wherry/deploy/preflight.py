@@ -27,6 +27,7 @@ WATCHING = (
     AccessRule("watch", "", "pods"),
     AccessRule("list", "", "events"),
     AccessRule("list", "apps", "replicasets"),
+    AccessRule("watch", "apps", "deployments"),
 )
 
 

@@ -31,7 +31,7 @@ CauseName: TypeAlias = Literal[
 ]
 
 PULL_ATTEMPTS = 3
-PULL_SECONDS = 40.0  # the bound when the cluster keeps no events to count attempts by
+PULL_SECONDS = 32.0  # the bound while attempts are not counted: the third one comes after half a minute
 CRASH_RESTARTS = 2
 UNSCHEDULABLE_SECONDS = 60.0
 # A Secret or a quota may be on its way from the same hand that deploys: a short grace, not none.

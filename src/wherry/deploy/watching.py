@@ -1,5 +1,7 @@
-"""A rollout watched until its verdict. The state comes from lists, so a cut connection loses nothing; a watch on the
-pods only says when to look again."""
+"""A rollout watched until its verdict.
+
+The state comes from lists, so a cut connection loses nothing; a watch only says when to look again.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +11,13 @@ from typing import Any
 from wherry.contract.events import RolloutView, Tell
 from wherry.deploy.cluster import Cluster
 from wherry.deploy.diagnose import Facts, diagnose, wants_log
-from wherry.deploy.resources import DEPLOYMENT, POD, REPLICA_SET, match
+from wherry.deploy.resources import DEPLOYMENT, POD, REPLICA_SET, labels_of, match
 from wherry.deploy.rollout import Rollout, Snapshot, is_ready
 from wherry.errors import ClusterFailed, NoCluster, RolloutFailed
 
-LOOK_AGAIN = 1.0  # availability is a matter of time and shows in no pod, so look at least this often
-_NO_LOG = "unable to retrieve container logs"  # the node's own words in the place of a log that it has cleared away
+LOOK_AGAIN = 1.0  # what a container waits for shows in no watched field, so look at least this often
 BACK_SECONDS = 60.0  # an API server that restarts is back well within this
+_NO_LOG = "unable to retrieve container logs"  # the node's own words in the place of a log that it has cleared away
 
 
 def look(cluster: Cluster, name: str) -> Snapshot:
@@ -58,15 +60,17 @@ def _show(rollout: Rollout, shown: RolloutView | None, tell: Tell) -> RolloutVie
 
 
 def _wait(cluster: Cluster, rollout: Rollout) -> None:
-    """Until a pod changes, a second at most."""
+    """Until something changes, a second at most: the Deployment while pods lack, then the pods that must still end."""
     snapshot = rollout.snapshot
     if snapshot is None or snapshot.deployment is None:
         return
-    labels = match(snapshot.deployment["spec"]["selector"]["matchLabels"])
-    known = {pod["metadata"]["uid"]: pod["metadata"]["resourceVersion"] for pod in snapshot.pods}
-    for change in cluster.watch(POD, labels, seconds=LOOK_AGAIN):
+    kind, labels, known = POD, match(snapshot.deployment["spec"]["selector"]["matchLabels"]), snapshot.pods
+    if int((snapshot.deployment.get("status") or {}).get("availableReplicas", 0)) < rollout.wanted():
+        kind, labels, known = DEPLOYMENT, match(labels_of(snapshot.deployment)), (snapshot.deployment,)
+    versions = {made["metadata"]["uid"]: made["metadata"]["resourceVersion"] for made in known}
+    for change in cluster.watch(kind, labels, seconds=LOOK_AGAIN):
         made = change.object["metadata"]
-        if change.type == "DELETED" or known.get(made["uid"]) != made["resourceVersion"]:
+        if change.type == "DELETED" or versions.get(made["uid"]) != made["resourceVersion"]:
             return
 
 

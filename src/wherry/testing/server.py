@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import re
+import sys
 import threading
 from collections.abc import Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -31,8 +32,7 @@ class FakeApiServer:
         class Bound(_Handler):
             state = api
 
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Bound)
-        self._http.daemon_threads = True
+        self._http = _Server(("127.0.0.1", 0), Bound)
         self.url = f"http://127.0.0.1:{self._http.server_address[1]}"
 
     def kubeconfig(self, path: Path, namespace: str = "default", context: str = "fake") -> Path:
@@ -55,6 +55,15 @@ class FakeApiServer:
     def __exit__(self, *ended: object) -> None:
         self._http.shutdown()
         self._http.server_close()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that hangs up in the middle is no error: a watch ends so."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
 
 
 class _Handler(BaseHTTPRequestHandler):
