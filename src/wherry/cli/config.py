@@ -12,6 +12,8 @@ from wherry.cli.common import Verb
 from wherry.cli.console import Console
 from wherry.contract.settings import Setting, declared
 
+VALUE_WIDTH = 24
+
 
 @click.command(
     cls=Verb,
@@ -38,7 +40,11 @@ def config(console: Console, as_env: bool) -> None:
         console.say_all(f"{s.path}={shown(v)}" for s, v in known)
     else:
         names = (s.env if as_env else s.path for s, _ in known)
-        rows = [(name, shown(v), origin[s.path], s.help) for name, (s, v) in zip(names, known, strict=True)]
+        # On a terminal a long value would push the meanings out of sight; a file gets all of it.
+        room = VALUE_WIDTH if console.width else 0
+        rows = [
+            (name, table.cut(shown(v), room), origin[s.path], s.help) for name, (s, v) in zip(names, known, strict=True)
+        ]
         console.say_all(table.lines(("setting", "value", "from", "meaning"), rows, width=console.width))
 
 

@@ -63,6 +63,9 @@ def sentence_of(error: BaseException) -> tuple[str, str]:
     """What went wrong, and the next thing to type."""
     if isinstance(error, errors.FieldsRefused) and len(error.problems) > 1:
         return "\n  ".join(["some fields do not fit the model", *map(field_line, error.problems)]), ""
+    if isinstance(error, errors.SettingsRefused) and len(error.problems) > 1:
+        lines = [f"{one.path} {one.reason}" + (f" ({one.hint})" if one.hint else "") for one in error.problems]
+        return "\n  ".join([f"{error.source}: {len(lines)} settings cannot be taken", *lines]), error.hint
     if isinstance(error, errors.FileMissing) and not error.hint:
         return str(error), nearby(Path(error.path))
     if isinstance(error, errors.WherryError):

@@ -39,7 +39,7 @@ def read(where: Path) -> tuple[dict[str, Any], str]:
         table = parse(shared).get("tool", {}).get("wherry")
         if table is not None:
             return table, f"{PYPROJECT} [tool.wherry]"
-    return {}, PROJECT_FILE
+    return {}, "settings"
 
 
 def parse(path: Path) -> dict[str, Any]:
