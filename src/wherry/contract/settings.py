@@ -129,11 +129,15 @@ def flatten(
 def nearest(path: str, known: Mapping[str, Setting]) -> str:
     head, _, tail = path.rpartition(".")
     siblings = {key[len(head) + 1 if head else 0 :].split(".")[0] for key in known if key.startswith(head)}
+    elsewhere = sorted(
+        (key for key in known if key.rpartition(".")[2] == tail), key=lambda key: not key.startswith(head)
+    )
+    if elsewhere:  # the right key in the wrong table
+        return f"did you mean {elsewhere[0]}?"
     near = difflib.get_close_matches(tail, sorted(siblings), n=1, cutoff=0.6)
     if near:
         return f"did you mean {f'{head}.' if head else ''}{near[0]}?"
-    elsewhere = [key for key in known if key.rpartition(".")[2] == tail]
-    near = elsewhere or difflib.get_close_matches(path, list(known), n=1, cutoff=0.6)
+    near = difflib.get_close_matches(path, list(known), n=1, cutoff=0.6)
     return f"did you mean {near[0]}?" if near else "`wherry config` lists the settings"
 
 
