@@ -85,7 +85,9 @@ def test_a_deploy_that_goes_well(
     assert verdict.ok
     assert (verdict.outcome, verdict.way, verdict.requests, verdict.failed) == ("deployed", "proxy", 10, 0)
     assert (verdict.context, verdict.namespace, verdict.name) == ("fake", "boats", "ferry")
-    assert told[0] == Step("context fake, namespace boats"), "where it goes is said first"
+    said = [event.text for event in told if isinstance(event, Step)]
+    assert said[0] == f"the cluster accepts all {len(release.objects)} objects"
+    assert said[-1] == "3 golden rows answered right through the Service"
     assert [event.ready for event in told if isinstance(event, RolloutView)] == [2]
     assert {one.action for one in verdict.changes} == {"create"}
     dry = [path for method, path in server.api.requests if method == "PATCH" and "dryRun" in path]

@@ -382,7 +382,7 @@ def test_no_permission_lists_every_rule_that_lacks(
         with pytest.raises(NotPermitted) as refused:
             deploy(release, own, probe)
         assert (
-            '- {apiGroups: ["apps"], resources: ["deployments"], verbs: [create, get, patch, watch]}'
+            '- {apiGroups: ["apps"], resources: ["deployments"], verbs: [create, get, list, patch, watch]}'
             in refused.value.rbac
         )
         grant(real, "poor", yaml.safe_load("\n".join(refused.value.rbac)))

@@ -76,7 +76,6 @@ def deploy(
     RolloutFailed when the new version does not come up, ProbeFailed when it answers wrongly.
     """
     began = time.monotonic()
-    tell(Step(f"context {cluster.context}, namespace {cluster.namespace}"))
     live = preflight.checked(release, cluster)
     wanted = applying.plan(release, live, tell)
     changes = _rehearsed(wanted, live, cluster, tell)

@@ -27,6 +27,7 @@ WATCHING = (
     AccessRule("watch", "", "pods"),
     AccessRule("list", "", "events"),
     AccessRule("list", "apps", "replicasets"),
+    AccessRule("list", "apps", "deployments"),
     AccessRule("watch", "apps", "deployments"),
 )
 
