@@ -260,19 +260,19 @@ def softmax(sums: Floats) -> Floats:
 
 
 def one_versus_rest(sums: Floats) -> Floats:
-    with np.errstate(over="ignore"):
-        chances: Floats = 1.0 / (1.0 + np.exp(-sums))
-    chances /= chances.sum(axis=1, keepdims=True)
-    return chances
+    with np.errstate(over="ignore"):  # 1 / inf is 0, below -709, as scikit-learn has it
+        return shared(1.0 / (1.0 + np.exp(-sums)))
 
 
 def clipped_versus_rest(sums: Floats) -> Floats:
-    chances: Floats = (sums.clip(-1.0, 1.0) + 1.0) / 2.0
+    return shared((sums.clip(-1.0, 1.0) + 1.0) / 2.0)
+
+
+def shared(chances: Floats) -> Floats:
+    """Each class's part of the whole; where there is no whole, all alike."""
     total = chances.sum(axis=1, keepdims=True)
-    # no class at all: each as likely as the next
-    chances = np.where(total == 0.0, 1.0, chances)
-    chances /= chances.sum(axis=1, keepdims=True)
-    return chances
+    parts: Floats = np.where(total == 0.0, 1.0 / chances.shape[1], chances / np.where(total == 0.0, 1.0, total))
+    return parts
 
 
 ANSWERS: dict[Decide, Callable[[Form], Callable[[Floats], Outputs]]] = {

@@ -110,8 +110,9 @@ def class_link(
     """How the estimator makes probabilities of its sums: found by asking it."""
     if not wanted:
         return "none"
-    points = np.random.default_rng(0).normal(size=(64, weights.shape[1]))
-    points *= 3.0 / max(float(np.abs(points @ weights.T).max()), 1e-9)
+    # Points whose sums lie about 0: further out every way says 0 or 1.
+    sums = np.random.default_rng(0).uniform(-2.5, 2.5, size=(64, len(weights)))
+    points = (sums - bias) @ np.linalg.pinv(weights).T
     expected = quietly(final.predict_proba, points)
     candidates: tuple[Link, ...] = (
         ("sigmoid", "sigmoid2", "clip") if decide == "sign" else ("softmax", "ovr", "ovr_clip")

@@ -27,6 +27,7 @@ SCORES = "chi2 f_classif f_regression r_regression"
 # Beside skops' own defaults (scikit-learn's public estimators, numpy's and scipy's ufuncs, plain containers). Each was
 # read: none runs a file's content as code, opens a file or starts a process. Never "whatever the file holds".
 TRUSTED: tuple[str, ...] = (
+    "functools.partial",  # calls nothing at load, and later only what is itself on the list
     "numpy.dtype",
     "numpy.max",
     "numpy.mean",
@@ -58,6 +59,7 @@ TRUSTED: tuple[str, ...] = (
     "sklearn.preprocessing._label.LabelBinarizer",
     "sklearn.tree._tree.Tree",  # checked by `sound`
     "sklearn.utils._bunch.Bunch",
+    "sklearn.utils.validation.check_array",
 )
 
 
