@@ -123,6 +123,6 @@ class Ranges:
         count = 0
         for row in rows:
             for cell, low, high in zip(row, self.lows, self.highs, strict=True):
-                if cell < low or cell > high:  # type: ignore[operator]  # plain: every cell is a number
+                if not low <= cell <= high:  # type: ignore[operator]  # plain: every cell is a number
                     count += 1
         return count
