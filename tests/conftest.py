@@ -31,6 +31,13 @@ ROOT = Path(__file__).resolve().parent.parent
 NO_SKIP = os.environ.get("WHERRY_TEST_NO_SKIP") == "1"
 PATIENCE = 30.0  # seconds for a service to be ready, or to end
 
+
+def pytest_configure() -> None:
+    """Ctrl-C as a terminal has it: a shell starts background jobs deaf to it, and every child would inherit that."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 # --- skips --------------------------------------------------------------------------------------------------------
 
 
