@@ -367,7 +367,7 @@ TRICKS: tuple[Trick, ...] = (
     Trick("popen", gadget("subprocess", "Popen", listed_shell)),
     Trick("getoutput", gadget("subprocess", "getoutput", run_shell)),
     Trick("spawn", gadget("pty", "spawn", listed_shell), runs=False),
-    Trick("timeit", gadget("timeit", "timeit", run_python)),
+    Trick("timeit", gadget("timeit", "timeit", lambda c: text("pass"), run_python)),
     Trick("profile", gadget("cProfile", "run", run_python)),
     Trick("debugger", gadget("bdb", "Bdb.run", run_python), runs=False),
     Trick("numpy-f2py", gadget("numpy.f2py.crackfortran", "myeval", run_python)),
