@@ -65,6 +65,7 @@ INTRUDERS = [
     ("cli", "import sqlalchemy", "SQL lives in server.sinks"),
     ("model", "import uvloop", "The HTTP parser and the event loop"),
     ("deploy", "import click", "argv is read in cli"),
+    ("server", "import subprocess", "A process is started only where"),
     ("cli", "import rich", "Terminal colours live in"),
 ]
 
