@@ -131,8 +131,7 @@ regressors = st.sampled_from(
 )
 
 
-@settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
-@given(
+pipelines = given(
     seed=st.integers(0, 5),
     scaler=scalers,
     imputer=imputers,
@@ -142,7 +141,23 @@ regressors = st.sampled_from(
     classes=st.sampled_from([2, 3]),
     remainder=st.sampled_from(["drop", "passthrough", StandardScaler()]),
 )
-def test_a_fold_answers_as_the_pipeline_does(
+
+
+@settings(max_examples=8, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@pipelines
+def test_a_fold_answers_as_the_pipeline_does(**drawn: Any) -> None:
+    """Random pipelines over mixed columns with holes, proven by the same rule as at pack."""
+    hold_fold_against_pipeline(**drawn)
+
+
+@pytest.mark.slow
+@settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@pipelines
+def test_many_folds_answer_as_their_pipelines_do(**drawn: Any) -> None:
+    hold_fold_against_pipeline(**drawn)
+
+
+def hold_fold_against_pipeline(
     seed: int,
     scaler: Any,
     imputer: Any,
@@ -152,7 +167,6 @@ def test_a_fold_answers_as_the_pipeline_does(
     classes: int,
     remainder: Any,
 ) -> None:
-    """Random pipelines over mixed columns with holes, proven by the same rule as at pack."""
     frame = people(120, seed)
     values = answers_of(frame, seed)
     if isinstance(encoder, TargetEncoder) and classes > 2 and hasattr(final, "decision_function"):

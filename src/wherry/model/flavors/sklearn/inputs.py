@@ -84,8 +84,9 @@ def series(pd: Any, column: Column, cells: Sequence[Cell]) -> Any:
     """One column of a frame."""
     dtype = column.dtype
     if dtype == "category":
-        # Not Categorical(dtype=...): what the sample did not have is missing there, as in the sample's own dtype.
-        return pd.Categorical(cells, categories=list(column.categories)) if column.categories else pd.Categorical(cells)
+        # As in the sample's own dtype: what the sample did not have is missing.
+        known = {value: code for code, value in enumerate(column.categories)}
+        return pd.Categorical.from_codes([known.get(cell, -1) for cell in cells], categories=list(known))
     missing = None in cells
     try:
         plain = np.dtype(dtype) if dtype else None
@@ -104,4 +105,4 @@ def series(pd: Any, column: Column, cells: Sequence[Cell]) -> Any:
         return np.array(cells, dtype=bool)
     values = np.empty(len(cells), dtype=object)
     values[:] = [NAN if cell is None else cell for cell in cells]
-    return values
+    return pd.Series(values, dtype=object) if dtype == "object" else values
