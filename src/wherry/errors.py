@@ -4,7 +4,7 @@
     WherryError
       UsageRefused            what was asked cannot be done as it was asked: flags, settings, files that are not there
         SettingsRefused  SettingsUnreadable  FileMissing  FolderTaken  ExtraMissing  NoImageName  ImageNameRefused
-        NotVouched  NotConfirmed  StoreRefused
+        NotVouched  NotConfirmed  StoreRefused  ExpressionRefused  LoadRefused
       DataUnreadable          a table or a target that cannot be used: EncodingWrong, TableEmpty, TargetMissing
         SampleUnfit
       ModelUnreadable         a model file: ModelUnknown, ModelUnsafe, ModelNotFitted, VersionDrift, NotStorable
@@ -16,7 +16,7 @@
       ServiceFailed           the service cannot start or go on: PortTaken, AddressUnusable, StoreFailed
       CallFailed              a service that wherry called did not answer as it should: ServiceUnreachable, CallRefused
       BuildFailed             an image: NoBuilder, BaseMissing, PipMissing, RequirementsUnresolved, LockUnreadable
-        WheelMissing  CacheUnusable  RegistryFailed  RegistryRefused  ImageTaken
+        WheelMissing  CacheUnusable  RegistryFailed  RegistryRefused  RepositoryMissing  ImageTaken
       ClusterFailed           no cluster to use: NoCluster, CredentialsRefused, ContextUnclear, ContextMissing
         NotPermitted  NamespaceMissing  Conflict  ObjectForeign  ObjectRefused  ObjectMissing  SecretMissing
         RolloutFailed  ProbeFailed  NothingDeployed  NameUnclear  StillThere
@@ -418,6 +418,15 @@ class RegistryRefused(RegistryFailed):
     def __init__(self, host: str, reason: str, *, lines: tuple[str, ...] = ()) -> None:
         super().__init__(host, reason, lines=lines)
         self.hint = f"docker login {host}, or buildah login {host}"
+
+
+class RepositoryMissing(RegistryRefused):
+    """A registry that makes no repositories by itself has none of this name."""
+
+    def __init__(self, host: str, path: str, reason: str) -> None:
+        self.path = path
+        super().__init__(host, f"it has no repository {path}, and makes none when it is pushed to: {reason}")
+        self.hint = f"create {path} there, or name another with --image"
 
 
 class ImageTaken(BuildFailed):
@@ -841,12 +850,15 @@ class FieldAtFault(Protocol):
 
 
 class FieldsRefused(RequestRefused):
-    """Rows that do not fit the model's columns; `problems` names each row, field and what to do."""
+    """Rows that do not fit the model's columns; `problems` names each row, field and what to do.
+
+    record: the first row at fault as it was sent, where there is one; a corrected request can be made from it.
+    """
 
     code, title = "fields", "Fields refused"
 
-    def __init__(self, problems: tuple[FieldAtFault, ...]) -> None:
-        self.problems = problems
+    def __init__(self, problems: tuple[FieldAtFault, ...], record: Any = None) -> None:
+        self.problems, self.record = problems, record
         first = problems[0]
         rest = f", and {len(problems) - 1} more" if len(problems) > 1 else ""
         where = f"row {first.row}: " if first.row else ""
@@ -877,3 +889,24 @@ class DeadlinePassed(RequestRefused):
 
     def __init__(self, seconds: float) -> None:
         super().__init__(f"the answer took longer than {seconds:g} s", hint="send fewer rows, or raise request_seconds")
+
+
+class ExpressionRefused(UsageRefused):
+    """A short text with a grammar of its own that cannot be read. `place` counts its characters from 1."""
+
+    def __init__(self, flag: str, text: str, place: int, reason: str, hint: str) -> None:
+        self.flag, self.text, self.place, self.reason = flag, text, place, reason
+        rest = text[place - 1 : place + 19]
+        where = f"at character {place}, {rest!r}" if rest else f"after {text!r}" if text else "it is empty"
+        super().__init__(f"{flag} {text!r}: {where}: {reason}", hint=hint)
+
+
+class LoadRefused(UsageRefused):
+    """A load beyond what this tool will ever put on a service, or none at all."""
+
+    def __init__(self, unit: str, asked: float, most: float) -> None:
+        self.unit, self.asked, self.most = unit, asked, most
+        if asked:
+            super().__init__(f"{asked:,.0f} {unit} are asked; the most is {most:,.0f}", hint=f"stay under {most:,.0f}")
+        else:
+            super().__init__("this load holds no request", hint="raise --rate or --duration")

@@ -6,13 +6,17 @@ The second half needs a registry (WHERRY_TEST_REGISTRY) and the program itself, 
 from __future__ import annotations
 
 import errno
+import importlib.util
 import json
 import os
+import platform
 import secrets
 import subprocess
+import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +30,13 @@ from wherry.contract.golden import GoldenRows
 from wherry.contract.manifest import FORMAT, Conversion, Golden, Manifest, Measured, Origin
 from wherry.contract.names import ENV_TEST_REGISTRY
 from wherry.contract.signature import Column, OutputSpec, Signature
-from wherry.deploy import builders, registry
+from wherry.deploy import bases, builders, dockerfiles, pins, registry
 from wherry.deploy.build_failures import failed
-from wherry.deploy.builders import build, choose, lay_out, prepare
+from wherry.deploy.buildah import Buildah
+from wherry.deploy.builders import Built, build, choose, prepare
+from wherry.deploy.docker import Docker
+from wherry.deploy.dockerfiles import ByDockerfile, lay_out
+from wherry.deploy.order import Order
 from wherry.deploy.programs import Ran, run
 from wherry.errors import (
     BaseMissing,
@@ -45,6 +53,12 @@ from wherry.model import requirements
 from wherry.model.flavors.linear import Form, Linear
 from wherry.release.image import ImagePlan, plan
 from wherry.release.reference import Reference
+
+found = importlib.util.spec_from_file_location("image_files", Path(__file__).with_name("image_files.py"))
+assert found is not None
+assert found.loader is not None
+sys.modules["image_files"] = image_files = importlib.util.module_from_spec(found)  # a NamedTuple looks its module up
+found.loader.exec_module(image_files)
 
 DIGEST = "sha256:" + "a" * 64
 ID = "sha256:" + "b" * 64
@@ -89,12 +103,13 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Noted:
-    """A builder that succeeds and remembers, or ends as it is told to."""
+    """A program that succeeds and remembers, or ends as it is told to."""
 
     name = "noted"
 
     def __init__(self, ends: Ran | None = None) -> None:
         self.ends = ends
+        self.ends_saving: Ran | None = None
         self.asked: list[str] = []
         self.laid_out: list[str] = []
 
@@ -116,6 +131,11 @@ class Noted:
         self.asked.append(f"load {reference}")
         return Ran(0, ())
 
+    def save(self, reference: Reference, output: Path, tell: Tell = silent) -> Ran:
+        self.asked.append(f"save {reference}")
+        output.write_text("half" if self.ends_saving else "whole")
+        return self.ends_saving or Ran(0, ())
+
 
 class Held:
     """What a registry holds: tag to content."""
@@ -129,7 +149,7 @@ class Held:
 @pytest.fixture
 def noted(monkeypatch: pytest.MonkeyPatch) -> Noted:
     made = Noted()
-    monkeypatch.setattr(builders, "choose", lambda name: made)
+    monkeypatch.setattr(builders, "choose", lambda name, order: ByDockerfile(made))
     return made
 
 
@@ -140,7 +160,9 @@ def held(monkeypatch: pytest.MonkeyPatch) -> Held:
 
 @pytest.fixture
 def planned(bundle: Path) -> ImagePlan:
-    return plan(PROJECT, bundles.read_manifest(bundle), wheel=("wherry-0-py3-none-any.whl", b"wheel"))
+    return plan(
+        PROJECT, bundles.read_manifest(bundle), wheel=("wherry-0-py3-none-any.whl", b"wheel"), unpack=b"program"
+    )
 
 
 def test_tag_is_made_of_the_content_unless_typed(noted: Noted, held: Held, planned: ImagePlan, bundle: Path) -> None:
@@ -162,6 +184,7 @@ def test_only_the_bundles_own_files_are_sent(noted: Noted, held: Held, planned: 
         "bundle/manifest.json",
         "bundle/model.npz",
         "requirements.txt",
+        "unpack.py",
         "wheels/wherry-0-py3-none-any.whl",
     ]
 
@@ -186,7 +209,7 @@ def test_a_full_disk_is_said(planned: ImagePlan, bundle: Path, tmp_path: Path, m
     def full(source: Path, target: Path) -> None:
         raise OSError(errno.ENOSPC, "No space left on device", str(target))
 
-    monkeypatch.setattr(builders.shutil, "copyfile", full)
+    monkeypatch.setattr(dockerfiles.shutil, "copyfile", full)
     with pytest.raises(DiskFull) as caught:
         lay_out(planned, bundle, tmp_path)
     assert str(tmp_path) in str(caught.value)
@@ -222,24 +245,58 @@ def test_a_local_build_asks_no_registry(
 def test_platform_is_passed_on_only_when_it_is_another(
     noted: Noted, held: Held, planned: ImagePlan, bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(builders.pins, "native_platform", lambda: "linux/amd64")
+    monkeypatch.setattr(pins, "native_platform", lambda: "linux/amd64")
     build(planned, bundle, "tiny:1", push=False, platform="linux/amd64")
     build(planned, bundle, "tiny:1", push=False, platform="linux/arm64")
     assert noted.asked == ["build tiny:1", "build tiny:1 linux/arm64"]
 
 
-def test_no_builder_names_both_and_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_builder_names_all_and_why(
+    planned: ImagePlan, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
+    order = Order(planned, bundle, Reference.parse("tiny:1"), "linux/amd64", push=False)
     with pytest.raises(NoBuilder) as caught:
-        choose("auto")
-    assert list(caught.value.reasons) == ["docker", "buildah"]
+        choose("auto", order)
+    assert list(caught.value.reasons) == ["direct", "docker", "buildah"]
+    assert "--output FILE" in caught.value.reasons["direct"]
     (tmp_path / "docker").write_text("#!/bin/sh\necho 'Cannot connect to the Docker daemon at tcp://x'; exit 1\n")
     (tmp_path / "docker").chmod(0o755)
     with pytest.raises(NoBuilder, match="docker: Cannot connect"):
-        choose("docker")
+        choose("docker", order)
     (tmp_path / "buildah").write_text("#!/bin/sh\nexit 0\n")
     (tmp_path / "buildah").chmod(0o755)
-    assert choose("auto").name == "buildah"
+    assert choose("buildah", order).name == "buildah"
+
+
+def test_first_builder_is_wherry_itself_where_the_base_can_be_had(
+    planned: ImagePlan, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    (tmp_path / "buildah").write_text("#!/bin/sh\nexit 0\n")
+    (tmp_path / "buildah").chmod(0o755)
+    order = Order(planned, bundle, Reference.parse("tiny:1"), "linux/amd64")
+    monkeypatch.setattr(bases, "fetch", lambda reference, platform: None)
+    assert choose("auto", order).name == "direct"
+
+    def silent_registry(reference: Reference, platform: str) -> None:
+        raise RegistryFailed("far.example", "Connection refused")
+
+    monkeypatch.setattr(bases, "fetch", silent_registry)
+    assert choose("auto", order).name == "buildah"
+    with pytest.raises(RegistryFailed, match=r"far\.example cannot be used: Connection refused"):
+        choose("direct", order)
+
+
+def test_a_file_is_written_whole_or_not_at_all(noted: Noted, planned: ImagePlan, bundle: Path, tmp_path: Path) -> None:
+    output = tmp_path / "tiny.tar"
+    build(planned, bundle, "tiny:1", push=False, output=output)
+    assert (noted.asked, output.read_text()) == (["build tiny:1", "save tiny:1"], "whole")
+    output.unlink()
+    noted.ends_saving = Ran(1, ("write /x: no space left on device",))
+    with pytest.raises(DiskFull):
+        build(planned, bundle, "tiny:1", push=False, output=output)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
@@ -267,7 +324,7 @@ def test_a_failed_build_is_raised_with_its_last_lines(
     planned: ImagePlan, bundle: Path, held: Held, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     broken = Noted(Ran(7, tuple(f"line {number}" for number in range(40))))
-    monkeypatch.setattr(builders, "choose", lambda name: broken)
+    monkeypatch.setattr(builders, "choose", lambda name, order: ByDockerfile(broken))
     with pytest.raises(BuildFailed) as caught:
         build(planned, bundle, "localhost:5000/tiny")
     assert caught.value.lines[-1] == "line 39"
@@ -283,11 +340,7 @@ REGISTRY = os.environ.get(ENV_TEST_REGISTRY, "")
 def trouble(name: str) -> str:
     if not REGISTRY:
         return f"{ENV_TEST_REGISTRY} names no registry"
-    try:
-        choose(name)
-    except NoBuilder as error:
-        return str(error)
-    return ""
+    return "" if name == "direct" else {"docker": Docker, "buildah": Buildah}[name]().trouble()
 
 
 @pytest.fixture(scope="module")
@@ -298,9 +351,15 @@ def ready(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> ImagePlan:
     return prepare(PROJECT, bundles.read_manifest(bundle), tmp_path_factory.mktemp("locked") / "wherry.lock")
 
 
-@pytest.fixture
-def repository() -> str:
-    return f"{REGISTRY}/wherry-test-{secrets.token_hex(4)}"
+@pytest.fixture(scope="module")
+def repository() -> Iterator[str]:
+    """A repository of the registry that every builder pushes to under its own name."""
+    name = f"{REGISTRY}/wherry-test-{secrets.token_hex(4)}"
+    yield name
+    for image in run(["docker", "images", "--quiet", name], source="docker", timeout=60).lines:
+        run(["docker", "rmi", "--force", image], source="docker", timeout=60)
+    if not trouble("buildah"):
+        run(["buildah", "rmi", "--force", f"{name}:buildah"], source="buildah", timeout=60)
 
 
 def docker(*arguments: str) -> str:
@@ -314,28 +373,38 @@ def container(repository: str) -> Iterator[str]:
     name = repository.rpartition("/")[2]
     yield name
     run(["docker", "rm", "--force", name], source="docker", timeout=60)
-    for image in run(["docker", "images", "--quiet", repository], source="docker", timeout=60).lines:
-        run(["docker", "rmi", "--force", image], source="docker", timeout=60)
-    if not trouble("buildah"):
-        run(["buildah", "rmi", "--force", f"{repository}:1"], source="buildah", timeout=60)
+
+
+@pytest.fixture(scope="module")
+def images(ready: ImagePlan, bundle: Path, repository: str) -> Callable[[str], Built]:
+    """The image of the bundle by a builder, built once."""
+
+    @cache
+    def built(name: str) -> Built:
+        if trouble(name):
+            pytest.skip(trouble(name))
+        return build(ready, bundle, f"{repository}:{name}", builder=name)
+
+    return built
+
+
+BUILDERS = ("direct", "docker", "buildah")
 
 
 @pytest.mark.slow
 @pytest.mark.cluster
-@pytest.mark.parametrize("name", ["docker", "buildah"])
+@pytest.mark.parametrize("name", BUILDERS)
 def test_an_image_is_built_pushed_and_answers(
-    name: str, ready: ImagePlan, bundle: Path, repository: str, container: str
+    name: str, images: Callable[[str], Built], ready: ImagePlan, bundle: Path, container: str
 ) -> None:
     """By each builder; then with a read-only root and a user that no image knows."""
-    if trouble(name):
-        pytest.skip(trouble(name))
     if trouble("docker"):
         pytest.skip(trouble("docker"))
-    made = build(ready, bundle, f"{repository}:1", builder=name)
+    made = images(name)
     assert made.builder == name
     assert registry.digest(Reference.parse(made.reference)) == made.digest
     assert registry.labels(Reference.parse(made.reference))["wherry.dev/content"] == ready.content_tag
-    assert build(ready, bundle, f"{repository}:1").builder == ""
+    assert build(ready, bundle, made.reference).builder == ""
 
     docker("run", "--detach", "--name", container, "--read-only", "--user", "54321:54321", "--cap-drop", "ALL",
            "--tmpfs", "/tmp", "--publish", "127.0.0.1::8080", made.pinned)  # fmt: skip
@@ -349,6 +418,30 @@ def test_an_image_is_built_pushed_and_answers(
     assert inside.splitlines()[1] == "54321"
     docker("stop", "--time", "30", container)
     assert docker("inspect", "--format", "{{.State.ExitCode}}", container) == "0"
+
+
+@pytest.mark.slow
+@pytest.mark.cluster
+@pytest.mark.parametrize("name", BUILDERS[1:])
+def test_every_builder_makes_the_same_files(name: str, images: Callable[[str], Built], repository: str) -> None:
+    """Path, type, mode, owner, target and content; and what the image says of how it runs."""
+    if trouble("docker"):
+        pytest.skip(trouble("docker"))
+    images("direct"), images(name)
+    path = repository.partition("/")[2]
+    one, other = (image_files.file_system(REGISTRY, path, tag) for tag in ("direct", name))
+    assert sorted(one) == sorted(other)
+    assert len([file for file in one if file.startswith("opt/wherry/wherry/")]) > 50
+    differing = [file for file in one if one[file] != other[file]]
+    # The compiler of another patch release may lay the same source out otherwise: its output is not ours to equal.
+    python = docker("run", "--rm", "--entrypoint", "python3", images("direct").pinned, "--version").split()[1]
+    if python != platform.python_version():
+        differing = [file for file in differing if not file.endswith(".pyc") or one[file].head != other[file].head]
+    assert differing == []
+    mine, theirs = (image_files.config(REGISTRY, path, tag)["config"] for tag in ("direct", name))
+    assert {"io.buildah.version": "", **mine["Labels"]} == {**theirs["Labels"], "io.buildah.version": ""}
+    for fact in ("Cmd", "Entrypoint", "Env", "ExposedPorts", "OnBuild", "StopSignal", "User", "Volumes", "WorkingDir"):
+        assert (mine.get(fact) or None) == (theirs.get(fact) or None), fact
 
 
 def ask(url: str, container: str, body: bytes | None = None) -> tuple[int, Any]:
@@ -366,7 +459,7 @@ def ask(url: str, container: str, body: bytes | None = None) -> tuple[int, Any]:
 
 
 @pytest.mark.cluster
-@pytest.mark.parametrize("name", ["docker", "buildah"])
+@pytest.mark.parametrize("name", BUILDERS)
 def test_a_base_that_is_not_there_is_said_by_its_name(
     name: str, ready: ImagePlan, bundle: Path, repository: str
 ) -> None:
@@ -379,7 +472,7 @@ def test_a_base_that_is_not_there_is_said_by_its_name(
 
 
 @pytest.mark.cluster
-@pytest.mark.parametrize("name", ["docker", "buildah"])
+@pytest.mark.parametrize("name", BUILDERS)
 def test_a_push_to_nowhere_names_the_registry(name: str, ready: ImagePlan, bundle: Path) -> None:
     if trouble(name):
         pytest.skip(trouble(name))

@@ -39,8 +39,9 @@ def test_tag_changes_with_everything_in_the_image(manifest: Manifest, declare: D
         plan(declare({}), manifest, **{**given, "base": BASE.replace("2", "3")}).content_tag,
         plan(declare({}), manifest, **{**given, "requirements": "numpy==2.0.1\n"}).content_tag,
         plan(declare({}), manifest, **{**given, "wheel": (WHEEL[0], b"other")}).content_tag,
+        plan(declare({}), manifest, **given, unpack=b"other").content_tag,
     }
-    assert len(tags) == 6
+    assert len(tags) == 7
     assert all(len(tag) == 12 and set(tag) <= set("0123456789abcdef") for tag in tags)
     # What only the cluster reads does not make another image.
     assert plan(declare({"deploy": {"replicas": 3}}), manifest, **given).content_tag in tags
@@ -79,7 +80,7 @@ def test_image_holds_no_password_and_no_file_of_the_desk(manifest: Manifest, dec
 
 def test_context_holds_only_what_the_build_copies(manifest: Manifest, declare: Declare) -> None:
     made = plan(declare({}), manifest, wheel=WHEEL)
-    assert sorted(made.context) == ["requirements.txt", f"wheels/{WHEEL[0]}"]
+    assert sorted(made.context) == ["requirements.txt", "unpack.py", f"wheels/{WHEEL[0]}"]
     assert made.bundle_files == ("manifest.json", "model.npz")
     assert made.dockerignore.splitlines()[0] == "*"
 

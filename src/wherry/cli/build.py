@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from wherry.cli import imaging, project, table
+from wherry.cli import explaining, imaging, project, table
 from wherry.cli.common import Verb, bundle_argument, image_options
 from wherry.cli.console import Console
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
         "wherry build --image localhost:5000/breast",
         "wherry build -t registry.example/team/breast:7 --push",
         "image=$(wherry build -q -t registry.example/team/breast --push)",
+        "wherry build -t breast:7 --output breast.tar --platform linux/arm64",
+        "wherry build -t breast --explain",
     ],
 )
 @bundle_argument
@@ -28,8 +30,20 @@ if TYPE_CHECKING:
 @click.option("--push", is_flag=True, help="Push it to its registry.")
 @click.option("--load", is_flag=True, help="Put it among the images of the local engine.")
 @click.option("--force", is_flag=True, help="Move a tag that names another image.")
-@click.option("--builder", type=click.Choice(["auto", "docker", "buildah"]), help="Program that builds.")
+@click.option(
+    "--builder",
+    type=click.Choice(["auto", "direct", "docker", "buildah"]),
+    help="What builds: direct is wherry itself and needs no daemon.",
+)
 @click.option("--base", metavar="REF", help="Image to build on; by default python:X.Y-slim of the bundle's Python.")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write it into a tar file that docker load, ctr, podman and skopeo read.",
+)
+@click.option("--platform", metavar="OS/ARCH", help="Platform to build for; by default this machine's.")
+@click.option("--explain", is_flag=True, help="Print where its bytes come from; builds only if told where to.")
 @click.pass_obj
 def build(
     console: Console,
@@ -41,8 +55,11 @@ def build(
     force: bool,
     builder: str | None,
     base: str | None,
+    output: Path | None,
+    platform: str | None,
+    explain: bool,
 ) -> None:
-    """Put BUNDLE (./bundle when none is named) and its service into an image, with Docker or buildah.
+    """Put BUNDLE (./bundle when none is named) and its service into an image: by wherry itself, Docker or buildah.
 
     Base image and packages are resolved once and kept in wherry.lock. Without a tag the image gets one derived from its
     content. With -q only REF@sha256:... is printed.
@@ -53,6 +70,11 @@ def build(
     resolved = project.load(console, flags)
     manifest = verify(bundle)
     reference = imaging.named(resolved.project, manifest, "build")
+    if explain:
+        explanation = imaging.explained(console, resolved.project, manifest, bundle, reference, platform or "")
+        explaining.show(console, explanation)
+        if not (push or load or output):
+            return
     made = imaging.built(
         console,
         resolved.project,
@@ -62,6 +84,8 @@ def build(
         push=push,
         load=load,
         force=force,
+        output=output,
+        platform=platform or "",
     )
     if console.as_json:
         console.document(made)
@@ -69,7 +93,7 @@ def build(
         console.say(pinned_name(made))
     else:
         facts = [("image", made.reference), ("digest", made.digest), ("built by", made.builder)]
-        console.say_all(table.pairs(facts))
+        console.say_all(table.pairs([*facts, ("written to", output or "")]))
         if not push:
             console.note("It is on this machine only. Next:", hint=f"wherry deploy --image {reference}")
 

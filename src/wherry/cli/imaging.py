@@ -14,6 +14,8 @@ from wherry.release.reference import Reference
 
 if TYPE_CHECKING:
     from wherry.deploy.builders import Built
+    from wherry.deploy.explain import Explanation
+    from wherry.release.image import ImagePlan
 
 
 def named(project: Project, manifest: Manifest, verb: str) -> Reference:
@@ -39,6 +41,7 @@ def built(
     push: bool,
     load: bool = False,
     force: bool = False,
+    output: Path | None = None,
     platform: str = "",
 ) -> Built:
     """The image, built unless its registry holds it already; without a typed tag, one derived from its content."""
@@ -53,9 +56,20 @@ def built(
         push=push,
         load=load,
         force=force,
+        output=output,
         platform=platform,
         tell=console.tell,
     )
+
+
+def explained(
+    console: Console, project: Project, manifest: Manifest, bundle: Path, reference: Reference, platform: str
+) -> Explanation:
+    """Where the image's bytes come from."""
+    from wherry.deploy.builders import explained, prepare
+
+    plan = prepare(project, manifest, Path(LOCK_FILE), platform=platform, tell=console.tell)
+    return explained(plan, bundle, str(reference), platform=platform, tell=console.tell)
 
 
 def foreseen(project: Project, manifest: Manifest, reference: Reference) -> str:
@@ -83,13 +97,27 @@ def pinned(reference: Reference) -> str:
     return str(reference.pinned(digest)) if digest else str(reference)
 
 
-def dockerfile(project: Project, manifest: Manifest) -> str:
-    """The Dockerfile, with the base as wherry.lock has it; resolves nothing."""
-    from wherry.deploy import lock
+def context(project: Project, manifest: Manifest) -> ImagePlan:
+    """The Dockerfile and its context as far as wherry.lock tells them; resolves nothing.
+
+    What the lock does not say is left open: the base is named by its tag, requirements.txt is empty.
+    """
+    from wherry.deploy import lock, pins
+    from wherry.deploy.builders import program
     from wherry.deploy.wheel import wheel
     from wherry.release.image import default_base, plan
 
     base = project.image.base or default_base(manifest)
-    digest = lock.read(Path(LOCK_FILE)).base.get(base)
+    held = lock.read(Path(LOCK_FILE))
+    digest = held.base.get(base)
     by_digest = str(Reference.parse(base).pinned(digest)) if digest else base
-    return plan(project, manifest, base=by_digest, base_name=base, wheel=wheel()).dockerfile
+    packages = held.packages.get(f"{manifest.requirements.python} {pins.native_platform()}")
+    return plan(
+        project,
+        manifest,
+        base=by_digest,
+        base_name=base,
+        requirements="".join(f"{line}\n" for line in packages.locked) if packages else "",
+        wheel=wheel(),
+        unpack=program(),
+    )

@@ -32,7 +32,7 @@ DEFAULT_NAMESPACE = "default"
 @bundle_argument
 @image_options
 @click.option("-n", "--namespace", metavar="NAME", help="Namespace of the objects; by default [deploy] namespace.")
-@click.option("--dockerfile", is_flag=True, help="Print the Dockerfile in place of the objects.")
+@click.option("--dockerfile", is_flag=True, help="The Dockerfile in place of the objects; with --to all that it needs.")
 @click.option(
     "--to", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Write a file an object into DIR."
 )
@@ -55,7 +55,7 @@ def render(
     resolved = project.load(console, {"deploy.image": image, "image.tag": tag, "deploy.namespace": namespace})
     manifest = verify(bundle)
     if dockerfile:
-        write(console, to, {"Dockerfile": imaging.dockerfile(resolved.project, manifest)})
+        render_dockerfile(console, resolved.project, manifest, bundle, to)
         return
     release = composed(console, resolved, manifest)
     if console.as_json:
@@ -65,6 +65,27 @@ def render(
     else:
         names = (f"{place:02}-{made['kind'].lower()}.yaml" for place, made in enumerate(release.objects, 1))
         write(console, to, {name: to_yaml([made]) for name, made in zip(names, release.objects, strict=True)})
+
+
+def render_dockerfile(console: Console, project: Project, manifest: Manifest, bundle: Path, to: Path | None) -> None:
+    """The Dockerfile on stdout, or all that `docker build` needs into a folder."""
+    plan = imaging.context(project, manifest)
+    if to is None:
+        click.echo(plan.dockerfile, nl=False)
+        return
+    from wherry.deploy.dockerfiles import lay_out
+    from wherry.release.image import REQUIREMENTS_FILE
+
+    to.mkdir(parents=True, exist_ok=True)
+    lay_out(plan, bundle, to)
+    for name in ("Dockerfile", ".dockerignore", *plan.context, "bundle"):
+        console.say(str(to / name))
+    if not plan.context[REQUIREMENTS_FILE]:
+        console.note(
+            f"{REQUIREMENTS_FILE} is empty: wherry.lock does not say yet what is installed",
+            hint="wherry build --explain --image NAME, then render again",
+            warn=True,
+        )
 
 
 def composed(console: Console, resolved: Resolved, manifest: Manifest) -> Release:

@@ -67,7 +67,10 @@ class Image(Struct, frozen=True, kw_only=True):
     """The container image."""
 
     base: Annotated[str, Meta(description="base image; empty: python:X.Y-slim, X.Y being the bundle's")] = ""
-    builder: Annotated[Literal["auto", "docker", "buildah"], Meta(description="program that builds the image")] = "auto"
+    builder: Annotated[
+        Literal["auto", "direct", "docker", "buildah"],
+        Meta(description="what builds the image: direct is wherry itself, without a daemon"),
+    ] = "auto"
     tag: Annotated[str, Meta(description="tag; empty: derived from the content")] = ""
 
 

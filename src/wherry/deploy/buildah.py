@@ -64,6 +64,14 @@ class Buildah:
             ["buildah", "push", local_name(reference), f"docker-daemon:{reference}"], source=self.name, tell=tell
         )
 
+    def save(self, reference: Reference, output: Path, tell: Tell = silent) -> Ran:
+        """Write the image into a tar file as `docker load` reads it."""
+        return run(
+            ["buildah", "push", local_name(reference), f"docker-archive:{output}:{reference}"],
+            source=self.name,
+            tell=tell,
+        )
+
 
 def isolation() -> list[str]:
     """How RUN is kept apart: as BUILDAH_ISOLATION says, else by the OCI runtime for root and by chroot for others."""

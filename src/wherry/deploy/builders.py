@@ -2,44 +2,27 @@
 
 from __future__ import annotations
 
-import errno
-import shutil
-import tempfile
-import time
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal
 
 import msgspec
 
-from wherry.contract.events import Note, Step, Tell, silent
+from wherry.contract.events import Note, Tell, silent
 from wherry.contract.manifest import Manifest
 from wherry.contract.names import ANNOTATION_CONTENT
 from wherry.contract.project import Project
-from wherry.deploy import lock, pins, registry
-from wherry.deploy.build_failures import failed
+from wherry.deploy import direct, lock, pins, registry, unpack
 from wherry.deploy.buildah import Buildah
+from wherry.deploy.direct import Direct
 from wherry.deploy.docker import Docker
-from wherry.deploy.programs import Ran
+from wherry.deploy.dockerfiles import ByDockerfile
+from wherry.deploy.explain import Explanation, explain
+from wherry.deploy.order import Builder, Order
 from wherry.deploy.wheel import requirements, wheel
-from wherry.errors import BuildFailed, DiskFull, FileMissing, ImageTaken, NoBuilder, RegistryRefused
+from wherry.errors import BuildFailed, ImageTaken, NoBuilder, RegistryRefused
 from wherry.release import image
 from wherry.release.image import ImagePlan
 from wherry.release.reference import Reference
-
-
-class Builder(Protocol):
-    """A program that builds images. What it runs is returned as it ended: `build` makes the errors."""
-
-    @property
-    def name(self) -> str: ...
-
-    def trouble(self) -> str: ...
-
-    def build(self, folder: Path, reference: Reference, platform: str, tell: Tell = silent) -> Ran: ...
-
-    def push(self, reference: Reference, tell: Tell = silent) -> tuple[Ran, str]: ...
-
-    def load(self, reference: Reference, tell: Tell = silent) -> Ran: ...
 
 
 class Built(msgspec.Struct, frozen=True):
@@ -59,14 +42,23 @@ class Built(msgspec.Struct, frozen=True):
         return str(Reference.parse(self.reference).pinned(self.digest)) if self.pushed else self.reference
 
 
-def choose(name: Literal["auto", "docker", "buildah"] | str) -> Builder:
-    """The builder of that name, or the first that can be used: Docker, then buildah. Raises NoBuilder."""
-    known: dict[str, Builder] = {"docker": Docker(), "buildah": Buildah()}
+def choose(name: Literal["auto", "direct", "docker", "buildah"] | str, order: Order) -> Builder:
+    """The builder of that name, or the first that can be used: wherry itself, Docker, buildah.
+
+    Raises NoBuilder; of a builder that was named, also why it cannot have the base.
+    """
+    every: tuple[Builder, ...] = (Direct(), ByDockerfile(Docker()), ByDockerfile(Buildah()))
     reasons = {}
-    for builder in known.values() if name == "auto" else [known[name]]:
-        reasons[builder.name] = builder.trouble()
-        if not reasons[builder.name]:
-            return builder
+    for builder in every:
+        if name in ("auto", builder.name):
+            try:
+                reasons[builder.name] = builder.trouble(order)
+            except BuildFailed as error:
+                if name != "auto":
+                    raise
+                reasons[builder.name] = str(error)
+            if not reasons[builder.name]:
+                return builder
     raise NoBuilder(reasons)
 
 
@@ -100,7 +92,13 @@ def prepare(
         base_name=settled.base_name,
         requirements=settled.requirements,
         wheel=wheel(),
+        unpack=program(),
     )
+
+
+def program() -> bytes:
+    """The program that lays wheels down, as a Dockerfile takes it into its build."""
+    return Path(unpack.__file__).read_bytes()
 
 
 def build(
@@ -108,9 +106,10 @@ def build(
     bundle: Path,
     reference: str,
     *,
-    builder: Literal["auto", "docker", "buildah"] | str = "auto",
+    builder: Literal["auto", "direct", "docker", "buildah"] | str = "auto",
     push: bool = True,
     load: bool = False,
+    output: Path | None = None,
     force: bool = False,
     platform: str = "",
     tell: Tell = silent,
@@ -119,7 +118,8 @@ def build(
 
     push: into the registry that the reference names; what lies there already with this content is not built again, and
     a tag that is another image is moved only with `force`. load: into the local Docker daemon too, which Docker does
-    anyway. Raises NoBuilder, BaseMissing, RegistryFailed, RegistryRefused, ImageTaken, DiskFull, BuildFailed.
+    anyway, and the direct builder where it is told of no other place. output: into this tar file too.
+    Raises NoBuilder, BaseMissing, RegistryFailed, RegistryRefused, ImageTaken, WheelMissing, DiskFull, BuildFailed.
     """
     wanted = Reference.parse(reference)
     wanted = wanted.tagged(wanted.tag or plan.content_tag)
@@ -127,35 +127,22 @@ def build(
         held, content = holding(wanted)
         if held and content != plan.content_tag:
             raise ImageTaken(str(wanted), held)
-        if held and not load:
+        if held and not load and output is None:
             tell(Note(f"{wanted} is in the registry already, with this content: nothing to build"))
             return Built(str(wanted), held, "", pushed=True)
-    chosen = choose(builder)
-    started = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="wherry-build-") as name:
-        folder = Path(name)
-        lay_out(plan, bundle, folder)
-        tell(Step(f"building {wanted} with {chosen.name}"))
-        ran = chosen.build(folder, wanted, "" if platform == pins.native_platform() else platform, tell)
-        if ran.status != 0:
-            raise failed(chosen.name, plan.base, wanted.host, ran)
-        digest = (folder / ".iid").read_text(encoding="utf-8").strip()
-    tell(Step(f"built {wanted}", time.monotonic() - started))
-    if load:
-        ran = chosen.load(wanted, tell)
-        if ran.status != 0:
-            raise failed(chosen.name, plan.base, wanted.host, ran)
-    if push:
-        started = time.monotonic()
-        tell(Step(f"pushing {wanted}"))
-        ran, digest = chosen.push(wanted, tell)
-        if ran.status != 0:
-            raise failed(chosen.name, plan.base, wanted.host, ran)
-        digest = digest or registry.digest(wanted) or ""
-        if not digest:
-            raise BuildFailed(f"{wanted} was pushed, and its registry does not know it", lines=ran.last)
-        tell(Step(f"pushed {wanted}", time.monotonic() - started))
-    return Built(str(wanted), digest, chosen.name, pushed=push)
+    order = Order(plan, bundle, wanted, platform or pins.native_platform(), push, load, output)
+    chosen = choose(builder, order)
+    return Built(str(wanted), chosen.make(order, tell), chosen.name, pushed=push)
+
+
+def explained(plan: ImagePlan, bundle: Path, reference: str, *, platform: str = "", tell: Tell = silent) -> Explanation:
+    """Where the bytes of the image come from, as the direct builder lays them; nothing is pushed or loaded.
+
+    Raises BaseMissing, RegistryFailed, WheelMissing, DiskFull.
+    """
+    order = Order(plan, bundle, Reference.parse(reference), platform or pins.native_platform(), push=False)
+    made = direct.compute(order, tell)
+    return explain(order, made.base, made.layers, tell)
 
 
 def holding(reference: Reference) -> tuple[str, str]:
@@ -168,23 +155,3 @@ def holding(reference: Reference) -> tuple[str, str]:
         return (held, registry.labels(reference).get(ANNOTATION_CONTENT, "")) if held else ("", "")
     except RegistryRefused:
         return "", ""
-
-
-def lay_out(plan: ImagePlan, bundle: Path, folder: Path) -> None:
-    """Write the build context: nothing but what the image needs, readable by any user. Raises FileMissing, DiskFull."""
-    held = {"Dockerfile": plan.dockerfile.encode(), ".dockerignore": plan.dockerignore.encode(), **plan.context}
-    try:
-        for path, content in held.items():
-            (folder / path).parent.mkdir(parents=True, exist_ok=True)
-            (folder / path).write_bytes(content)
-        for path in plan.bundle_files:
-            (folder / "bundle" / path).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(bundle / path, folder / "bundle" / path)
-    except FileNotFoundError as error:
-        raise FileMissing(str(error.filename), "file of the bundle", "pack the model again") from error
-    except OSError as error:
-        if error.errno == errno.ENOSPC:
-            raise DiskFull(str(folder)) from error
-        raise
-    for made in folder.rglob("*"):
-        made.chmod(0o755 if made.is_dir() else 0o644)

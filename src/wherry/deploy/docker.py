@@ -48,3 +48,7 @@ class Docker:
     def load(self, reference: Reference, tell: Tell = silent) -> Ran:
         """Nothing to do: what Docker builds is in Docker."""
         return Ran(0, ())
+
+    def save(self, reference: Reference, output: Path, tell: Tell = silent) -> Ran:
+        """Write the image into a tar file as `docker load` reads it."""
+        return run(["docker", "save", "--output", str(output), str(reference)], source=self.name, tell=tell)

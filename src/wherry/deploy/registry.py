@@ -1,4 +1,4 @@
-"""What a registry holds: digests and labels, asked over its HTTP API. Pushing and pulling is the builders' work."""
+"""What a registry holds: digests and labels, asked over its HTTP API; and the credentials it is asked with."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import subprocess
 import urllib.error
 import urllib.parse
 import urllib.request
+from collections.abc import Callable, Iterable
 from email.message import Message
-from http.client import HTTPException
+from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -102,8 +103,11 @@ def ask(endpoint: Endpoint, method: str, path: str, accept: tuple[str, ...]) -> 
     return answer
 
 
-def authorization(endpoint: Endpoint, challenge: str) -> str:
-    """The Authorization header that the challenge asks for: a bearer token fetched, or the user's name and password."""
+def authorization(endpoint: Endpoint, challenge: str, scopes: tuple[str, ...] = ()) -> str:
+    """The Authorization header that the challenge asks for: a bearer token fetched, or the user's name and password.
+
+    scopes: what a token must allow; by default what the challenge says.
+    """
     held = credentials(endpoint.host)
     scheme, _, rest = challenge.partition(" ")
     if scheme.lower() != "bearer":
@@ -112,9 +116,9 @@ def authorization(endpoint: Endpoint, challenge: str) -> str:
     realm = facts.get("realm", "")
     if urllib.parse.urlsplit(realm).scheme not in ("http", "https"):
         raise RegistryFailed(endpoint.host, f"it asks for a token and names no place to get one: {challenge}")
-    query = {"scope": facts.get("scope", f"repository:{endpoint.path}:pull")}
+    query = [("scope", scope) for scope in scopes or (facts.get("scope", f"repository:{endpoint.path}:pull"),)]
     if "service" in facts:
-        query["service"] = facts["service"]
+        query.append(("service", facts["service"]))
     answer = send(
         endpoint.host,
         "GET",
@@ -122,16 +126,28 @@ def authorization(endpoint: Endpoint, challenge: str) -> str:
         {"Authorization": f"Basic {held}"} if held else {},
     )
     if answer.status != 200:
-        raise RegistryRefused(endpoint.host, f"it gives no token for {endpoint.path} ({answer.status})")
+        known = "with the credentials kept here" if held else "without credentials"
+        raise RegistryRefused(endpoint.host, f"it gives no token for {endpoint.path} {known} ({answer.status})")
     token = json.loads(answer.body)
     return f"Bearer {token.get('token') or token.get('access_token', '')}"
 
 
-def send(host: str, method: str, url: str, headers: dict[str, str]) -> Answer:
-    request = urllib.request.Request(url, method=method, headers={"User-Agent": "wherry", **headers})
+def send(
+    host: str,
+    method: str,
+    url: str,
+    headers: dict[str, str],
+    body: bytes | Iterable[bytes] | None = None,
+    into: Callable[[HTTPResponse], bytes] | None = None,
+) -> Answer:
+    """One request and its answer, whatever its status; `into` reads the body of a good one. Raises RegistryFailed."""
+    request = urllib.request.Request(url, body, method=method, headers={"User-Agent": "wherry"})
+    for name, value in headers.items():
+        # Where a registry sends us elsewhere for a blob, what we are there is nobody's business.
+        (request.add_unredirected_header if name == "Authorization" else request.add_header)(name, value)
     try:
         with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as reply:
-            return Answer(reply.status, reply.headers, reply.read())
+            return Answer(reply.status, reply.headers, into(reply) if into else reply.read())
     except urllib.error.HTTPError as error:
         with error:
             return Answer(error.code, error.headers, error.read())

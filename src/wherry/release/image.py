@@ -34,6 +34,10 @@ from wherry.release.objects.workload import CACHES
 LIBRARIES = "/opt/libraries"
 OWN = "/opt/wherry"
 REQUIREMENTS_FILE = "requirements.txt"
+UNPACK_FILE = "unpack.py"
+# python3: where Python is the system's own, there may be no python.
+ENTRYPOINT = ("python3", "-m", "wherry.server")
+STOP_SIGNAL = "SIGTERM"
 TAG_LENGTH = 12
 # BuildKit reads no longer line than this.
 LONGEST_LINE = 60_000
@@ -45,23 +49,21 @@ PYTHON = {
 }
 # What speaks to a database, where predictions are stored in one.
 DRIVERS = {"mysql": "pymysql", "mariadb": "pymysql", "postgresql": "psycopg"}
-# In two stages, so that what pip leaves behind stays behind.
 DOCKERFILE = """\
 # {model}, as wherry packed it. The base is {base_name}.
 FROM {base} AS libraries
 USER 0
+COPY {unpack} /build/
 
-# Every file is held against its hash, and only wheels are taken: nothing is compiled, nothing of theirs runs.
+# Every file is held against its hash, and only wheels are taken: nothing is built, nothing of theirs runs.
 COPY {requirements} /build/
-RUN python -m pip install --require-hashes --no-deps --only-binary :all: --target {libraries} \\
-      --no-cache-dir --no-compile --disable-pip-version-check --root-user-action ignore -r /build/{requirements} \\
- && python -m compileall -q -j 0 --invalidation-mode unchecked-hash {libraries}
+RUN python3 -m pip download --require-hashes --no-deps --only-binary :all: --dest /build/libraries \\
+      --no-cache-dir --disable-pip-version-check -r /build/{requirements} \\
+ && python3 /build/{unpack} /build/libraries {libraries}
 
 # wherry itself comes from the build context, never from a package index.
-COPY wheels/{wheel} /build/
-RUN python -m pip install --no-index --no-deps --target {own} \\
-      --no-cache-dir --no-compile --disable-pip-version-check --root-user-action ignore /build/{wheel} \\
- && python -m compileall -q -j 0 --invalidation-mode unchecked-hash {own}
+COPY wheels/{wheel} /build/own/
+RUN python3 /build/{unpack} /build/own {own}
 
 # Compiled above, since the root may be read-only where it runs.
 FROM {base}
@@ -78,8 +80,8 @@ COPY --from=libraries {own} {own}
 # A number, so that Kubernetes can see that it is not root. Any other works too.
 USER {user}:{user}
 EXPOSE {serving} {admin}
-STOPSIGNAL SIGTERM
-ENTRYPOINT ["python", "-m", "wherry.server"]
+STOPSIGNAL {signal}
+ENTRYPOINT {entrypoint}
 {labels}
 
 # Last, so that a model packed again is one new layer.
@@ -87,8 +89,23 @@ COPY bundle/ {bundle}/
 """
 
 
+class ImageConfig(msgspec.Struct, frozen=True):
+    """What the image says of how it runs, beside what its base says."""
+
+    environ: dict[str, str]
+    labels: dict[str, str]
+    ports: tuple[str, ...]
+    user: str = f"{IMAGE_USER}:{IMAGE_USER}"
+    folder: str = SPOOL_DIR
+    entrypoint: tuple[str, ...] = ENTRYPOINT
+    signal: str = STOP_SIGNAL
+
+
 class ImagePlan(msgspec.Struct, frozen=True):
-    """What a builder needs. context: path to bytes, beside the bundle's files, which go into bundle/."""
+    """What a builder needs. context: path to bytes, beside the bundle's files, which go into bundle/.
+
+    config says for builders that read no Dockerfile what the Dockerfile says; python: the minor version of the base.
+    """
 
     dockerfile: str
     dockerignore: str
@@ -96,6 +113,14 @@ class ImagePlan(msgspec.Struct, frozen=True):
     bundle_files: tuple[str, ...]
     content_tag: str
     base: str
+    config: ImageConfig
+    python: str
+    model: str
+
+    @property
+    def wheel(self) -> str:
+        """Where wherry's own wheel lies in the context."""
+        return next(path for path in self.context if path.startswith("wheels/"))
 
 
 def default_base(manifest: Manifest) -> str:
@@ -118,12 +143,14 @@ def plan(
     base: str = "",
     requirements: str = "",
     wheel: tuple[str, bytes] = ("wherry-0-py3-none-any.whl", b""),
+    unpack: bytes = b"",
     base_name: str = "",
 ) -> ImagePlan:
     """The image of `manifest`. Same input, same bytes.
 
     base: the reference to build on, best by digest; base_name: what it was resolved from. requirements: the text of a
-    requirements.txt that states a hash for each file. wheel: wherry itself. Raises SettingsRefused.
+    requirements.txt that states a hash for each file. wheel: wherry itself. unpack: the program that lays wheels down.
+    Raises SettingsRefused.
     """
     base = base or project.image.base or default_base(manifest)
     environ = image_environ(project)
@@ -134,16 +161,28 @@ def plan(
     )
     if too_long:
         raise SettingsRefused(too_long, "the image")
-    text = dockerfile(manifest, base, base_name or base, wheel[0], environ)
-    context = {REQUIREMENTS_FILE: requirements.encode(), f"wheels/{wheel[0]}": wheel[1]}
+    labels = {
+        "org.opencontainers.image.title": manifest.name,
+        "org.opencontainers.image.version": manifest.version,
+        "org.opencontainers.image.base.name": base_name or base,
+        ANNOTATION_DIGEST: manifest.digest,
+    }
+    ports = (environ.get("WHERRY_SERVE_PORT", SERVING_PORT), environ.get("WHERRY_SERVE_ADMIN_PORT", ADMIN_PORT))
+    config = ImageConfig({**PYTHON, **CACHES, **environ}, labels, tuple(map(str, ports)))
+    model = " ".join(f"{manifest.name} {manifest.version}".split())
+    text = dockerfile(config, model, base, base_name or base, wheel[0], environ)
+    context = {REQUIREMENTS_FILE: requirements.encode(), UNPACK_FILE: unpack, f"wheels/{wheel[0]}": wheel[1]}
     tag = content_tag(text, context, manifest)
     return ImagePlan(
         dockerfile=f"{text}LABEL {ANNOTATION_CONTENT}={quoted(tag)}\n",
-        dockerignore=f"*\n!{REQUIREMENTS_FILE}\n!wheels\n!bundle\n",
+        dockerignore=f"*\n!{REQUIREMENTS_FILE}\n!{UNPACK_FILE}\n!wheels\n!bundle\n",
         context=context,
         bundle_files=(MANIFEST_FILE, *sorted(manifest.files)),
         content_tag=tag,
         base=base,
+        config=msgspec.structs.replace(config, labels={**labels, ANNOTATION_CONTENT: tag}),
+        python=manifest.requirements.python,
+        model=model,
     )
 
 
@@ -163,19 +202,14 @@ def image_environ(project: Project) -> dict[str, str]:
     return {ENV_BUNDLE: IMAGE_BUNDLE, **dict(sorted(settings.to_environ(inside).items()))}
 
 
-def dockerfile(manifest: Manifest, base: str, base_name: str, wheel: str, environ: dict[str, str]) -> str:
+def dockerfile(config: ImageConfig, model: str, base: str, base_name: str, wheel: str, environ: dict[str, str]) -> str:
     """The Dockerfile's text, without the label of its content."""
-    labels = {
-        "org.opencontainers.image.title": manifest.name,
-        "org.opencontainers.image.version": manifest.version,
-        "org.opencontainers.image.base.name": base_name,
-        ANNOTATION_DIGEST: manifest.digest,
-    }
     return DOCKERFILE.format(
-        model=" ".join(f"{manifest.name} {manifest.version}".split()),
+        model=model,
         base=base,
         base_name=base_name,
         requirements=REQUIREMENTS_FILE,
+        unpack=UNPACK_FILE,
         libraries=LIBRARIES,
         own=OWN,
         wheel=wheel,
@@ -183,9 +217,11 @@ def dockerfile(manifest: Manifest, base: str, base_name: str, wheel: str, enviro
         spool=SPOOL_DIR,
         python=statement("ENV", {**PYTHON, **CACHES}),
         environ=statement("ENV", environ),
-        serving=environ.get("WHERRY_SERVE_PORT", SERVING_PORT),
-        admin=environ.get("WHERRY_SERVE_ADMIN_PORT", ADMIN_PORT),
-        labels=statement("LABEL", labels),
+        serving=config.ports[0],
+        admin=config.ports[1],
+        signal=config.signal,
+        entrypoint=json.dumps(config.entrypoint),
+        labels=statement("LABEL", config.labels),
         bundle=IMAGE_BUNDLE,
     )
 

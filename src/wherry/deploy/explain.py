@@ -1,0 +1,126 @@
+"""Where an image's bytes come from, what has changed since the last build, and what would make it smaller."""
+
+from __future__ import annotations
+
+import tarfile
+
+import msgspec
+
+from wherry.contract.events import Tell, silent
+from wherry.deploy import bases, caches
+from wherry.deploy.bases import Base
+from wherry.deploy.layers import Layer
+from wherry.deploy.order import Order
+from wherry.deploy.uploads import key
+
+SETUID = 0o6000
+WORLD = 0o002
+STICKY = 0o1000
+# Distributions that a model needs only as long as it is kept as scikit-learn's own object.
+OF_SKLEARN = frozenset({"joblib", "pandas", "scikit-learn", "scipy", "skops"})
+OF_STORE = frozenset({"sqlalchemy", "psycopg", "psycopg-binary", "pymysql"})
+LARGE_BASE = 60_000_000
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """Something in the base that a hardened image would not have, and where."""
+
+    what: str
+    paths: tuple[str, ...]
+
+
+class Explanation(msgspec.Struct, frozen=True):
+    """An image taken apart. base_size, and each layer's size, as they travel: compressed."""
+
+    base: str
+    base_size: int
+    layers: tuple[Layer, ...]
+    changes: tuple[str, ...]
+    advice: tuple[str, ...]
+    findings: tuple[Finding, ...]
+
+
+def explain(order: Order, base: Base, layers: tuple[Layer, ...], tell: Tell = silent) -> Explanation:
+    """The explanation of an image of these layers; the base's layers are pulled to look into them.
+
+    Raises RegistryFailed, DiskFull, CacheUnusable.
+    """
+    size = sum(blob.size for blob in base.layers)
+    return Explanation(
+        order.plan.base, size, layers, changes(recalled(order), layers), advice(size, layers), findings(base, tell)
+    )
+
+
+def remember(order: Order, layers: tuple[Layer, ...]) -> None:
+    """Keep what this build was made of, for the next one of the same image to be compared with."""
+    caches.remember("builds", key(order.reference.host, order.reference.path), layers)
+
+
+def recalled(order: Order) -> tuple[Layer, ...]:
+    """The layers of the last build under this image's name; none when there was none here."""
+    found: tuple[Layer, ...] | None = caches.recall(
+        "builds", key(order.reference.host, order.reference.path), tuple[Layer, ...]
+    )
+    return found or ()
+
+
+def changes(before: tuple[Layer, ...], now: tuple[Layer, ...]) -> tuple[str, ...]:
+    """A sentence for each thing that differs between two builds."""
+    if not before:
+        return ("this is the first build of this image here",)
+    found = []
+    for old, new in zip(before, now, strict=False):
+        if old.digest == new.digest:
+            continue
+        held, made = {part.name: part for part in old.parts}, {part.name: part for part in new.parts}
+        told = [f"{name} {held[name].version} is gone" for name in held if name not in made]
+        told += [f"{name} {made[name].version} is new" for name in made if name not in held]
+        for name in held.keys() & made.keys():
+            was, is_now = held[name], made[name]
+            if was.version != is_now.version:
+                told.append(f"{name} {was.version} is {is_now.version}")
+            elif was.size != is_now.size:
+                told.append(f"{name} has {is_now.size - was.size:+,} bytes")
+        what = "; ".join(sorted(told)) or "its content"
+        found.append(f"{new.name}: {what} ({new.size - old.size:+,} bytes compressed)")
+    return tuple(found) or ("nothing has changed since the last build",)
+
+
+def advice(base_size: int, layers: tuple[Layer, ...]) -> tuple[str, ...]:
+    """What would make the image smaller, the largest gain first."""
+    parts = [part for layer in layers for part in layer.parts]
+    ideas: list[tuple[int, str]] = []
+    sklearn = sum(part.size for part in parts if part.name in OF_SKLEARN)
+    if any(part.name == "scikit-learn" for part in parts):
+        text = "the model is kept as scikit-learn's object; as ONNX or linear arrays it would need none of it"
+        ideas.append((sklearn, f"{text} (wherry inspect says why it could not be converted)"))
+    store = sum(part.size for part in parts if part.name in OF_STORE)
+    if store:
+        ideas.append((store, "predictions are stored; without url under [store] nothing of the store is put in"))
+    if base_size > LARGE_BASE:
+        ideas.append((base_size - LARGE_BASE, "the base is large; --base names another with the same Python"))
+    return tuple(f"{gain / 1e6:.0f} MB: {text}" for gain, text in sorted(ideas, reverse=True))
+
+
+def findings(base: Base, tell: Tell = silent) -> tuple[Finding, ...]:
+    """What a hardened image would not have, as far as the base brings it."""
+    setuid: list[str] = []
+    writable: list[str] = []
+    pip: list[str] = []
+    for blob in base.layers:
+        bases.pull(base, blob, tell)
+        with tarfile.open(caches.blob(blob.digest), mode="r:*") as archive:
+            for info in archive:
+                path = "/" + info.name.removeprefix("./").strip("/")
+                if info.isreg() and info.mode & SETUID:
+                    setuid.append(path)
+                if (info.isreg() or info.isdir()) and info.mode & WORLD and not info.mode & STICKY:
+                    writable.append(path)
+                if path.endswith(("/pip/__main__.py", "/pip/__init__.py")):
+                    pip.append(path.rpartition("/")[0])
+    every = (
+        ("files that run as another user (setuid, setgid)", setuid),
+        ("what anybody may write to", writable),
+        ("pip", pip),
+    )
+    return tuple(Finding(what, tuple(sorted(set(paths)))) for what, paths in every if paths)
