@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import importlib.util
 import json
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,13 @@ from wherry.contract.signature import Column, OutputSpec, Signature
 from wherry.deploy.cluster import Cluster, connect
 from wherry.deploy.probe import Probe
 from wherry.release.release import Release, compose
+
+for helper in ("deploy_parts",):  # importable by the tests beside it: nothing here is on sys.path
+    found = importlib.util.spec_from_file_location(helper, Path(__file__).with_name(f"{helper}.py"))
+    assert found is not None
+    assert found.loader is not None
+    sys.modules[helper] = importlib.util.module_from_spec(found)
+    found.loader.exec_module(sys.modules[helper])
 
 GOLDEN = GoldenRows(columns=("a",), rows=((0.1,), (0.9,), (0.4,)), predictions=(0, 1, 0))
 STAND_IN = (Path(__file__).parent / "stand_in.py").read_text()

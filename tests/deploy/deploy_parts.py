@@ -1,0 +1,126 @@
+"""Two versions of one model in real images: same rows, other labels, so that an answer tells who gave it."""
+
+from __future__ import annotations
+
+import copy
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from wherry.contract import settings
+from wherry.contract.manifest import Manifest
+from wherry.deploy.probe import Probe
+from wherry.model.bundle import golden, read_manifest
+from wherry.release.release import Release, compose
+
+VERSIONS: dict[str, tuple[str, ...]] = {"1": ("oak", "pine", "elm"), "2": ("red", "blue", "grey")}
+ROW = {"sepal length (cm)": 5.1, "sepal width (cm)": 3.5, "petal length (cm)": 1.4, "petal width (cm)": 0.2}
+RIGHT = {version: {"prediction": labels[0]} for version, labels in VERSIONS.items()}
+LOAD = Path(__file__).parent / "steady_load.py"
+
+
+class Versioned(msgspec.Struct, frozen=True):
+    """One version: its bundle, and its image by digest."""
+
+    bundle: Path
+    image: str
+
+    @property
+    def manifest(self) -> Manifest:
+        return read_manifest(self.bundle)
+
+    @property
+    def probe(self) -> Probe:
+        return Probe.of(golden(self.bundle, self.manifest), self.manifest)
+
+    def release(
+        self, namespace: str, *, replicas: int = 2, serve: Mapping[str, Any] = {}, careless: bool = False, **deploy: Any
+    ) -> Release:
+        """As a user's would be, on a NodePort. careless: without preStop, as most are written by hand."""
+        wanted = {"replicas": replicas, "resources": {"cpu": "20m"}, "service": {"type": "NodePort"}, **deploy}
+        project = settings.resolve({"deploy": wanted, "serve": dict(serve)}, {}, {}).project
+        made = compose(project, self.manifest, image=self.image, namespace=namespace, local=True)
+        if not careless:
+            return made
+        objects = copy.deepcopy(made.objects)
+        for one in objects:
+            if one["kind"] == "Deployment":
+                del one["spec"]["template"]["spec"]["containers"][0]["lifecycle"]
+        return msgspec.structs.replace(made, objects=objects)
+
+
+def versions(folder: Path, registry: str) -> dict[str, Versioned]:
+    """Both versions packed, built and pushed by the real command line."""
+    from sklearn.datasets import load_iris
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    import wherry
+
+    X, y = load_iris(return_X_y=True, as_frame=True)
+    made = {}
+    for version, labels in VERSIONS.items():
+        named = [labels[place] for place in y]
+        model = make_pipeline(StandardScaler(), LogisticRegression()).fit(X, named)
+        bundle = folder / version
+        wherry.pack(model, X, named, to=bundle, name="iris", version=version)
+        command = [sys.executable, "-m", "wherry", "build", str(bundle), "--push", "-q"]
+        built = subprocess.run(
+            [*command, "--image", f"{registry}/wherry-rollouts"],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            timeout=240,
+            check=False,
+        )
+        assert built.returncode == 0, built.stderr
+        made[version] = Versioned(bundle, built.stdout.strip())
+    return made
+
+
+class Load:
+    """A steady load on 127.0.0.1, half of it over kept connections, half over a new one for each request."""
+
+    def __init__(self, url: str, rate: float, seconds: float = 300.0) -> None:
+        plan = json.dumps({"seconds": seconds, "body": ROW, "expected": RIGHT})
+        self.processes = []
+        for mode in ("pool", "fresh"):
+            process = subprocess.Popen(
+                [sys.executable, str(LOAD), url, str(rate / 2), mode],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            assert process.stdin is not None
+            process.stdin.write(plan)
+            process.stdin.close()
+            self.processes.append(process)
+
+    def __enter__(self) -> Load:
+        return self
+
+    def __exit__(self, *ended: object) -> None:
+        for process in self.processes:
+            process.kill()
+            process.wait()
+            if process.stdout is not None:
+                process.stdout.close()
+
+    def stop(self) -> list[dict[str, Any]]:
+        """Ends it, and gives the report of each mode."""
+        for process in self.processes:
+            process.terminate()
+        reports = []
+        for process in self.processes:
+            assert process.stdout is not None
+            reports.append(json.loads(process.stdout.read()))
+            process.wait(20)
+        for report in reports:
+            print(f"\n{report}")
+        return reports
