@@ -1,4 +1,4 @@
-"""`[reply]`: the shapes that a project gives its replies, so that clients written for another service keep working.
+"""`[reply]`: the shapes of requests and replies that clients written for another service rely on.
 
 A template is any TOML value. A text in it that is exactly `$name` is replaced by that value; `$json:name` by the value
 as a JSON text; `$$` begins a literal dollar. Everything else is sent as it stands.
@@ -33,12 +33,21 @@ ERROR_PLACEHOLDERS: dict[str, str] = {
     "errors": "the fields at fault, a list",
     "request_id": "the request's id",
 }
+# What a request's template may name. One of them holds the rows; the others are optional.
+REQUEST_PLACEHOLDERS: dict[str, str] = {
+    "rows": "the rows: a record, a list of records or of lists; as a JSON text with $json:rows",
+    "store": "whether the prediction may be kept: true or false",
+}
 Template = Any
 
 
 class Reply(Struct, frozen=True, kw_only=True):
-    """The shapes of replies. Unset: the native shape."""
+    """The shapes of requests and replies. Unset: the native shape."""
 
+    request: Annotated[
+        Template | UnsetType,
+        Meta(description="shape of a request's JSON object, beside the native ones: $rows or $json:rows, and $store"),
+    ] = UNSET
     record: Annotated[
         Template | UnsetType, Meta(description="reply to one record; rows too where `rows` is not given")
     ] = UNSET
@@ -46,8 +55,13 @@ class Reply(Struct, frozen=True, kw_only=True):
     error: Annotated[Template | UnsetType, Meta(description="body of an error; the status stays what it is")] = UNSET
     labels: Annotated[dict[str, str], Meta(description="what $label says for a prediction")] = {}
     root: Annotated[Template | UnsetType, Meta(description="reply to GET /: a JSON value, or a text")] = UNSET
+    root_file: Annotated[
+        str, Meta(description="HTML file beside wherry.toml that GET / shows, read when a command starts")
+    ] = ""
     info: Annotated[Template | UnsetType, Meta(description="reply to GET /info")] = UNSET
     health: Annotated[Template | UnsetType, Meta(description="reply to GET /health")] = UNSET
+    predict_paths: Annotated[tuple[str, ...], Meta(description="further paths that answer as /predict does")] = ()
+    paths: Annotated[dict[str, Template], Meta(description="further paths, and what GET answers there")] = {}
 
 
 def placeholders(template: Template, path: str = "") -> Iterator[tuple[str, str]]:

@@ -12,7 +12,7 @@ import msgspec
 
 from wherry.contract.names import ENV_KNOWN, ENV_PREFIX
 from wherry.contract.project import Project
-from wherry.contract.reply import ERROR_PLACEHOLDERS, PLACEHOLDERS, placeholders
+from wherry.contract.reply import ERROR_PLACEHOLDERS, PLACEHOLDERS, REQUEST_PLACEHOLDERS, Reply, placeholders
 from wherry.errors import SettingProblem, SettingsRefused
 
 
@@ -203,14 +203,33 @@ def contradictions(project: Project) -> Iterator[SettingProblem]:
         )
     if project.serve.port == project.serve.admin_port:
         yield SettingProblem("serve.admin_port", "is the serving port too", "choose another")
-    for name in ("record", "rows", "error", "root", "info", "health"):
-        allowed = {**PLACEHOLDERS, **ERROR_PLACEHOLDERS} if name == "error" else PLACEHOLDERS
+    for name in ("request", "record", "rows", "error", "root", "info", "health", "paths"):
+        allowed = {"error": {**PLACEHOLDERS, **ERROR_PLACEHOLDERS}, "request": REQUEST_PLACEHOLDERS}.get(
+            name, PLACEHOLDERS
+        )
         for where, text in placeholders(getattr(project.reply, name)):
             key = text.removeprefix("json:")
             if key not in allowed:
                 near = difflib.get_close_matches(key, list(allowed), n=1)
                 hint = f"did you mean ${near[0]}?" if near else "known: " + ", ".join(f"${p}" for p in allowed)
                 yield SettingProblem(f"reply.{name}{'.' if where else ''}{where}", f"names ${key}", hint)
+    yield from reply_contradictions(project.reply)
+
+
+def reply_contradictions(reply: Reply) -> Iterator[SettingProblem]:
+    """Shapes that no request or reply can have."""
+    if reply.request is not msgspec.UNSET:
+        held = [text.removeprefix("json:") for _, text in placeholders(reply.request)]
+        if not isinstance(reply.request, dict) or held.count("rows") != 1 or held.count("store") > 1:
+            yield SettingProblem(
+                "reply.request", "does not say where the rows are", 'write a table such as { X = "$rows" }'
+            )
+    if reply.root_file and reply.root is not msgspec.UNSET:
+        yield SettingProblem("reply.root_file", "stands beside reply.root", "give one of them")
+    for setting, paths in (("predict_paths", reply.predict_paths), ("paths", reply.paths)):
+        for path in paths:
+            if not path.startswith("/") or not path.isascii() or any(mark in path for mark in "?#% "):
+                yield SettingProblem(f"reply.{setting}", f"has {path!r}, which is no path", 'write one as "/score"')
 
 
 def to_environ(project: Project, tables: tuple[str, ...] = ("serve", "store", "reply")) -> dict[str, str]:

@@ -21,8 +21,17 @@ OPENAPI = "/openapi.json"
 METRICS = "/metrics"
 FEEDBACK = "/feedback"
 HISTORY = "/history"
+# What other services call theirs, so that their clients find what they look for.
+INVOCATIONS = "/invocations"  # MLflow
+PING = "/ping"
+KSERVE = "/v1/models"  # KServe's first protocol: NAME, NAME:predict
+OIP = "/v2"  # the Open Inference Protocol: models/NAME, models/NAME/infer
+SELDON = "/api/v1.0/predictions"
+SELDON_FEEDBACK = "/api/v1.0/feedback"
 
 JSON = "application/json"
+CSV = "text/csv"
+ARROW = "application/vnd.apache.arrow.stream"
 PROBLEM_JSON = "application/problem+json"
 # `type` of a problem is this plus the error's code: stable, and an anchor in docs/errors.md.
 PROBLEM_TYPE = "https://wherry.dev/errors#"

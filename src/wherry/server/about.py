@@ -12,19 +12,8 @@ from wherry.contract.manifest import Manifest
 from wherry.contract.project import Project
 from wherry.contract.reply import fill
 from wherry.contract.wire import DOCS, HEALTH, INFO, OPENAPI, PREDICT
+from wherry.server.content import HTML, JSON, TEXT, Content
 from wherry.server.problems import example
-
-JSON = b"application/json"
-HTML = b"text/html; charset=utf-8"
-TEXT = b"text/plain; charset=utf-8"
-
-
-class Content(msgspec.Struct, frozen=True):
-    """A body and the header lines that go with it."""
-
-    media: bytes
-    body: bytes
-    fields: bytes = b""
 
 
 class About:

@@ -8,8 +8,9 @@ from typing import TypeAlias
 from wherry.contract.project import Project
 from wherry.contract.wire import DOCS, HEALTH, INFO, LIVEZ, METRICS, OPENAPI, PREDICT, READYZ, ROOT
 from wherry.errors import MethodWrong, PathUnknown, SwitchedOff
-from wherry.server.about import JSON, About, Content
+from wherry.server.about import About
 from wherry.server.auth import Hosts, Tokens
+from wherry.server.content import JSON, Content
 from wherry.server.drain import Life
 from wherry.server.predictions import Predictions
 from wherry.server.protocol import Exchange

@@ -12,12 +12,13 @@ from wherry.contract.manifest import Manifest
 from wherry.contract.names import HEADER_NO_STORE
 from wherry.contract.project import Project
 from wherry.contract.wire import Row
-from wherry.errors import DiskFull, FieldsRefused, MediaWrong, ModelFailed, Overloaded, StoreFailed, SwitchedOff
-from wherry.server.about import JSON
+from wherry.errors import DiskFull, FieldsRefused, ModelFailed, Overloaded, StoreFailed, SwitchedOff
 from wherry.server.batching import Batcher, Job
+from wherry.server.content import JSON, Content
 from wherry.server.doors import query
-from wherry.server.doors.native import Asked, Native
-from wherry.server.doors.shape import Encode, Shapes
+from wherry.server.doors.door import Asked, Door, Encode, Sent
+from wherry.server.doors.native import Native
+from wherry.server.doors.shape import Shapes
 from wherry.server.ids import new_id
 from wherry.server.journal import Entry, Journal, NoJournal
 from wherry.server.metrics import Metrics, Ranges
@@ -84,29 +85,42 @@ class Predictions:
         if self.batcher.full:  # before the body is decoded: a refusal must stay cheap
             raise Overloaded("more requests wait than can be answered in time")
         if exchange.headers.get(b"content-type") != JSON and exchange.body:
-            self.check_media(exchange)
+            self.replies.check_media(exchange)
         if len(exchange.body) > BIG:
-            self.reader.do(lambda: self.read_apart(exchange, asked))
+            self.reader.do(lambda: self.read_apart(exchange, asked, self.native))
         else:
             self.submit(exchange, self.native.decode(exchange.body), asked, "native")
 
-    def read_apart(self, exchange: Exchange, asked: bytes) -> None:
+    def through(self, door: Door, exchange: Exchange, asked: bytes) -> None:
+        """The same by any other door."""
+        if self.batcher.full:
+            raise Overloaded("more requests wait than can be answered in time")
+        self.replies.check_media(exchange, door.media)
+        if len(exchange.body) > BIG:
+            self.reader.do(lambda: self.read_apart(exchange, asked, door))
+        else:
+            read, encode = door.read(Sent(exchange.body, exchange.headers))
+            self.submit(exchange, read, asked, door.name, encode)
+
+    def read_apart(self, exchange: Exchange, asked: bytes, door: Door) -> None:
         """In a thread: read a large body, while the loop goes on with the small ones."""
-        outcome: Asked | Exception
+        outcome: tuple[Asked, Encode | None] | Exception
         try:
-            outcome = self.native.decode(exchange.body)
+            outcome = door.read(Sent(exchange.body, exchange.headers))
         except Exception as error:  # noqa: BLE001  # the loop answers with whatever it is
             outcome = error
         with contextlib.suppress(RuntimeError):  # the loop has ended: nobody waits
-            self.loop.call_soon_threadsafe(self.go_on, exchange, asked, outcome)
+            self.loop.call_soon_threadsafe(self.go_on, exchange, asked, outcome, door.name)
 
-    def go_on(self, exchange: Exchange, asked: bytes, outcome: Asked | Exception) -> None:
+    def go_on(
+        self, exchange: Exchange, asked: bytes, outcome: tuple[Asked, Encode | None] | Exception, door: str
+    ) -> None:
         try:
             if isinstance(outcome, Exception):
                 raise outcome
-            self.submit(exchange, outcome, asked, "native")
+            self.submit(exchange, outcome[0], asked, door, outcome[1])
         except Exception as error:  # noqa: BLE001  # as in App.receive: this client gets an answer
-            self.replies.refuse(exchange, error, "native")
+            self.replies.refuse(exchange, error, door)
 
     def query(self, exchange: Exchange, asked: bytes) -> None:
         if self.batcher.full:
@@ -119,16 +133,17 @@ class Predictions:
         read = query.decode(record, self.signature, ignore_unknown=self.ignore_unknown)
         self.submit(exchange, read, option, "query")
 
-    def submit(self, exchange: Exchange, read: Asked, options: bytes, door: str) -> None:
-        encode = self.shapes.choose(
-            read.single,
-            native=b"accept" in exchange.headers and accepts_native(exchange),
-            probabilities=self.probabilities(options) if options else self.shares,
-        )
+    def submit(self, exchange: Exchange, read: Asked, options: bytes, door: str, encode: Encode | None = None) -> None:
+        if encode is None:
+            encode = self.shapes.choose(
+                read.single,
+                native=b"accept" in exchange.headers and accepts_native(exchange),
+                probabilities=self.probabilities(options) if options else self.shares,
+            )
         if read.ignored:
             self.metrics.ignored += read.ignored
         self.metrics.outside += self.ranges.outside(read.rows)
-        keep = self.keeps and not (NO_STORE in exchange.headers and self.golden.issuperset(read.rows))
+        keep = self.keeps and read.store and not (NO_STORE in exchange.headers and self.golden.issuperset(read.rows))
         self.batcher.submit(Question(exchange, read.rows, encode, door, keep))
 
     def probabilities(self, options: bytes) -> bool:
@@ -145,12 +160,12 @@ class Predictions:
 
     def settle(self, jobs: Sequence[Job]) -> None:
         """Write the replies of one call of the model: encode, keep, and only then let them leave."""
-        ready: list[tuple[Question, bytes]] = []
+        ready: list[tuple[Question, bytes | Content]] = []
         failed: list[tuple[Question, Exception]] = []
         kept = False
         for job in jobs:
             assert isinstance(job, Question)
-            body = b""
+            body: bytes | Content = b""
             if job.outputs is not None:
                 try:
                     body = job.encode(job.outputs, job.id)
@@ -191,18 +206,6 @@ class Predictions:
             predictions=[] if outputs is None else outputs.predictions,
             probabilities=None if outputs is None else outputs.probabilities,
         )
-
-    def check_media(self, exchange: Exchange) -> None:
-        """Raises MediaWrong unless the body is said to be JSON in UTF-8."""
-        sent = exchange.headers.get(b"content-type", b"").decode("latin-1")
-        media, _, rest = sent.partition(";")
-        media, rest = media.strip().lower(), rest.lower()
-        if "charset" in rest and "utf-8" not in rest and "utf8" not in rest:
-            what = f"the body is read as UTF-8, not as {rest.strip()[:60]}"
-            raise MediaWrong(what, hint=self.replies.example_line(exchange))
-        if media != "application/json" and not (media.startswith("application/") and media.endswith("+json")):
-            what = f"is {media[:60]}" if media else "is missing"
-            raise MediaWrong(f"the content type {what}, not application/json", hint=self.replies.example_line(exchange))
 
 
 def golden_set(native: Native, golden: GoldenRows) -> frozenset[Row]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import random
 import re
 import shlex
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 import msgspec
 
@@ -55,6 +56,7 @@ STATUS: dict[type[BaseException], int] = {
     DiskFull: 503,
     DeadlinePassed: 504,
 }
+Members: TypeAlias = Callable[[Problem], dict[str, Any]]
 HOST = re.compile(r"[A-Za-z0-9.\-_]{1,253}(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](:[0-9]{1,5})?")
 
 
@@ -97,8 +99,23 @@ def fields_of(error: BaseException) -> bytes:
     return b""
 
 
-def body_of(problem: Problem, template: Any, names: dict[str, Any]) -> tuple[bytes, bytes]:
-    """Body and content type: RFC 9457, or the project's own error shape."""
+# Beside the problem's members: what the clients of other protocols read of an error.
+MEMBERS: dict[str, Members] = {
+    "oip": lambda problem: {"error": problem.detail},
+    "kserve": lambda problem: {"error": problem.detail},
+    "mlflow": lambda problem: {
+        "error_code": "BAD_REQUEST" if problem.status < 500 else "INTERNAL_ERROR",
+        "message": problem.detail,
+    },
+}
+
+
+def body_of(
+    problem: Problem, template: Any, names: dict[str, Any], members: Members | None = None
+) -> tuple[bytes, bytes]:
+    """Body and content type: RFC 9457, with `members` beside its own, or the project's own error shape."""
+    if members is not None:
+        return msgspec.json.encode({**msgspec.to_builtins(problem), **members(problem)}), PROBLEM_JSON.encode()
     if template is msgspec.UNSET:
         return msgspec.json.encode(problem), PROBLEM_JSON.encode()
     values = {

@@ -11,19 +11,39 @@ import msgspec
 from wherry.contract.manifest import Manifest
 from wherry.contract.names import HEADER_MODEL_DIGEST, HEADER_MODEL_VERSION, HEADER_REQUEST_ID, NATIVE_MEDIA
 from wherry.contract.project import Project
-from wherry.contract.wire import PREDICT
-from wherry.errors import DiskFull, FieldsRefused, ModelFailed, StoreFailed
-from wherry.server.about import Content
-from wherry.server.doors.native import parse
+from wherry.contract.wire import INVOCATIONS, JSON, KSERVE, OIP, PING, PREDICT, SELDON
+from wherry.errors import DiskFull, FieldsRefused, MediaWrong, ModelFailed, StoreFailed
+from wherry.server.content import Content
 from wherry.server.ids import new_id
 from wherry.server.metrics import Metrics
-from wherry.server.problems import body_of, corrected, curl, example, fields_of, log_line, problem_of, status_of
+from wherry.server.problems import (
+    MEMBERS,
+    body_of,
+    corrected,
+    curl,
+    example,
+    fields_of,
+    log_line,
+    problem_of,
+    status_of,
+)
 from wherry.server.protocol import Exchange
 
 log = logging.getLogger("wherry.server")
 SANE_ID = re.compile(rb"[A-Za-z0-9._~:@/+=\-]{1,128}")
 # Refused while more of the request was still to come: what follows on the connection cannot be told apart.
 UNREAD = frozenset({408, 413, 414, 431, 504})
+# The door of a request that was refused before it went through one, by the beginning of its path.
+DOORS = {
+    path.encode(): door
+    for path, door in (
+        (INVOCATIONS, "mlflow"),
+        (PING, "mlflow"),
+        (KSERVE, "kserve"),
+        (OIP, "oip"),
+        (SELDON.rpartition("/")[0], "seldon"),
+    )
+}
 
 
 class Replies:
@@ -45,7 +65,7 @@ class Replies:
                 exchange.request_id = own or new_id(time.time_ns())
         return exchange.request_id
 
-    def predicted(self, exchange: Exchange, body: bytes, door: str, prediction_id: str, now: float) -> None:
+    def predicted(self, exchange: Exchange, body: bytes | Content, door: str, prediction_id: str, now: float) -> None:
         """Send predictions. `now` is the moment that the replies of one call of the model share."""
         if exchange.reply is not None:
             return
@@ -54,7 +74,11 @@ class Replies:
             request_id = self.identify(exchange, prediction_id).encode()
         else:
             exchange.request_id, request_id = prediction_id, own
-        fields = b"%bX-Request-Id: %b\r\nX-Prediction-Id: %b\r\n" % (self.answer_fields, request_id, own)
+        common = self.answer_fields
+        if isinstance(body, Content):
+            common = b"Content-Type: %b\r\n%bCache-Control: no-store\r\n%b" % (body.media, body.fields, self.fields)
+            body = body.body
+        fields = b"%bX-Request-Id: %b\r\nX-Prediction-Id: %b\r\n" % (common, request_id, own)
         self.metrics.answered(door, 200, now - exchange.started)
         exchange.answer(200, fields, body)
 
@@ -81,8 +105,8 @@ class Replies:
         line = self.corrected_line(exchange, error) if isinstance(error, FieldsRefused) else ""
         problem = problem_of(error, request_id, line)
         names = {"name": self.manifest.name, "version": self.manifest.version}
-        template = msgspec.UNSET if accepts_native(exchange) else self.project.reply.error
-        body, media = body_of(problem, template, names)
+        template = msgspec.UNSET if accepts_native(exchange) or door in MEMBERS else self.project.reply.error
+        body, media = body_of(problem, template, names, MEMBERS.get(door))
         unread = status in UNREAD or not exchange.url
         self.respond(exchange, status, Content(media, body, fields_of(error)), door, close=unread)
 
@@ -92,12 +116,21 @@ class Replies:
 
     def corrected_line(self, exchange: Exchange, error: FieldsRefused) -> str:
         """The request at fault, corrected: its first wrong row, since one row shows what is meant."""
-        record = None
-        if exchange.method == b"POST":
-            value = parse(exchange.body)
-            row = error.problems[0].row
-            record = value[row] if isinstance(value, list) and row < len(value) else value
-        return curl(corrected(self.manifest.signature, record), host_of(exchange))
+        return curl(corrected(self.manifest.signature, error.record), host_of(exchange))
+
+    def check_media(self, exchange: Exchange, taken: tuple[str, ...] = (JSON,)) -> None:
+        """Raises MediaWrong unless the body is said to be one of the content types `taken`, texts in UTF-8."""
+        sent = exchange.headers.get(b"content-type", b"").decode("latin-1")
+        media, _, rest = sent.partition(";")
+        media, rest = media.strip().lower(), rest.lower()
+        if "charset" in rest and "utf-8" not in rest and "utf8" not in rest:
+            what = f"the body is read as UTF-8, not as {rest.strip()[:60]}"
+            raise MediaWrong(what, hint=self.example_line(exchange))
+        json = media == JSON or (media.startswith("application/") and media.endswith("+json"))
+        if media not in taken and not (json and JSON in taken):
+            what = f"is {media[:60]}" if media else "is missing"
+            wanted = " or ".join(filter(None, taken))
+            raise MediaWrong(f"the content type {what}, not {wanted}", hint=self.example_line(exchange))
 
 
 def host_of(exchange: Exchange) -> str:
@@ -111,6 +144,6 @@ def accepts_native(exchange: Exchange) -> bool:
 
 def door_of(exchange: Exchange) -> str:
     """The door by which a request came, for the metrics, where it was refused before it went through one."""
-    if not exchange.url.startswith(PREDICT.encode()):
-        return "other"
-    return "native" if exchange.method == b"POST" else "query"
+    if exchange.url.startswith(PREDICT.encode()):
+        return "native" if exchange.method == b"POST" else "query"
+    return next((door for path, door in DOORS.items() if exchange.url.startswith(path)), "other")

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from math import isfinite
 from typing import Annotated, Any, Literal
 
 import msgspec
 
 from wherry.contract.signature import Column, Signature, kind_of
-from wherry.contract.wire import FieldProblem, Row
+from wherry.contract.wire import JSON, FieldProblem, Row
 from wherry.errors import BodyUnreadable, FieldsRefused
+from wherry.server.doors.door import Asked, Encode, Sent
 
 ENVELOPE = frozenset({"columns", "rows", "data", "index"})
 PLAIN_ENVELOPES = ({"columns", "rows"}, {"columns", "data"}, {"columns", "index", "data"})
@@ -20,16 +22,10 @@ INT64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 PLAIN: dict[str, Any] = {"number": float, "integer": INT64, "boolean": bool, "string": str}
 
 
-class Asked(msgspec.Struct, frozen=True, gc=False):
-    """What a request asks: rows ready for the model, whether it was one record, how many fields were left aside."""
-
-    rows: list[Row]
-    single: bool
-    ignored: int = 0
-
-
 class Native:
     """Reads the native request forms for one signature."""
+
+    name, media = "native", (JSON,)
 
     def __init__(self, signature: Signature, *, ignore_unknown: bool = False) -> None:
         self.signature = signature
@@ -45,6 +41,9 @@ class Native:
             except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
                 pass  # not flawless: the slow way reads every form, and names every problem
         return self.understand(parse(body))
+
+    def read(self, sent: Sent) -> tuple[Asked, Encode | None]:
+        return self.decode(sent.body), None
 
     def understand(self, value: Any) -> Asked:
         """The rows of a decoded body."""
@@ -66,6 +65,14 @@ class Native:
             reason = f"a request is an object or a list of rows, not {kind_of(value)}"
             raise FieldsRefused((FieldProblem(0, "", reason, "send one object with a field for each column"),))
         return check(self.signature, records, single, self.ignore_unknown)
+
+    def table(self, columns: list[str], rows: list[list[Any]]) -> Asked:
+        """Rows whose cells stand in the order of `columns`, whatever they came as: NaN is no number here either."""
+        value = {"columns": columns, "rows": rows}
+        flawless = self.flawless_rows(value)
+        if flawless is not None and all(isfinite(c) for row in flawless for c in row if type(c) is float):
+            return Asked(flawless, False)
+        return check(self.signature, split_records(value), False, self.ignore_unknown)
 
     def flawless_rows(self, value: dict[str, Any]) -> list[Row] | None:
         """The rows of columns and rows that hold every column once and nothing else; None: the slow way says why."""
@@ -90,7 +97,7 @@ def check(signature: Signature, records: list[Any], single: bool, ignore_unknown
     """Records held against the signature. Raises FieldsRefused with every problem."""
     checked = signature.check(records, ignore_unknown=ignore_unknown)
     if checked.problems:
-        raise FieldsRefused(checked.problems)
+        raise FieldsRefused(checked.problems, records[checked.problems[0].row])
     return Asked(checked.rows, single, checked.ignored)
 
 

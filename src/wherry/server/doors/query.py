@@ -9,7 +9,8 @@ from urllib.parse import parse_qsl
 from wherry.contract.signature import Column, Signature
 from wherry.contract.wire import FieldProblem
 from wherry.errors import BodyUnreadable, FieldsRefused
-from wherry.server.doors.native import Asked, check
+from wherry.server.doors.door import Asked
+from wherry.server.doors.native import check
 
 NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
 LITERALS = frozenset({"nan", "inf", "-inf", "+inf", "infinity", "-infinity", "+infinity"})

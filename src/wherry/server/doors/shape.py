@@ -11,10 +11,10 @@ from wherry.contract.manifest import Manifest
 from wherry.contract.reply import Reply, spaced_json
 from wherry.contract.signature import Signature
 from wherry.contract.wire import Cell, Outputs
+from wherry.server.doors.door import Encode
 from wherry.server.ids import row_id
 
 encode = msgspec.json.encode
-Encode: TypeAlias = Callable[[Outputs, str], bytes]  # outputs and the id of their first row to the body
 Value: TypeAlias = Callable[[Outputs, str], Any]
 
 
