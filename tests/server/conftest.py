@@ -1,14 +1,61 @@
-"""Makes serving.py importable by the tests beside it: nothing here is on sys.path."""
+"""Makes serving.py and databases.py importable by the tests beside them, as nothing here is on sys.path; databases."""
 
 from __future__ import annotations
 
 import importlib.util
+import shutil
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-spec = importlib.util.spec_from_file_location("serving", Path(__file__).with_name("serving.py"))
-assert spec is not None
-assert spec.loader is not None
-serving = importlib.util.module_from_spec(spec)
-sys.modules["serving"] = serving
-spec.loader.exec_module(serving)
+import pytest
+
+
+def importable(name: str) -> Any:
+    """The module in the file beside this one, under its plain name."""
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+serving = importable("serving")
+databases = importable("databases")
+
+
+@pytest.fixture(scope="session")
+def server_folder() -> Iterator[Path]:
+    """A folder that the servers' own users can reach, which pytest's is not."""
+    folder = Path(tempfile.mkdtemp(prefix="wherry-db-"))
+    folder.chmod(0o711)
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def mariadb(server_folder: Path) -> Iterator[Any]:
+    yield from databases.running(databases.MariaDB, server_folder)
+
+
+@pytest.fixture(scope="session")
+def postgresql(server_folder: Path) -> Iterator[Any]:
+    yield from databases.running(databases.PostgreSQL, server_folder)
+
+
+@pytest.fixture(params=["sqlite", "mysql", "postgresql"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
+    """An empty database of each kind."""
+    if request.param == "sqlite":
+        return databases.File(tmp_path / "predictions.db")
+    return databases.Database(request.getfixturevalue("mariadb" if request.param == "mysql" else "postgresql"))
+
+
+@pytest.fixture(params=["mysql", "postgresql"])
+def remote(request: pytest.FixtureRequest) -> Any:
+    """An empty database on each kind of server."""
+    return databases.Database(request.getfixturevalue("mariadb" if request.param == "mysql" else "postgresql"))

@@ -1,7 +1,7 @@
 """What the store's tests share. As a program: a service that answers and keeps, until it is killed or told to end.
 
-python store_parts.py FOLDER MODE FIRST: rows are numbered from FIRST; after each commit it prints the number after the
-last one acknowledged; it ends when its input does. MODE `early` acknowledges before it writes.
+python store_parts.py FOLDER MODE FIRST [URL]: rows are numbered from FIRST; after each commit it prints the number
+after the last one acknowledged; it ends when its input does. MODE `early` acknowledges before it writes.
 """
 
 from __future__ import annotations
@@ -35,10 +35,11 @@ def entry(number: int, rows: int = 1) -> Entry:
     return Entry(new_id(now), f"r{number}", now, "native", 200, 0.0015, cells, ["M"] * rows, [[0.25, 0.75]] * rows)
 
 
-def open_store(folder: Path, tell: Callable[[Event], None] = silent, **options: Any) -> StoredJournal:
-    """A journal in `folder`, as the service makes it."""
+def open_store(folder: Path, tell: Callable[[Event], None] = silent, url: str = "", **options: Any) -> StoredJournal:
+    """A journal in `folder`, as the service makes it; its database is `url`, else a file beside."""
     spool = Spool(folder / "spool" / "0", ORIGIN, **options)
-    keeper = Keeper(Task(str(spool.folder), f"sqlite:///{folder / 'predictions.db'}"), tell, backoff=(0.01, 0.02))
+    url = url or f"sqlite:///{folder / 'predictions.db'}"
+    keeper = Keeper(Task(str(spool.folder), url), tell, backoff=(0.01, 0.02))
     return StoredJournal(spool, keeper, "predictions.db", tell)
 
 
@@ -65,7 +66,8 @@ def adds_up(counts: Counts) -> bool:
 def main() -> None:
     folder, mode, first = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
     early = mode == "early"
-    journal = open_store(folder, mode="durable" if early else mode, segment_bytes=64 * 1024)
+    url = sys.argv[4] if len(sys.argv) > 4 else ""
+    journal = open_store(folder, url=url, mode="durable" if early else mode, segment_bytes=64 * 1024)
     journal.start()
     number, turn = first, 0
     while not select.select([0], [], [], 0)[0]:

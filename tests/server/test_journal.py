@@ -19,6 +19,7 @@ from wherry.contract.manifest import Conversion, Golden, Manifest, Measured, Ori
 from wherry.contract.project import Project, Store
 from wherry.contract.signature import Column, OutputSpec, Signature
 from wherry.errors import ExtraMissing, FileMissing, SpoolHeld, StoreRefused
+from wherry.server.destination import destination, shown
 from wherry.server.ids import new_id, row_id
 from wherry.server.journal import Counts, NoJournal, open_journal
 from wherry.server.stored import origin_of
@@ -45,8 +46,9 @@ MANIFEST = Manifest(
 
 @pytest.fixture(autouse=True)
 def no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("DATABASE_URL", "WHERRY_STORE_URL", "WHERRY_STORE_URL_FILE"):
-        monkeypatch.delenv(name, raising=False)
+    for name in os.environ:
+        if name.startswith(("DATABASE_URL", "WHERRY_STORE_", "MYSQL_")):
+            monkeypatch.delenv(name)
 
 
 def kind(store: Store, state: Path, **options: Any) -> str:
@@ -82,8 +84,8 @@ def test_a_service_without_a_store_pays_nothing(tmp_path: Path) -> None:
 
 
 def test_a_database_of_another_kind_is_refused_without_a_word_of_its_url(tmp_path: Path) -> None:
-    with pytest.raises(StoreRefused, match=r"store\.url names a mysql database") as caught:
-        kind(Store(url="mysql+pymysql://user:hunter2@db/x"), tmp_path)
+    with pytest.raises(StoreRefused, match=r"store\.url names a oracle database") as caught:
+        kind(Store(url="oracle+cx://user:hunter2@db/x"), tmp_path)
     assert "hunter2" not in str(caught.value) + caught.value.hint
     assert "sqlite" in caught.value.hint
     with pytest.raises(StoreRefused, match="nameless"):
@@ -104,14 +106,45 @@ def test_a_url_may_stand_in_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_a_database_url_meant_for_another_program_is_left_aside_and_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("DATABASE_URL", "postgresql://user:hunter2@db/x")
+    monkeypatch.setenv("DATABASE_URL", "mongodb://user:hunter2@db/x")
     told: list[Event] = []
     journal = open_journal(Project(), MANIFEST, tmp_path, told.append)
     journal.close()
     assert journal.where == str(tmp_path / "predictions.db")
     [note] = told
     assert isinstance(note, Note)
-    assert note.warn and "postgresql" in note.text and "hunter2" not in note.text + note.hint
+    assert note.warn and "mongodb" in note.text and "hunter2" not in note.text + note.hint
+
+
+def test_mysql_may_be_named_as_its_images_name_it(tmp_path: Path) -> None:
+    secret = tmp_path / "password"
+    secret.write_text("p@ss/w?rd\n")
+    environ = {"MYSQL_HOST": "db", "MYSQL_USER": "jo", "MYSQL_PASSWORD_FILE": str(secret), "MYSQL_DB": "drybeans_db"}
+    target = destination(Store(), environ, tmp_path, desk=False)
+    assert target is not None
+    assert target.url == "mysql://jo:p%40ss%2Fw%3Frd@db/drybeans_db"
+    assert (target.shown, target.asked) == ("mysql://db/drybeans_db", True)
+    assert destination(Store(), {"MYSQL_HOST": "db"}, tmp_path, desk=False) is None
+    assert destination(Store(url="sqlite:///x.db"), environ, tmp_path, desk=False).shown == "x.db"  # type: ignore[union-attr]
+    secret.unlink()
+    with pytest.raises(FileMissing, match="password"):
+        destination(Store(), environ, tmp_path, desk=False)
+
+
+@pytest.mark.parametrize(
+    ("url", "text"),
+    [
+        ("postgresql+psycopg://u:hunter2@db.example:5432/x?sslmode=require", "postgresql://db.example:5432/x"),
+        ("mysql://u@db/x", "mysql://db/x"),
+        ("mysql://u:hun/ter2@db/x", "mysql"),
+        ("mysql://u:hun@ter2@db/x", "mysql"),
+        ("mysql://u:hun?ter2@db/x", "mysql"),
+        ("postgresql://db/x?password=hunter2", "postgresql://db/x"),
+        ("postgresql://db/x?password=hun@ter2", "postgresql"),
+    ],
+)
+def test_what_is_shown_of_a_url_is_never_secret(url: str, text: str) -> None:
+    assert shown(url) == text
 
 
 def test_without_sqlalchemy_the_default_says_so_and_a_wish_is_an_error(

@@ -34,7 +34,7 @@ class Memory:
     def progress(self, spool: str) -> Progress | None:
         return self.noted.get(spool)
 
-    def store(self, rows: list[tuple[object, ...]], spool: str, progress: Progress) -> Progress:
+    def store(self, rows: list[tuple[object, ...]], spool: str, progress: Progress, truths: object = ()) -> Progress:
         before = len(self.rows)
         for row in rows:
             self.rows.setdefault(str(row[0]), row)

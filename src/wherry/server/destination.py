@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
+from urllib.parse import quote
 
 import msgspec
 
@@ -12,8 +14,17 @@ from wherry.contract.project import Store
 from wherry.errors import FileMissing, StoreRefused
 
 FILE = "predictions.db"
-SUPPORTED = ("sqlite",)
+SUPPORTED = ("sqlite", "mysql", "mariadb", "postgresql", "postgres")
+# The distribution that each kind of database needs beside SQLAlchemy, and the extra that brings it.
+DRIVERS = {
+    "mysql": ("pymysql", "mysql"),
+    "mariadb": ("pymysql", "mysql"),
+    "postgresql": ("psycopg", "postgres"),
+    "postgres": ("psycopg", "postgres"),
+}
 DATABASE_URL = "DATABASE_URL"
+# Strict on purpose: of a url that is not written like this nothing is shown, as a part of a password might be.
+SHOWABLE = re.compile(r"([a-z0-9+]+)://(?:[^@/?#\s]*@)?([\w.:\[\]-]*/[\w.$-]*)(?:\?[^@]*)?", re.ASCII)
 
 
 class Destination(msgspec.Struct, frozen=True):
@@ -28,14 +39,15 @@ class Destination(msgspec.Struct, frozen=True):
 def destination(store: Store, environ: Mapping[str, str], state: Path, *, desk: bool) -> Destination | None:
     """Where predictions are kept; None when they are not. Raises StoreRefused, FileMissing.
 
-    store.url (WHERRY_STORE_URL) over the file that WHERRY_STORE_URL_FILE names over DATABASE_URL over `state`.
-    DATABASE_URL may be meant for another program: one that this version cannot use is left aside with a warning.
+    store.url (WHERRY_STORE_URL) over the file that WHERRY_STORE_URL_FILE names over DATABASE_URL over MYSQL_HOST with
+    MYSQL_DB over `state`. DATABASE_URL may be meant for another program: one that this version cannot use is left
+    aside with a warning.
     """
     if store.enabled is False:
         return None
     url, source = store.url, "store.url"
     if not url and environ.get(ENV_STORE_URL_FILE):
-        url, source = read_url(environ[ENV_STORE_URL_FILE]), ENV_STORE_URL_FILE
+        url, source = read_secret(environ[ENV_STORE_URL_FILE], ENV_STORE_URL_FILE), ENV_STORE_URL_FILE
     if url:
         if scheme_of(url) not in SUPPORTED:
             raise StoreRefused(scheme_of(url), source, SUPPORTED)
@@ -46,10 +58,33 @@ def destination(store: Store, environ: Mapping[str, str], state: Path, *, desk: 
         return Destination(url, shown(url), asked=True)
     if url:
         warning = f"DATABASE_URL names a {scheme_of(url)} database, which this version cannot store predictions in"
+    url = mysql_url(environ)
+    if url:
+        return Destination(url, shown(url), asked=True, warning=warning)
     if not desk and not store.enabled:
         return None
     file = (state / FILE).absolute()
     return Destination(f"sqlite:///{file}", str(state / FILE), asked=store.enabled is True, warning=warning)
+
+
+def mysql_url(environ: Mapping[str, str]) -> str:
+    """The url that MYSQL_HOST, MYSQL_USER, MYSQL_PASSWORD, MYSQL_DB and MYSQL_PORT make, or their _FILE forms.
+
+    Empty unless host and database are named. MYSQL_DATABASE, as the official images call it, goes for MYSQL_DB.
+    """
+    host, database = of(environ, "MYSQL_HOST"), of(environ, "MYSQL_DB") or of(environ, "MYSQL_DATABASE")
+    if not host or not database:
+        return ""
+    user, password, port = (of(environ, name) for name in ("MYSQL_USER", "MYSQL_PASSWORD", "MYSQL_PORT"))
+    secret = f":{quote(password, safe='')}" if password else ""
+    who = f"{quote(user, safe='')}{secret}@" if user else ""
+    return f"mysql://{who}{host}{f':{port}' if port else ''}/{quote(database, safe='')}"
+
+
+def of(environ: Mapping[str, str], name: str) -> str:
+    """A variable, or the content of the file that NAME_FILE names."""
+    path = environ.get(f"{name}_FILE", "")
+    return environ.get(name, "") or (read_secret(path, f"{name}_FILE") if path else "")
 
 
 def scheme_of(url: str) -> str:
@@ -58,12 +93,16 @@ def scheme_of(url: str) -> str:
 
 
 def shown(url: str) -> str:
-    """A SQLite url's file; nothing of a url that could be secret."""
-    return url.partition("://")[2].partition("?")[0].removeprefix("/") or "memory"
+    """A SQLite url's file, another's kind, host and database; nothing that could be secret."""
+    if scheme_of(url) == "sqlite":
+        return url.partition("://")[2].partition("?")[0].removeprefix("/") or "memory"
+    found = SHOWABLE.fullmatch(url)
+    return f"{scheme_of(url)}://{found[2]}" if found else scheme_of(url)
 
 
-def read_url(path: str) -> str:
+def read_secret(path: str, name: str) -> str:
+    """The content of the file that the variable `name` names."""
     try:
         return Path(path).read_text(encoding="utf-8").strip()
     except OSError as error:
-        raise FileMissing(path, "file with the store's url", f"{ENV_STORE_URL_FILE} names it") from error
+        raise FileMissing(path, "file with the store's url", f"{name} names it") from error

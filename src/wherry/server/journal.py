@@ -34,6 +34,18 @@ class Entry(msgspec.Struct, frozen=True, array_like=True, gc=False):
     probabilities: Sequence[Sequence[float]] | None = None
 
 
+class Feedback(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What turned out to be true about one prediction; counted as a row of the store like any other.
+
+    id: of this statement, from `wherry.server.ids.new_id`. prediction_id: of one row, as `row_id` makes it.
+    """
+
+    id: str
+    prediction_id: str
+    time_ns: int
+    truth: Any
+
+
 class Counts(msgspec.Struct, frozen=True):
     """Rows since this service started, with those that it found waiting.
 
@@ -58,6 +70,9 @@ class Journal(Protocol):
     def append(self, entry: Entry) -> None:
         """Take an entry up; nothing is promised before the next `commit`."""
 
+    def append_feedback(self, feedback: Feedback) -> None:
+        """Take a truth up, as `append` does an entry."""
+
     def commit(self) -> None:
         """Hand everything appended since the last commit over, in one write: call it before those replies leave.
 
@@ -81,6 +96,8 @@ class NoJournal:
     where = ""
 
     def append(self, entry: Entry) -> None: ...
+
+    def append_feedback(self, feedback: Feedback) -> None: ...
 
     def commit(self) -> None: ...
 

@@ -111,15 +111,17 @@ class Keeper:
                     self._take(msgspec.json.decode(line, type=Report))
         code = process.wait()
         with self._lock:
-            self._dismiss(process)
+            with contextlib.suppress(BrokenPipeError):
+                process.stdin.close()
             self._process = None
         return code
 
     def _dismiss(self, process: subprocess.Popen[bytes]) -> None:
-        """The end of its input tells the writer to take what is there, and end."""
-        if process.stdin is not None:
+        """Tell the writer to take what is there, and end. The end of its input would tell it that we are gone."""
+        if process.stdin is not None and not process.stdin.closed:
             with contextlib.suppress(BrokenPipeError):
-                process.stdin.close()
+                process.stdin.write(b"end\n")
+                process.stdin.flush()
 
     def _take(self, report: Report) -> None:
         if report.trouble:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,14 +14,16 @@ import msgspec
 from wherry.server import segments
 from wherry.server.frames import Damage, Frame, frames
 from wherry.server.ids import row_id
-from wherry.server.journal import Entry
+from wherry.server.journal import Entry, Feedback
 from wherry.server.segments import Origin
-from wherry.server.sinks import Progress, RowsRefused
+from wherry.server.sinks import Progress, RowsRefused, SinkUnclear
 
 BATCH_ROWS = 5000
+BATCH_BYTES = 16 * 1024 * 1024  # of the spool: large rows make small batches
 Row = tuple[Any, ...]
 
 _decode = msgspec.msgpack.Decoder(Entry).decode
+_decode_feedback = msgspec.msgpack.Decoder(Feedback).decode
 _json = msgspec.json.Encoder().encode
 
 
@@ -29,15 +32,38 @@ class Store(Protocol):
 
     def progress(self, spool: str) -> Progress | None: ...
 
-    def store(self, rows: list[Row], spool: str, progress: Progress) -> Progress: ...
+    def store(self, rows: list[Row], spool: str, progress: Progress, truths: list[Row]) -> Progress: ...
+
+
+class Batch:
+    """Rows of one transaction, by the table that they are for."""
+
+    def __init__(self) -> None:
+        self.predictions: list[Row] = []
+        self.truths: list[Row] = []
+
+    def __len__(self) -> int:
+        return len(self.predictions) + len(self.truths)
+
+    def singly(self) -> Iterator[tuple[list[Row], list[Row]]]:
+        """One row at a time, as what `Store.store` takes for predictions and for truths."""
+        for row in self.predictions:
+            yield [row], []
+        for row in self.truths:
+            yield [], [row]
 
 
 class Mover:
-    """The reading end of a spool. What it has done stands in the sink alone, in the same transaction as the rows."""
+    """The reading end of a spool. What it has done stands in the sink alone, in the same transaction as the rows.
 
-    def __init__(self, folder: Path, sink: Store) -> None:
+    careful: store rows one by one, and put aside those that the database does not take while it takes others.
+    """
+
+    def __init__(self, folder: Path, sink: Store, *, batch_rows: int = BATCH_ROWS, careful: bool = False) -> None:
         self._folder = folder
         self._sink = sink
+        self._batch_rows = batch_rows
+        self._careful = careful
         state = segments.read_state(folder)
         self._spool = state.spool if state else ""
         self._origin: Origin | None = None
@@ -108,7 +134,7 @@ class Mover:
     def _take(self, data: bytes, complete: bool) -> tuple[bool, bool]:
         """Store the rows in `data`; whether there were any, and whether the segment was sealed behind them."""
         moved, base, at = False, self.progress.position, self.progress
-        batch: list[Row] = []
+        batch, begin = Batch(), 0
         end, sequence, poison = at.position, at.sequence, at.poison  # a named tuple a frame would cost as much as it
         for part in frames(data):
             if isinstance(part, Damage):
@@ -125,9 +151,9 @@ class Mover:
             if part.rows:
                 poison += self._add(part, batch)
                 moved = True
-            if part.seals or len(batch) >= BATCH_ROWS:
+            if part.seals or len(batch) >= self._batch_rows or part.end - begin >= BATCH_BYTES:
                 self._store(batch, at._replace(position=end, sequence=sequence, poison=poison))
-                at, batch = self.progress, []
+                at, batch, begin = self.progress, Batch(), part.end
                 poison = at.poison
             if part.seals:
                 return True, True
@@ -136,47 +162,64 @@ class Mover:
             self._store(batch, done)
         return moved, False
 
-    def _add(self, frame: Frame, batch: list[Row]) -> int:
+    def _add(self, frame: Frame, batch: Batch) -> int:
         """Add a frame's rows to `batch`; how many could not be made out of it."""
         if self._origin is not None:
             try:
-                batch.extend(rows_of(_decode(frame.payload), self._origin, frame.sequence))
+                batch.predictions.extend(rows_of(_decode(frame.payload), self._origin, frame.sequence))
+                return 0
+            except (msgspec.DecodeError, ValueError):
+                pass
+            try:
+                batch.truths.append(truth_of(_decode_feedback(frame.payload)))
                 return 0
             except (msgspec.DecodeError, ValueError):
                 pass
         segments.quarantine(self._folder, f"rows-{frame.sequence}.msgpack", bytes(frame.payload))
         return frame.rows
 
-    def _store(self, rows: list[Row], at: Progress) -> None:
-        try:
-            self.progress = self._sink.store(rows, self._spool, at)
-        except RowsRefused:
-            self._store_singly(rows, at)
-
-    def _store_singly(self, rows: list[Row], at: Progress) -> None:
-        """The database refuses something in `rows`: find it, put it aside, and store the others."""
-        held = self.progress
-        for row in rows:
+    def _store(self, batch: Batch, at: Progress) -> None:
+        if not self._careful:
             try:
-                held = self._sink.store([row], self._spool, held)
+                self.progress = self._sink.store(batch.predictions, self._spool, at, batch.truths)
+                return
+            except RowsRefused:
+                pass
+        self._store_singly(batch, at)
+
+    def _store_singly(self, batch: Batch, at: Progress) -> None:
+        """The database refuses something in `batch`: find it, put it aside, and store the others."""
+        held = self.progress
+        stored = 0
+        refused: list[tuple[Row, Exception]] = []
+        for rows, truths in batch.singly():
+            try:
+                held = self._sink.store(rows, self._spool, held, truths)
+                stored += 1
             except RowsRefused as error:
-                held = held._replace(poison=held.poison + 1)
-                about = {"reason": str(error), "row": [str(value) for value in row]}
-                segments.quarantine(self._folder, f"{row[0]}.json", json.dumps(about, indent=1).encode())
-        refused = held.poison - self.progress.poison
-        at = at._replace(poison=at.poison + refused, duplicates=held.duplicates)
-        self.progress = self._sink.store([], self._spool, at)
+                refused.append(((rows or truths)[0], error))
+            except SinkUnclear as error:
+                if not self._careful:
+                    raise
+                refused.append(((rows or truths)[0], error))
+        unclear = [error for _, error in refused if isinstance(error, SinkUnclear)]
+        if unclear and not stored:  # it takes none: that is not for the sake of a row
+            raise unclear[0]
+        for row, reason in refused:
+            about = {"reason": str(reason), "row": [str(value) for value in row]}
+            segments.quarantine(self._folder, f"{row[0]}.json", json.dumps(about, indent=1).encode())
+        at = at._replace(poison=at.poison + len(refused), duplicates=held.duplicates)
+        self.progress = self._sink.store([], self._spool, at, [])
 
 
 def rows_of(entry: Entry, origin: Origin, sequence: int) -> list[Row]:
     """An entry's rows, as values in the order of the table's columns."""
-    seconds, rest = divmod(entry.time_ns, 1_000_000_000)
-    created = f"{utc(seconds)}.{rest // 1000:06d}"
+    created = moment(entry.time_ns)
     latency = round(entry.latency_s * 1000, 3)
     return [
         (
             row_id(entry.id, index),
-            entry.request_id,
+            storable(entry.request_id),
             created,
             origin.model_name,
             origin.model_version,
@@ -186,7 +229,7 @@ def rows_of(entry: Entry, origin: Origin, sequence: int) -> list[Row]:
             output,
             entry.status,
             latency,
-            entry.door,
+            storable(entry.door),
             origin.host,
             sequence + index,
         )
@@ -194,9 +237,29 @@ def rows_of(entry: Entry, origin: Origin, sequence: int) -> list[Row]:
     ]
 
 
+def truth_of(feedback: Feedback) -> Row:
+    """A truth, as values in the order of its table's columns."""
+    return (
+        storable(feedback.id),
+        storable(feedback.prediction_id),
+        moment(feedback.time_ns),
+        _json(feedback.truth).decode(),
+    )
+
+
+def storable(text: str) -> str:
+    """`text` without NUL, which PostgreSQL has in no text; in JSON it is written out."""
+    return text.replace("\0", "\\0") if "\0" in text else text
+
+
+def moment(time_ns: int) -> str:
+    seconds, rest = divmod(time_ns, 1_000_000_000)
+    return f"{utc(seconds)}.{rest // 1000:06d}"
+
+
 @functools.lru_cache(maxsize=64)
 def utc(seconds: int) -> str:
-    """A time as SQLite's own functions read it."""
+    """A time as SQLite's own functions and the other databases read it."""
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S}"
 
 

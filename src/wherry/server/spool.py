@@ -22,7 +22,7 @@ import msgspec
 from wherry.errors import DiskFull, SpoolHeld, StoreFailed, WherryError
 from wherry.server import segments
 from wherry.server.frames import head, seal
-from wherry.server.journal import Entry
+from wherry.server.journal import Entry, Feedback
 from wherry.server.segments import Origin, State
 from wherry.server.syncing import Syncer
 
@@ -80,8 +80,13 @@ class Spool:
 
     def append(self, entry: Entry) -> None:
         """Take up an entry for the next commit."""
-        rows = len(entry.rows)
-        payload = self._encode(entry)
+        self._append(self._encode(entry), len(entry.rows))
+
+    def append_feedback(self, feedback: Feedback) -> None:
+        """Take up a truth for the next commit."""
+        self._append(self._encode(feedback), 1)
+
+    def _append(self, payload: bytes, rows: int) -> None:
         self._parts.append(head(payload, self._next, rows))
         self._parts.append(payload)
         self._next += rows

@@ -14,7 +14,7 @@ from wherry.contract.events import Note, Tell
 from wherry.contract.manifest import Manifest
 from wherry.contract.project import Project
 from wherry.errors import ExtraMissing
-from wherry.server.destination import Destination, destination
+from wherry.server.destination import DRIVERS, Destination, destination, scheme_of
 from wherry.server.journal import Counts
 from wherry.server.keeper import Keeper, Report, Task
 from wherry.server.segments import Origin
@@ -29,6 +29,7 @@ class StoredJournal:
     def __init__(self, spool: Spool, keeper: Keeper, where: str, tell: Tell) -> None:
         self.where = where
         self.append = spool.append
+        self.append_feedback = spool.append_feedback
         self.commit = spool.commit
         self._spool = spool
         self._keeper = keeper
@@ -86,10 +87,12 @@ def open_journal(
 
 
 def installed(target: Destination, tell: Tell) -> bool:
-    """Whether SQLAlchemy is there. Raises ExtraMissing when somebody asked for the store, else tells."""
-    if importlib.util.find_spec("sqlalchemy") is not None:
+    """Whether SQLAlchemy and the driver are there. Raises ExtraMissing when the store was asked for, else tells."""
+    driver, extra = DRIVERS.get(scheme_of(target.url), ("sqlalchemy", "serve"))
+    lacking = next((name for name in ("sqlalchemy", driver) if importlib.util.find_spec(name) is None), None)
+    if lacking is None:
         return True
-    missing = ExtraMissing("SQLAlchemy", "serve", "keeping predictions")
+    missing = ExtraMissing("SQLAlchemy" if lacking == "sqlalchemy" else lacking, extra, "keeping predictions")
     if target.asked:
         raise missing
     tell(Note(f"predictions are not kept: {missing}", warn=True, hint=missing.hint))

@@ -1,0 +1,68 @@
+"""What differs between the databases, and the patience that we have with each."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal, Protocol, TypeAlias
+
+from sqlalchemy import Connection, Engine, Table
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import DBAPIError
+
+Values: TypeAlias = Sequence[tuple[Any, ...]]
+# refused: the rows are to blame, for ever. away: try again later. denied: the account may not. missing: no such
+# table. unclear: it cannot be told.
+Blame: TypeAlias = Literal["refused", "away", "denied", "missing", "unclear"]
+
+CONNECT_SECONDS = 5
+# A database that holds a connection open and says nothing is given up after this time. Slow is not dead: a commit that
+# takes two seconds is waited for.
+PATIENCE_SECONDS = 30.0
+
+
+class Backend(Protocol):
+    """One kind of database."""
+
+    name: str  # as `wherry.server.migrations` has it
+    batch_rows: int  # rows a transaction that measured best
+
+    def connect(self, url: URL) -> Engine:
+        """An engine of one connection; nothing is opened yet."""
+
+    def insert(self, connection: Connection, table: Table, rows: Values) -> int:
+        """Insert the rows whose id is not there yet; how many that were. Hides no other trouble."""
+
+    def note(self, connection: Connection, table: Table, values: dict[str, Any]) -> None:
+        """Insert or replace one row, by the table's primary key."""
+
+    def lock(self, connection: Connection) -> contextlib.AbstractContextManager[None]:
+        """Hold the schema for ourselves: other processes that call this wait."""
+
+    def blame(self, error: DBAPIError) -> Blame:
+        """Whose fault an error is."""
+
+    def descriptor(self, connection: Any) -> int | None:
+        """The socket of a driver's connection; None when there is none."""
+
+
+@contextlib.contextmanager
+def patience(descriptor: int | None, seconds: float = PATIENCE_SECONDS) -> Iterator[None]:
+    """Cut the connection off when what is done with it takes longer: the driver then reports it as lost."""
+    if descriptor is None:
+        yield
+        return
+    timer = threading.Timer(seconds, cut, (descriptor,))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def cut(descriptor: int) -> None:
+    with contextlib.suppress(OSError), socket.fromfd(descriptor, socket.AF_UNSPEC, socket.SOCK_STREAM) as held:
+        held.shutdown(socket.SHUT_RDWR)

@@ -1,0 +1,76 @@
+"""SQLite: a file beside the project. Rows go in by executemany, compiled once."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Table, create_engine, event, insert
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import DatabaseError, DBAPIError, OperationalError
+from sqlalchemy.pool import StaticPool
+
+from wherry.server.sinks.backend import Blame, Values
+
+BUSY_SECONDS = 5.0  # how long SQLite waits for another process's transaction before it says that it is locked
+CHECKPOINT_PAGES = 8000  # of 4 KiB: the log is folded into the file every 32 MiB, not every four
+
+
+class SQLite:
+    """See `wherry.server.sinks.backend.Backend`."""
+
+    name = "sqlite"
+    batch_rows = 20_000
+
+    def connect(self, url: URL) -> Engine:
+        """An engine of one connection whose transactions begin as writers, so that none has to be upgraded later."""
+        if url.database and url.database != ":memory:":
+            Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+        engine = create_engine(url, poolclass=StaticPool, connect_args={"timeout": BUSY_SECONDS})
+
+        @event.listens_for(engine, "connect")
+        def prepare(connection: Any, record: object) -> None:
+            connection.isolation_level = None  # the driver begins no transactions of its own: `begin` below does
+            connection.execute("PRAGMA journal_mode = WAL")  # readers and the writer do not wait for each other
+            connection.execute("PRAGMA synchronous = FULL")  # a segment is deleted once its rows are in: they must be
+            connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
+
+        @event.listens_for(engine, "begin")
+        def begin(connection: Connection) -> None:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+        return engine
+
+    def insert(self, connection: Connection, table: Table, rows: Values) -> int:
+        return connection.exec_driver_sql(statement(table), list(rows)).rowcount
+
+    def note(self, connection: Connection, table: Table, values: dict[str, Any]) -> None:
+        connection.execute(insert(table).prefix_with("OR REPLACE").values(**values))
+
+    @contextlib.contextmanager
+    def lock(self, connection: Connection) -> Iterator[None]:
+        yield  # every transaction here is the only one that writes
+
+    def blame(self, error: DBAPIError) -> Blame:
+        text = str(error.orig)
+        if "no such table" in text or "has no column" in text:
+            return "missing"
+        if "readonly" in text:
+            return "denied"
+        # OperationalError: locked, full, unreadable. A plain DatabaseError: the file is damaged or none of SQLite's.
+        if isinstance(error, OperationalError) or type(error) is DatabaseError:
+            return "away"
+        return "refused"
+
+    def descriptor(self, connection: Any) -> int | None:
+        return None
+
+
+@functools.cache
+def statement(table: Table) -> str:
+    """Compiled once: to go through SQLAlchemy's own executemany costs twice the time a row."""
+    return str(insert(table).prefix_with("OR IGNORE").compile(dialect=sqlite.dialect(paramstyle="qmark")))
