@@ -19,7 +19,7 @@ from wherry.server.worker import Worker
 LOOP_BUDGET = 0.001  # seconds that scoring may keep the loop from reading sockets
 WAIT_BUDGET = 1.0  # seconds of work that may wait
 MOST_ROWS = 1024  # rows in one call of the model
-SEARCHED_ROWS = 100  # rows of one failed request that are tried alone, to name those at fault
+SEARCHED_ROWS = 100  # rows of one failed request that are tried alone, or named as those at fault
 
 
 class Job:
@@ -71,7 +71,9 @@ class Batcher:
     def submit(self, job: Job) -> None:
         self.waiting.append(job)
         self.waiting_rows += len(job.rows)
-        self.schedule()
+        if not self.scheduled and not self.busy:
+            self.scheduled = True
+            self.loop.call_soon(self.flush)
 
     def schedule(self) -> None:
         if not self.scheduled and not self.busy:
@@ -135,28 +137,42 @@ class Batcher:
 
 
 def answer(predictor: Predictor, jobs: Sequence[Job], most_rows: int) -> None:
-    """Give each job its outputs or its error. A job that fails does not punish the others: they are scored alone."""
+    """Give each job its outputs or its error. A job that fails does not punish the others."""
     rows: Sequence[Row] = jobs[0].rows if len(jobs) == 1 else [row for job in jobs for row in job.rows]
     try:
         outputs = score(predictor, rows, most_rows)
     except ModelFailed as failure:
-        if len(jobs) > 1:
+        if len(jobs) == 1:
+            blame(predictor, jobs[0], failure)
+        elif isinstance(failure.outputs, Outputs) and len(failure.outputs.predictions) == len(rows) and failure.rows:
+            share(jobs, failure.outputs, failure)
+        else:
             for job in jobs:
                 answer(predictor, (job,), most_rows)
-        else:
-            rows_at_fault = failure.rows or culprits(predictor, rows)
-            jobs[0].error = ModelFailed(failure.reason, rows_at_fault)
-            jobs[0].error.__cause__ = failure.__cause__
         return
+    share(jobs, outputs)
+
+
+def share(jobs: Sequence[Job], outputs: Outputs, failure: ModelFailed | None = None) -> None:
+    """Give each job its part of the answers; a job that holds a row of `failure` gets that error."""
     if len(jobs) == 1:
         jobs[0].outputs = outputs
         return
+    predictions, shares = outputs.predictions, outputs.probabilities
     start = 0
     for job in jobs:
         end = start + len(job.rows)
-        shares = outputs.probabilities
-        job.outputs = Outputs(outputs.predictions[start:end], None if shares is None else shares[start:end])
+        job.outputs = Outputs(predictions[start:end], None if shares is None else shares[start:end])
+        if failure is not None and (guilty := tuple(row - start for row in failure.rows if start <= row < end)):
+            job.outputs, job.error = None, ModelFailed(failure.reason, guilty[:SEARCHED_ROWS])
+            job.error.__cause__ = failure.__cause__
         start = end
+
+
+def blame(predictor: Predictor, job: Job, failure: ModelFailed) -> None:
+    """Give the only job its error, with the rows at fault as far as they can be told."""
+    job.error = ModelFailed(failure.reason, (failure.rows or culprits(predictor, job.rows))[:SEARCHED_ROWS])
+    job.error.__cause__ = failure.__cause__
 
 
 def score(predictor: Predictor, rows: Sequence[Row], most_rows: int) -> Outputs:
@@ -181,14 +197,15 @@ def call(predictor: Predictor, rows: Sequence[Row], start: int) -> Outputs:
         outputs = predictor.score(rows)
     except ModelFailed as error:  # its rows are known; its words may hold internals
         what = "raised an error" if error.reason.startswith("raised") else "has no finite answer"
-        raise ModelFailed(what, tuple(start + row for row in error.rows)) from error
+        whole = start == 0 and isinstance(error.outputs, Outputs)  # of a later part: the parts before it are not there
+        raise ModelFailed(what, tuple(start + row for row in error.rows), error.outputs if whole else None) from error
     except Exception as error:
         raise ModelFailed("raised an error") from error
     bad = unsound(outputs, len(rows))
     if bad is None:
         raise ModelFailed(f"gave {len(outputs.predictions)} answers to {len(rows)} rows")
     if bad:
-        raise ModelFailed("has no finite answer", tuple(start + row for row in bad[:SEARCHED_ROWS]))
+        raise ModelFailed("has no finite answer", tuple(start + row for row in bad), None if start else outputs)
     return outputs
 
 

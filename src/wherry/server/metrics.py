@@ -1,101 +1,132 @@
-"""What the service counts, as Prometheus reads it. Written by the loop, read by the admin thread; no locks needed."""
+"""What the service counts, as Prometheus reads it. Counted on a board, so that it outlives the process that counted."""
 
 from __future__ import annotations
 
-import bisect
-from collections.abc import Iterator, Sequence
-from itertools import accumulate
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import accumulate, chain
+from typing import Any, TypeAlias
 
 from wherry.contract import names
 from wherry.contract.signature import Signature
 from wherry.contract.wire import Row
+from wherry.server.board import Board
 
 LATENCIES = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+Gauge: TypeAlias = tuple[str, str, str, float]  # name, labels, help, value
+COUNTERS = {
+    names.METRIC_ROWS: "Rows scored.",
+    names.METRIC_MODEL_SECONDS: "Seconds spent in the model.",
+    names.METRIC_MODEL_FAILURES: "Requests on which the model failed.",
+    names.METRIC_OUTSIDE: "Values outside what the training sample held.",
+    names.METRIC_IGNORED: "Fields sent and left aside.",
+}
 
 
 class Histogram:
-    """Observations by bucket."""
+    """Observations by bucket, kept on a board; the last cell holds their sum."""
 
-    def __init__(self, bounds: Sequence[float]) -> None:
-        self.bounds = bounds
-        self.counts = [0] * (len(bounds) + 1)
-        self.total = 0.0
+    def __init__(self, board: Board, name: str, labels: str, bounds: Sequence[float]) -> None:
+        self.bounds, self.cells = bounds, board.cells
+        self.places = [board.place(f"{name}|{labels}|{bucket}") for bucket in (*range(len(bounds) + 1), "sum")]
 
-    def observe(self, value: float) -> None:
-        self.counts[bisect.bisect_left(self.bounds, value)] += 1
-        self.total += value
-
-    def lines(self, name: str, labels: str = "") -> Iterator[str]:
-        sums = list(accumulate(self.counts))
-        lead = f"{labels}," if labels else ""
-        for bound, count in zip(self.bounds, sums, strict=False):
-            yield f'{name}_bucket{{{lead}le="{bound:g}"}} {count}'
-        yield f'{name}_bucket{{{lead}le="+Inf"}} {sums[-1]}'
-        tail = f"{{{labels}}}" if labels else ""
-        yield f"{name}_sum{tail} {self.total:.9g}"
-        yield f"{name}_count{tail} {sums[-1]}"
+    def observe(self, values: Sequence[float]) -> None:
+        cells, places, bounds = self.cells, self.places, self.bounds
+        for value in values:
+            cells[places[bisect_left(bounds, value)]] += 1.0
+        cells[places[-1]] += sum(values)
 
 
 class Metrics:
-    """Counts since the service started."""
+    """Counts since the service started: of this process and of those that used the board before it."""
 
-    def __init__(self) -> None:
+    def __init__(self, board: Board | None = None) -> None:
+        self.board = board or Board()
+        self.cells = self.board.cells
+        self.places = {name: self.board.place(name) for name in COUNTERS}
         self.requests: dict[tuple[str, int], int] = {}
         self.latency: dict[str, Histogram] = {}
-        self.batches = Histogram(BATCHES)
-        self.rows = 0
-        self.model_seconds = 0.0
-        self.model_failures = 0
-        self.outside = 0
-        self.ignored = 0
+        self.batches = Histogram(self.board, names.METRIC_BATCH_ROWS, "", BATCHES)
 
-    def answered(self, door: str, status: int, seconds: float) -> None:
+    def answered(self, door: str, status: int, *seconds: float) -> None:
+        """Count replies of one door and status: how long each took."""
         key = (door, status)
-        self.requests[key] = self.requests.get(key, 0) + 1
+        place = self.requests.get(key)
+        if place is None:
+            labels = f'{{door="{door}",status="{status}"}}'
+            place = self.requests[key] = self.board.place(names.METRIC_REQUESTS + labels)
+        self.cells[place] += len(seconds)
         histogram = self.latency.get(door)
         if histogram is None:
-            histogram = self.latency[door] = Histogram(LATENCIES)
+            histogram = Histogram(self.board, names.METRIC_LATENCY, f'door="{door}"', LATENCIES)
+            self.latency[door] = histogram
         histogram.observe(seconds)
 
     def scored(self, rows: int, seconds: float) -> None:
-        self.rows += rows
-        self.batches.observe(rows)
-        self.model_seconds += seconds
+        self.cells[self.places[names.METRIC_ROWS]] += rows
+        self.batches.observe((rows,))
+        self.cells[self.places[names.METRIC_MODEL_SECONDS]] += seconds
 
-    def render(self, gauges: Sequence[tuple[str, str, str, float]]) -> str:
-        """The text of /metrics; `gauges` are those read at this moment: name, labels, help, value."""
-        lines: list[str] = []
-        counter(lines, names.METRIC_REQUESTS, "Requests answered, by door and status.")
-        for (door, status), count in sorted(self.requests.copy().items()):
-            lines.append(f'{names.METRIC_REQUESTS}{{door="{door}",status="{status}"}} {count}')
-        head(lines, names.METRIC_LATENCY, "histogram", "Seconds from the complete header to the reply.")
-        for door, histogram in sorted(self.latency.copy().items()):
-            lines += histogram.lines(names.METRIC_LATENCY, f'door="{door}"')
-        head(lines, names.METRIC_BATCH_ROWS, "histogram", "Rows scored in one call of the model.")
-        lines += self.batches.lines(names.METRIC_BATCH_ROWS)
-        counter(lines, names.METRIC_ROWS, "Rows scored.", self.rows)
-        counter(lines, names.METRIC_MODEL_SECONDS, "Seconds spent in the model.", self.model_seconds)
-        counter(lines, names.METRIC_MODEL_FAILURES, "Requests on which the model failed.", self.model_failures)
-        counter(lines, names.METRIC_OUTSIDE, "Values outside what the training sample held.", self.outside)
-        counter(lines, names.METRIC_IGNORED, "Fields sent and left aside.", self.ignored)
-        told = set()
-        for name, labels, text, value in gauges:
-            if name not in told:
-                head(lines, name, "gauge", text)
-                told.add(name)
-            lines.append(f"{name}{labels} {value:.9g}")
-        return "\n".join(lines) + "\n"
+    def count(self, name: str, more: float = 1.0) -> None:
+        """Add to one of COUNTERS."""
+        self.cells[self.places[name]] += more
+
+    @property
+    def model_failures(self) -> int:
+        return int(self.cells[self.places[names.METRIC_MODEL_FAILURES]])
+
+    @property
+    def outside(self) -> int:
+        return int(self.cells[self.places[names.METRIC_OUTSIDE]])
+
+    @property
+    def ignored(self) -> int:
+        return int(self.cells[self.places[names.METRIC_IGNORED]])
+
+    def render(self, gauges: Iterable[Gauge]) -> str:
+        """The text of /metrics; `gauges` are those read at this moment."""
+        return render(self.board.read(), gauges)
+
+
+def render(counts: Mapping[str, float], gauges: Iterable[Gauge]) -> str:
+    """The text of /metrics."""
+    lines: list[str] = []
+    head(lines, names.METRIC_REQUESTS, "counter", "Requests answered, by door and status.")
+    asked = sorted(name for name in counts if name.startswith(names.METRIC_REQUESTS + "{"))
+    lines += [f"{name} {counts[name]:.17g}" for name in asked]
+    head(lines, names.METRIC_LATENCY, "histogram", "Seconds from the complete header to the reply.")
+    lines += histogram_lines(names.METRIC_LATENCY, LATENCIES, counts)
+    head(lines, names.METRIC_BATCH_ROWS, "histogram", "Rows scored in one call of the model.")
+    lines += histogram_lines(names.METRIC_BATCH_ROWS, BATCHES, counts)
+    for name, text in COUNTERS.items():
+        head(lines, name, "counter", text)
+        lines.append(f"{name} {counts.get(name, 0.0):.17g}")
+    told = set()
+    for name, labels, text, value in gauges:
+        if name not in told:
+            head(lines, name, "counter" if name.endswith("_total") else "gauge", text)
+            told.add(name)
+        lines.append(f"{name}{labels} {value:.9g}")
+    return "\n".join(lines) + "\n"
+
+
+def histogram_lines(name: str, bounds: Sequence[float], counts: Mapping[str, float]) -> Iterator[str]:
+    """The lines of every histogram called `name`, one for each set of labels."""
+    for labels in sorted({key.split("|")[1] for key in counts if key.startswith(f"{name}|")}):
+        lead = f"{labels}," if labels else ""
+        parts = [counts.get(f"{name}|{labels}|{bucket}", 0.0) for bucket in range(len(bounds) + 1)]
+        sums = list(accumulate(parts))
+        for bound, count in zip(bounds, sums, strict=False):
+            yield f'{name}_bucket{{{lead}le="{bound:g}"}} {count:.17g}'
+        yield f'{name}_bucket{{{lead}le="+Inf"}} {sums[-1]:.17g}'
+        tail = f"{{{labels}}}" if labels else ""
+        yield f"{name}_sum{tail} {counts.get(f'{name}|{labels}|sum', 0.0):.9g}"
+        yield f"{name}_count{tail} {sums[-1]:.17g}"
 
 
 def head(lines: list[str], name: str, kind: str, text: str) -> None:
     lines += (f"# HELP {name} {text}", f"# TYPE {name} {kind}")
-
-
-def counter(lines: list[str], name: str, text: str, value: float | None = None) -> None:
-    head(lines, name, "counter", text)
-    if value is not None:
-        lines.append(f"{name} {value:.9g}")
 
 
 def label(text: str) -> str:
@@ -116,13 +147,20 @@ class Ranges:
         bounded = [column.low is not None and column.high is not None for column in columns]
         self.lows = [c.low if b and c.low is not None else -inf for c, b in zip(columns, bounded, strict=True)]
         self.highs = [c.high if b and c.high is not None else inf for c, b in zip(columns, bounded, strict=True)]
+        self.limits: tuple[Any, Any] | None = None
 
     def outside(self, rows: Sequence[Row]) -> int:
         if not self.plain:
             return self.signature.outside(rows)
-        count = 0
-        for row in rows:
-            for cell, low, high in zip(row, self.lows, self.highs, strict=True):
-                if not low <= cell <= high:  # type: ignore[operator]  # plain: every cell is a number
-                    count += 1
-        return count
+        if len(rows) < 4:  # an array costs more than it saves
+            limits = list(zip(self.lows, self.highs, strict=True))
+            found = [low <= cell <= high for row in rows for cell, (low, high) in zip(row, limits, strict=True)]  # type: ignore[operator]  # plain: every cell is a number
+            return found.count(False)
+        import numpy as np  # is there once a model is loaded; this module is imported before the threads are set
+
+        if self.limits is None:
+            self.limits = (np.array(self.lows), np.array(self.highs))
+        low, high = self.limits
+        width = len(self.lows)
+        cells = np.fromiter(chain.from_iterable(rows), np.float64, len(rows) * width).reshape(len(rows), width)
+        return int(np.count_nonzero((cells < low) | (cells > high)))

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from wherry.errors import DeadlinePassed, RequestRefused, TooSlow
 from wherry.server.limits import Limits
-from wherry.server.protocol import BODY, GONE, HEAD, IDLE, LINGER, Connection, Exchange
+from wherry.server.protocol import BODY, GONE, HEAD, IDLE, LINGER, Connection, Exchange, Head
 
 FRESH = 0.5  # seconds for the first request of a connection that was accepted just before the end
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -36,6 +36,7 @@ class Port:
         self.in_flight = 0  # requests read and not yet answered
         self.closing = False  # every reply ends its connection
         self.date = b""
+        self.heads: dict[bytes, Head] = {}  # header blocks that were read before, by their bytes
         self.ticked = time.monotonic()  # when the loop last looked at the clocks
         self.server: asyncio.Server | None = None
         self.timer: asyncio.TimerHandle | None = None

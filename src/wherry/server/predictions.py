@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from wherry.contract.golden import GoldenRows
 from wherry.contract.manifest import Manifest
-from wherry.contract.names import HEADER_NO_STORE
+from wherry.contract.names import HEADER_NO_STORE, METRIC_IGNORED, METRIC_MODEL_FAILURES, METRIC_OUTSIDE
 from wherry.contract.project import Project
 from wherry.contract.wire import Row
 from wherry.errors import DiskFull, FieldsRefused, ModelFailed, Overloaded, StoreFailed, SwitchedOff
@@ -19,7 +19,7 @@ from wherry.server.doors import query
 from wherry.server.doors.door import Asked, Door, Encode, Sent
 from wherry.server.doors.native import Native
 from wherry.server.doors.shape import Shapes
-from wherry.server.ids import new_id
+from wherry.server.ids import new_ids
 from wherry.server.journal import Entry, Journal, NoJournal
 from wherry.server.metrics import Metrics, Ranges
 from wherry.server.predictor import Cost, Predictor
@@ -38,10 +38,10 @@ class Question(Job):
     __slots__ = ("door", "encode", "exchange", "id", "keep", "time_ns")
 
     def __init__(self, exchange: Exchange, rows: Sequence[Row], encode: Encode, door: str, keep: bool) -> None:
-        super().__init__(rows)
+        self.rows, self.outputs, self.error = rows, None, None
         self.exchange, self.encode, self.door, self.keep = exchange, encode, door, keep
         self.time_ns = time.time_ns()
-        self.id = new_id(self.time_ns)
+        self.id = ""  # given when it is answered, with those answered beside it
 
     @property
     def wanted(self) -> bool:
@@ -72,6 +72,10 @@ class Predictions:
         self.native = Native(self.signature, ignore_unknown=self.ignore_unknown)
         self.shapes = Shapes(manifest, project.reply)
         self.golden = golden_set(self.native, golden)
+        self.plain = (
+            self.shapes.choose(False, native=False, probabilities=False),
+            self.shapes.choose(True, native=False, probabilities=False),
+        )
         self.shares = project.serve.probabilities == "always" and self.signature.output.probabilities
         self.ranges = Ranges(self.signature)
         self.batcher = Batcher(predictor, self.settle, loop, cost)
@@ -134,15 +138,18 @@ class Predictions:
         self.submit(exchange, read, option, "query")
 
     def submit(self, exchange: Exchange, read: Asked, options: bytes, door: str, encode: Encode | None = None) -> None:
-        if encode is None:
+        if encode is not None:
+            pass  # the door's own
+        elif not options and not self.shares and b"accept" not in exchange.headers:
+            encode = self.plain[read.single]  # what nearly every request asks for
+        else:
             encode = self.shapes.choose(
                 read.single,
-                native=b"accept" in exchange.headers and accepts_native(exchange),
+                native=accepts_native(exchange),
                 probabilities=self.probabilities(options) if options else self.shares,
             )
         if read.ignored:
-            self.metrics.ignored += read.ignored
-        self.metrics.outside += self.ranges.outside(read.rows)
+            self.metrics.count(METRIC_IGNORED, read.ignored)
         keep = self.keeps and read.store and not (NO_STORE in exchange.headers and self.golden.issuperset(read.rows))
         self.batcher.submit(Question(exchange, read.rows, encode, door, keep))
 
@@ -163,20 +170,18 @@ class Predictions:
         ready: list[tuple[Question, bytes | Content]] = []
         failed: list[tuple[Question, Exception]] = []
         kept = False
-        for job in jobs:
+        for job, fresh in zip(jobs, new_ids(time.time_ns(), len(jobs)), strict=True):
             assert isinstance(job, Question)
-            body: bytes | Content = b""
+            job.id = fresh
             if job.outputs is not None:
                 try:
-                    body = job.encode(job.outputs, job.id)
+                    ready.append((job, job.encode(job.outputs, fresh)))
                 except Exception as error:  # noqa: BLE001  # a model may answer with anything; JSON cannot carry everything
                     job.error = ModelFailed("answered what JSON cannot carry")
                     job.error.__cause__ = error
-            if job.error is None:
-                ready.append((job, body))
-            else:
+            if job.error is not None:
                 failed.append((job, job.error))
-                self.metrics.model_failures += 1
+                self.metrics.count(METRIC_MODEL_FAILURES)
             if job.keep:
                 self.journal.append(self.entry(job))
                 kept = True
@@ -186,11 +191,25 @@ class Predictions:
             except (StoreFailed, DiskFull) as error:
                 failed += [(job, error) for job, _ in ready if job.keep]
                 ready = [(job, body) for job, body in ready if not job.keep]
-        now = time.monotonic()
-        for job, body in ready:
-            self.replies.predicted(job.exchange, body, job.door, job.id, now)
+        self.reply(ready)
         for job, cause in failed:
             self.replies.refuse(job.exchange, cause, job.door)
+        # After the replies: nobody waits for it.
+        outside = self.ranges.outside([row for job in jobs for row in job.rows])
+        if outside:
+            self.metrics.count(METRIC_OUTSIDE, outside)
+
+    def reply(self, ready: Sequence[tuple[Question, bytes | Content]]) -> None:
+        """Send what is ready, and count it."""
+        now = time.monotonic()
+        took: dict[str, list[float]] = {}
+        for job, body in ready:
+            exchange = job.exchange
+            if exchange.reply is None:
+                self.replies.predicted(exchange, body, job.id)
+                took.setdefault(job.door, []).append(now - exchange.started)
+        for door, seconds in took.items():
+            self.metrics.answered(door, 200, *seconds)
 
     def entry(self, job: Question) -> Entry:
         """What the journal keeps of an answered question."""

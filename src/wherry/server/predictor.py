@@ -12,6 +12,8 @@ import msgspec
 from wherry.contract.wire import Outputs, Row
 from wherry.server.metrics import Metrics
 
+isfinite = math.isfinite
+
 
 class Predictor(Protocol):
     """Answers checked rows: one prediction a row, in their order. A loaded model is one."""
@@ -54,19 +56,23 @@ def fastest(predictor: Predictor, batches: list[list[Row]], budget: float) -> fl
 
 def unsound(outputs: Outputs, rows: int) -> list[int] | None:
     """The rows whose answer JSON cannot carry (NaN, infinity); None when there are not as many answers as rows."""
-    if len(outputs.predictions) != rows:
+    predictions, shares = outputs.predictions, outputs.probabilities
+    if len(predictions) != rows or (shares is not None and len(shares) != rows):
         return None
+    try:  # NaN and infinity stay in a sum, and everything else that is no answer has none
+        if isfinite(sum(predictions)) and (shares is None or isfinite(sum(map(sum, shares)))):
+            return []
+    except (TypeError, OverflowError):
+        pass  # labels that are no numbers, several outputs a row, None: one by one
     bad = [index for index, value in enumerate(outputs.predictions) if not finite(value)]
     if outputs.probabilities is not None:
-        if len(outputs.probabilities) != rows:
-            return None
-        bad += [index for index, share in enumerate(outputs.probabilities) if not math.isfinite(sum(share))]
+        bad += [index for index, share in enumerate(outputs.probabilities) if not isfinite(sum(share))]
     return sorted(set(bad)) if bad else bad
 
 
 def finite(value: Any) -> bool:
     if isinstance(value, float):
-        return math.isfinite(value)
+        return isfinite(value)
     if isinstance(value, list):
         return all(map(finite, value))
     return value is not None

@@ -1,7 +1,8 @@
 """HTTP/1.1 on httptools (llhttp): bytes of one connection in, whole requests out, replies in the order of the requests.
 
 Strict: what could be read in two ways is refused with 400 and the connection closed. Every limit is in `Limits`; the
-clocks of all connections are looked at together, by `Port.sweep`.
+clocks of all connections are looked at together, by `Port.sweep`. A header block that is, byte for byte, one that was
+read before means what it meant then: it is looked up, not parsed.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from http import HTTPStatus
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import httptools
 
@@ -31,6 +32,11 @@ STATUS_LINES = {s.value: b"HTTP/1.1 %d %s\r\n" % (s.value, s.phrase.encode()) fo
 # Headers of which a second one could be read in two ways.
 ONCE = frozenset({b"host", b"content-length", b"transfer-encoding", b"content-type", b"authorization", b"expect"})
 IDLE, HEAD, BODY, LINGER, GONE = range(5)  # what a connection is waiting for
+MOST_HEADS = 512  # header blocks that are remembered
+HEAD_BYTES = 2048  # of the longest of them
+# Requests with one of these are not remembered: they change how the request is read, or differ in each request.
+UNREMEMBERED = frozenset({b"expect", b"transfer-encoding", b"upgrade", b"connection", b"x-request-id", b"traceparent"})
+OK = STATUS_LINES[200]
 
 
 class Exchange:
@@ -38,13 +44,21 @@ class Exchange:
 
     __slots__ = ("body", "close", "connection", "headers", "http10", "method", "reply", "request_id", "started", "url")
 
-    def __init__(self, connection: Connection, started: float) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        started: float,
+        method: bytes = b"",
+        url: bytes = b"",
+        headers: dict[bytes, bytes] | None = None,
+        body: bytes = b"",
+    ) -> None:
         self.connection = connection
         self.started = started  # when the header was complete, by the port's clock
-        self.method = b""
-        self.url = b""
-        self.headers: dict[bytes, bytes] = {}
-        self.body = b""
+        self.method = method
+        self.url = url
+        self.headers: dict[bytes, bytes] = {} if headers is None else headers
+        self.body = body
         self.http10 = False
         self.close = False  # whether the connection ends with this reply
         self.reply: bytes | None = None
@@ -59,7 +73,8 @@ class Exchange:
         """Send the reply when its turn comes; `fields` are complete header lines. Only the first answer counts."""
         if self.reply is not None:
             return
-        port = self.connection.port
+        connection = self.connection
+        port = connection.port
         port.in_flight -= 1
         if close or port.closing:
             self.close = True
@@ -67,14 +82,27 @@ class Exchange:
             fields += b"Connection: close\r\n"
         elif self.http10:
             fields += b"Connection: keep-alive\r\n"
-        self.reply = b"%b%b%bContent-Length: %d\r\n\r\n%b" % (
-            STATUS_LINES[status],
-            port.date,
-            fields,
-            len(body),
-            b"" if self.method == b"HEAD" else body,
-        )
-        self.connection.send()
+        size = len(body)
+        if self.method == b"HEAD":
+            body = b""
+        reply = b"%b%b%bContent-Length: %d\r\n\r\n%b" % (STATUS_LINES[status], port.date, fields, size, body)
+        self.reply = reply
+        if len(connection.owed) == 1 and connection.state == IDLE and not self.close and not connection.backlog:
+            # What nearly every reply is: the only one owed, on a connection that goes on.
+            connection.owed.clear()
+            connection.transport.write(reply)
+            connection.since = port.now()
+        else:
+            connection.send()
+
+
+class Head(NamedTuple):
+    """A header block that was read before: what it says, and the length of the body that follows it."""
+
+    method: bytes
+    url: bytes
+    headers: dict[bytes, bytes]  # shared by its requests: nobody may change it
+    length: int
 
 
 class Connection(asyncio.Protocol):
@@ -133,8 +161,47 @@ class Connection(asyncio.Protocol):
         if self.backlog or len(data) > SLICE or not self.writable or len(self.owed) >= self.most_owed:
             self.backlog += data
             self.drain()
+        elif self.state == IDLE:
+            self.begin(data)
         else:
             self.feed(data)
+
+    def begin(self, data: bytes) -> None:
+        """Read what begins with a request: from memory when all of it is here and its header is known."""
+        port = self.port
+        end = data.find(b"\r\n\r\n") + 4
+        head = port.heads.get(data[:end])
+        if head is None:
+            self.feed(data)
+            self.remember(data, end)
+        elif len(data) - end != head.length:
+            self.feed(data)
+        else:
+            now = port.now()
+            self.exchange = exchange = Exchange(self, now, head.method, head.url, head.headers, data[end:])
+            self.fresh = False
+            self.since = now
+            self.owed.append(exchange)
+            port.in_flight += 1
+            port.site.receive(exchange)
+
+    def remember(self, data: bytes, end: int) -> None:
+        """Keep the header block that `data` began with, if `data` was exactly one ordinary request."""
+        exchange, heads = self.exchange, self.port.heads
+        headers, length = exchange.headers, len(exchange.body)
+        if (
+            4 <= end <= HEAD_BYTES
+            and self.state == IDLE
+            and end + length == len(data)
+            and int(headers.get(b"content-length", b"0")) == length
+            and not exchange.http10
+            and not exchange.close
+            and exchange.url.startswith(b"/")
+            and UNREMEMBERED.isdisjoint(headers)
+        ):
+            if len(heads) >= MOST_HEADS:
+                heads.clear()
+            heads[data[:end]] = Head(exchange.method, exchange.url, headers, length)
 
     def resume(self) -> None:
         """Go on with what was held back."""

@@ -65,10 +65,8 @@ class Replies:
                 exchange.request_id = own or new_id(time.time_ns())
         return exchange.request_id
 
-    def predicted(self, exchange: Exchange, body: bytes | Content, door: str, prediction_id: str, now: float) -> None:
-        """Send predictions. `now` is the moment that the replies of one call of the model share."""
-        if exchange.reply is not None:
-            return
+    def predicted(self, exchange: Exchange, body: bytes | Content, prediction_id: str) -> None:
+        """Send predictions; the caller counts them, together with the others of one call of the model."""
         own = prediction_id.encode()
         if b"x-request-id" in exchange.headers:
             request_id = self.identify(exchange, prediction_id).encode()
@@ -78,9 +76,7 @@ class Replies:
         if isinstance(body, Content):
             common = b"Content-Type: %b\r\n%bCache-Control: no-store\r\n%b" % (body.media, body.fields, self.fields)
             body = body.body
-        fields = b"%bX-Request-Id: %b\r\nX-Prediction-Id: %b\r\n" % (common, request_id, own)
-        self.metrics.answered(door, 200, now - exchange.started)
-        exchange.answer(200, fields, body)
+        exchange.answer(200, b"%bX-Request-Id: %b\r\nX-Prediction-Id: %b\r\n" % (common, request_id, own), body)
 
     def respond(self, exchange: Exchange, status: int, content: Content, door: str, close: bool = False) -> None:
         if not exchange.wanted:
