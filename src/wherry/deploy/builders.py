@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -18,6 +19,7 @@ from wherry.deploy.docker import Docker
 from wherry.deploy.dockerfiles import ByDockerfile
 from wherry.deploy.explain import Explanation, explain
 from wherry.deploy.order import Builder, Order
+from wherry.deploy.session import patiently
 from wherry.deploy.wheel import requirements, wheel
 from wherry.errors import BuildFailed, ImageTaken, NoBuilder, RegistryRefused
 from wherry.release import image
@@ -151,7 +153,7 @@ def holding(reference: Reference) -> tuple[str, str]:
     A registry may refuse to say whether it has what it has not; whether it takes a push shows when it is pushed to.
     """
     try:
-        held = registry.digest(reference)
+        held = patiently(partial(registry.digest, reference))
         return (held, registry.labels(reference).get(ANNOTATION_CONTENT, "")) if held else ("", "")
     except RegistryRefused:
         return "", ""

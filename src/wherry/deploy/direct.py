@@ -222,7 +222,9 @@ def push(image: Image, order: Order, tell: Tell) -> uploads.Sent:
         )
         for blob, bring in content(image, tell).layers
     ]
-    parts.append(uploads.Part(image.config_blob, partial(written, image.config)))
+    config = image.config_blob
+    known = uploads.home_of(order.reference.host, config.digest)
+    parts.append(uploads.Part(config, partial(written, image.config), known))
     return uploads.push(order.reference, parts, image.manifest, image.media, tell)
 
 

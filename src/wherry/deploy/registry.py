@@ -7,20 +7,15 @@ import json
 import os
 import re
 import subprocess
-import urllib.error
 import urllib.parse
-import urllib.request
-from collections.abc import Callable, Iterable
-from email.message import Message
-from http.client import HTTPException, HTTPResponse
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from wherry.deploy.endpoints import HUB_API, Endpoint, endpoints
+from wherry.deploy.transport import TIMEOUT_SECONDS, Answer, send
 from wherry.errors import RegistryFailed, RegistryRefused
 from wherry.release.reference import DOCKER_HUB, Reference
 
-TIMEOUT_SECONDS = 20.0
 INDEXES = (
     "application/vnd.oci.image.index.v1+json",
     "application/vnd.docker.distribution.manifest.list.v2+json",
@@ -30,12 +25,6 @@ MANIFESTS = (
     "application/vnd.docker.distribution.manifest.v2+json",
 )
 HUB_KEY = "https://index.docker.io/v1/"
-
-
-class Answer(NamedTuple):
-    status: int
-    headers: Message
-    body: bytes
 
 
 def digest(reference: Reference) -> str | None:
@@ -130,30 +119,6 @@ def authorization(endpoint: Endpoint, challenge: str, scopes: tuple[str, ...] = 
         raise RegistryRefused(endpoint.host, f"it gives no token for {endpoint.path} {known} ({answer.status})")
     token = json.loads(answer.body)
     return f"Bearer {token.get('token') or token.get('access_token', '')}"
-
-
-def send(
-    host: str,
-    method: str,
-    url: str,
-    headers: dict[str, str],
-    body: bytes | Iterable[bytes] | None = None,
-    into: Callable[[HTTPResponse], bytes] | None = None,
-) -> Answer:
-    """One request and its answer, whatever its status; `into` reads the body of a good one. Raises RegistryFailed."""
-    request = urllib.request.Request(url, body, method=method, headers={"User-Agent": "wherry"})
-    for name, value in headers.items():
-        # Where a registry sends us elsewhere for a blob, what we are there is nobody's business.
-        (request.add_unredirected_header if name == "Authorization" else request.add_header)(name, value)
-    try:
-        with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as reply:
-            return Answer(reply.status, reply.headers, into(reply) if into else reply.read())
-    except urllib.error.HTTPError as error:
-        with error:
-            return Answer(error.code, error.headers, error.read())
-    except (OSError, HTTPException) as error:
-        reason = getattr(error, "reason", None) or error
-        raise RegistryFailed(host, str(reason)) from error
 
 
 def credentials(host: str) -> str:

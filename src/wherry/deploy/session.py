@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from wherry.deploy import registry
 from wherry.deploy.endpoints import Endpoint
-from wherry.deploy.registry import Answer
+from wherry.deploy.transport import Answer, send
 from wherry.errors import RegistryFailed, RegistryRefused, RepositoryMissing
 
 Result = TypeVar("Result")
@@ -47,7 +47,7 @@ class Session:
             given = dict(headers or {})
             if self.authorization and url.startswith(f"{self.endpoint.base}/"):
                 given["Authorization"] = self.authorization
-            answer = registry.send(self.endpoint.host, method, url, given, body() if body else None, into)
+            answer = send(self.endpoint.host, method, url, given, body() if body else None, into)
             if answer.status != 401 or last:
                 break
             challenge = answer.headers.get("WWW-Authenticate", "")

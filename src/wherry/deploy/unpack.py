@@ -57,8 +57,8 @@ def files(wheel: Path | IO[bytes], target: str, compiled: bool) -> Iterator[File
     record = []
     info = ""
     with zipfile.ZipFile(wheel) as archive:
-        members = sorted((laid(entry.filename), entry) for entry in archive.infolist() if not entry.is_dir())
-        for path, entry in members:
+        members = {laid(entry.filename): entry for entry in archive.infolist() if not entry.is_dir()}
+        for path, entry in sorted(members.items(), key=lambda member: member[0]):
             if path.endswith(".dist-info/RECORD") and path.count("/") == 1:
                 info = path
             elif path and not left_out(path):
