@@ -14,7 +14,9 @@
         UrlTooLong  MediaWrong  HostUnknown  FieldsRefused  HeadersTooLarge  Overloaded  DeadlinePassed
       ModelFailed             the model raised, or answered what cannot be sent
       ServiceFailed           the service cannot start or go on: PortTaken, AddressUnusable, StoreFailed
+        WorkerFailed
       CallFailed              a service that wherry called did not answer as it should: ServiceUnreachable, CallRefused
+        StoreUnreachable
       BuildFailed             an image: NoBuilder, BaseMissing, PipMissing, RequirementsUnresolved, LockUnreadable
         WheelMissing  CacheUnusable  RegistryFailed  RegistryRefused  RepositoryMissing  ImageTaken
       ClusterFailed           no cluster to use: NoCluster, CredentialsRefused, ContextUnclear, ContextMissing
@@ -312,6 +314,14 @@ class ServiceUnreachable(CallFailed):
     def __init__(self, url: str, reason: str, hint: str = "") -> None:
         self.url, self.reason = url, reason
         super().__init__(f"{url} did not answer: {reason}", hint=hint)
+
+
+class StoreUnreachable(CallFailed):
+    """The database with the predictions cannot be used. `shown` is what may be shown of its url."""
+
+    def __init__(self, shown: str, reason: str, hint: str = "") -> None:
+        self.shown, self.reason = shown, reason
+        super().__init__(f"{shown}: {reason}", hint=hint)
 
 
 class CallRefused(CallFailed):
@@ -721,6 +731,14 @@ class AddressUnusable(ServiceFailed):
     def __init__(self, host: str, port: int, reason: str) -> None:
         self.host, self.port, self.reason = host, port, reason
         super().__init__(f"cannot listen on {host} port {port}: {reason}", hint="choose others with --host and --port")
+
+
+class WorkerFailed(ServiceFailed):
+    """A worker process could not start, and none was ready yet; `reason` says why."""
+
+    def __init__(self, reason: str, hint: str = "") -> None:
+        self.reason = reason
+        super().__init__(reason, hint=hint or "try it with one worker: --workers 1")
 
 
 class ModelFailed(WherryError):

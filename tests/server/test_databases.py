@@ -20,9 +20,11 @@ import pytest
 
 from wherry.contract.events import Event, Note
 from wherry.server import segments
+from wherry.server.history import Query
 from wherry.server.ids import new_id
 from wherry.server.journal import Entry, Feedback
 from wherry.server.sinks import Progress, RowsRefused, Sink, SinkAway
+from wherry.server.sinks.reading import opened
 
 PROGRAM = Path(__file__).with_name("store_parts.py")
 parts = SimpleNamespace(**runpy.run_path(str(PROGRAM)))
@@ -290,6 +292,33 @@ def test_an_account_of_few_rights_names_the_command_and_then_suffices(
     parts.until(lambda: settled(store))
     assert (store.counts().stored, store.counts().poison) == (2, 0)
     assert all("s3cret" not in repr(event) for event in told)
+
+
+def test_what_was_stored_is_read_and_pruned_alike(place: Any) -> None:
+    sink = Sink(place.url)
+    sink.migrate()
+    begin = 1_767_225_600
+    outputs = ('{"prediction":"M"}', '{"prediction":"B"}')
+    rows = [
+        (new_id((begin + n) * 10**9), f"r{n}", f"2026-01-01 00:00:{n:02d}.000000", "m", "1", "d", "s",
+         f'{{"n":{n},"t":"N\\u0000UL"}}', outputs[n % 2], 200, 1.0, "native", "h", n)
+        for n in range(30)
+    ]  # fmt: skip
+    sink.store(rows, "s", Progress(), [(new_id(1), rows[4][0], rows[4][2], '"B"')])
+    sink.close()
+    with opened(place.url, reading=False) as reader:
+        assert [record.inputs["n"] for record in reader.read(Query(limit=3))] == [29, 28, 27]
+        [page] = reader.pages(Query(output="M", since_ns=(begin + 10) * 10**9))
+        assert [record.inputs["n"] for record in page] == list(range(10, 30, 2))
+        [record] = reader.read(Query(where=(("n", "4"),)))
+        assert (record.prediction, record.truth, record.created_at) == ("M", "B", "2026-01-01T00:00:04.000000Z")
+        assert reader.read(Query(where=(("n", "4"),), request_id="r5")) == []
+        assert (reader.count(Query(output="B")), reader.inputs(Query())) == (15, ["n", "t"])
+        assert len(reader.outputs(Query(limit=100))) == 30
+        assert sum(reader.prune(reader.oldest_kept(10))) == 20
+        assert [record.inputs["n"] for record in reader.read(Query(limit=100))] == list(range(29, 19, -1))
+        assert reader.oldest_kept(10) == ""
+    assert place.query("SELECT count(*) FROM feedback") == [(0,)]
 
 
 def test_no_error_shows_a_password(remote: Any) -> None:

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal, Protocol, TypeAlias
 
-from sqlalchemy import Connection, Engine, Table
+from sqlalchemy import Column, ColumnElement, Connection, Engine, Table
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 
@@ -29,8 +29,11 @@ class Backend(Protocol):
     name: str  # as `wherry.server.migrations` has it
     batch_rows: int  # rows a transaction that measured best
 
-    def connect(self, url: URL) -> Engine:
-        """An engine of one connection; nothing is opened yet."""
+    def connect(self, url: URL, *, reading: bool = False) -> Engine:
+        """An engine of one connection; nothing is opened yet. `reading`: its transactions never hold a writer up."""
+
+    def inside(self, column: Column[Any], text: str) -> ColumnElement[int]:
+        """Where `text` begins in the column's text, from 1, by letter and case; 0 when it is not there."""
 
     def insert(self, connection: Connection, table: Table, rows: Values) -> int:
         """Insert the rows whose id is not there yet; how many that were. Hides no other trouble."""

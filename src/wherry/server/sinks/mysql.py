@@ -7,7 +7,7 @@ import functools
 from collections.abc import Iterator
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Table, create_engine, event
+from sqlalchemy import Column, ColumnElement, Connection, Engine, Table, create_engine, event, func
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError
 
@@ -33,7 +33,7 @@ class MySQL:
     name = "mysql"
     batch_rows = 5_000
 
-    def connect(self, url: URL) -> Engine:
+    def connect(self, url: URL, *, reading: bool = False) -> Engine:
         try:
             from pymysql.cursors import Cursor
         except ImportError as error:
@@ -63,6 +63,9 @@ class MySQL:
                 record.info["packet"] = cursor.fetchone()[0]
 
         return engine
+
+    def inside(self, column: Column[Any], text: str) -> ColumnElement[int]:
+        return func.instr(column, text)
 
     def insert(self, connection: Connection, table: Table, rows: Values) -> int:
         """Duplicates are rare, so rows go in as if there were none; where there are, one by one."""

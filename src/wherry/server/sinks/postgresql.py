@@ -7,7 +7,7 @@ import functools
 from collections.abc import Iterator
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Table, create_engine
+from sqlalchemy import Column, ColumnElement, Connection, Engine, Table, Text, cast, create_engine, func
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DataError, DBAPIError
@@ -25,7 +25,7 @@ class PostgreSQL:
     name = "postgresql"
     batch_rows = 10_000
 
-    def connect(self, url: URL) -> Engine:
+    def connect(self, url: URL, *, reading: bool = False) -> Engine:
         try:
             import psycopg  # noqa: F401  # only to see whether it is there
         except ImportError as error:
@@ -44,6 +44,10 @@ class PostgreSQL:
                 "options": "-c timezone=UTC -c client_encoding=UTF8",
             },
         )
+
+    def inside(self, column: Column[Any], text: str) -> ColumnElement[int]:
+        # As text: an operator of json would refuse every row, were there a NUL in one.
+        return func.strpos(cast(column, Text), text)
 
     def insert(self, connection: Connection, table: Table, rows: Values) -> int:
         savepoint = connection.begin_nested()

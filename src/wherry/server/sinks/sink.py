@@ -47,15 +47,19 @@ class Sink:
     Raises StoreRefused for a url of no use, ExtraMissing when the database's driver is not installed.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, reading: bool = False) -> None:
         self.backend: Backend = backend_of(url)
         self._url = parsed(url)
-        self._engine = self.backend.connect(self._url)
+        self._engine = self.backend.connect(self._url, reading=reading)
 
-    def migrate(self) -> None:
-        """Bring the schema up to date, if it is not; of several processes that try at once, one does it."""
-        if self._number() >= LATEST:
-            return
+    def migrate(self) -> tuple[int, int]:
+        """Bring the schema up to date, if it is not; of several processes that try at once, one does it.
+
+        The last step that the database had, and the one that it has now.
+        """
+        begun = self._number()
+        if begun >= LATEST:
+            return begun, begun
         with self.transaction() as connection, self.backend.lock(connection):
             connection.exec_driver_sql(LEDGER)
             done = connection.execute(select(func.max(schema_table.c.number))).scalar() or 0
@@ -65,6 +69,7 @@ class Sink:
                         connection.exec_driver_sql(statement)
                     applied = {"number": step.number, "applied_at": datetime.now(UTC).isoformat()}
                     connection.execute(insert(schema_table), applied)
+        return begun, LATEST
 
     def _number(self) -> int:
         """The last step that the database has; 0 when it has none."""

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Table, create_engine, event, insert
+from sqlalchemy import Column, ColumnElement, Connection, Engine, Table, create_engine, event, func, insert
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DatabaseError, DBAPIError, OperationalError
@@ -26,24 +26,29 @@ class SQLite:
     name = "sqlite"
     batch_rows = 20_000
 
-    def connect(self, url: URL) -> Engine:
-        """An engine of one connection whose transactions begin as writers, so that none has to be upgraded later."""
-        if url.database and url.database != ":memory:":
+    def connect(self, url: URL, *, reading: bool = False) -> Engine:
+        """An engine of one connection. Writers' transactions begin as such, so that none has to be upgraded later."""
+        if not reading and url.database and url.database != ":memory:":
             Path(url.database).parent.mkdir(parents=True, exist_ok=True)
         engine = create_engine(url, poolclass=StaticPool, connect_args={"timeout": BUSY_SECONDS})
 
         @event.listens_for(engine, "connect")
         def prepare(connection: Any, record: object) -> None:
             connection.isolation_level = None  # the driver begins no transactions of its own: `begin` below does
+            if reading:
+                return
             connection.execute("PRAGMA journal_mode = WAL")  # readers and the writer do not wait for each other
             connection.execute("PRAGMA synchronous = FULL")  # a segment is deleted once its rows are in: they must be
             connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
 
         @event.listens_for(engine, "begin")
         def begin(connection: Connection) -> None:
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
 
         return engine
+
+    def inside(self, column: Column[Any], text: str) -> ColumnElement[int]:
+        return func.instr(column, text)
 
     def insert(self, connection: Connection, table: Table, rows: Values) -> int:
         return connection.exec_driver_sql(statement(table), list(rows)).rowcount
