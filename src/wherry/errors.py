@@ -21,8 +21,8 @@
         WheelMissing  CacheUnusable  RegistryFailed  RegistryRefused  RepositoryMissing  ImageTaken
       ClusterFailed           no cluster to use: NoCluster, CredentialsRefused, ContextUnclear, ContextMissing
         NotPermitted  NamespaceMissing  Conflict  ObjectForeign  ObjectRefused  ObjectMissing  SecretMissing
-        RolloutFailed  ProbeFailed  NothingDeployed  NameUnclear  StillThere
-      LockHeld                somebody else is at it: SpoolHeld
+        ObjectChanged  RolloutFailed  ProbeFailed  NothingDeployed  NameUnclear  StillThere
+      LockHeld                somebody else is at it: SpoolHeld, DeployHeld
       DiskFull
 
 No HTTP status and no exit code here: server.problems and cli.main hold those tables.
@@ -592,6 +592,10 @@ class ObjectRefused(ClusterFailed):
         )
 
 
+class ObjectChanged(ObjectRefused):
+    """Somebody else made or changed the object in the meantime."""
+
+
 class ObjectMissing(ClusterFailed):
     """Something that was asked for by name is not there."""
 
@@ -670,6 +674,17 @@ class StillThere(ClusterFailed):
 
 class LockHeld(WherryError):
     """Somebody else is at it."""
+
+
+class DeployHeld(LockHeld, ClusterFailed):
+    """Another deploy of the same service is under way. holder: who, as user@host and process; since: UTC."""
+
+    def __init__(self, name: str, namespace: str, holder: str, since: str) -> None:
+        self.name, self.namespace, self.holder, self.since = name, namespace, holder, since
+        super().__init__(
+            f"{name} in namespace {namespace} is being changed by {holder}, since {since}",
+            hint="wait until it is through, then try again; a holder that is gone is forgotten after 15 s",
+        )
 
 
 class DiskFull(WherryError):

@@ -21,6 +21,7 @@ from wherry.errors import (
     NamespaceMissing,
     NoCluster,
     NotPermitted,
+    ObjectChanged,
     ObjectMissing,
     ObjectRefused,
 )
@@ -91,7 +92,7 @@ ASKED = Asked("https://k.example", "far", "patch", DEPLOYMENT, "boats", "ferry")
             Conflict,
             r"\.spec\.replicas \(set by kubectl\)",
         ),
-        (409, {"message": "the object has been modified"}, ObjectRefused, "has been modified"),
+        (409, {"message": "the object has been modified"}, ObjectChanged, "has been modified"),
         (
             422,
             {"message": "long", "details": {"causes": [{"field": "spec.ports", "message": "Required value"}]}},

@@ -382,7 +382,7 @@ def test_what_does_not_go_in_time_is_named(
     fake: Cluster, server: FakeApiServer, make_release: Any, probe: Probe, monkeypatch: Any
 ) -> None:
     deploy(make_release("boats"), fake, probe)
-    monkeypatch.setattr(server.api, "delete", lambda key: {"kind": "Status"})
+    monkeypatch.setattr(server.api, "delete", lambda key, only=None: {"kind": "Status"})
     with pytest.raises(StillThere, match="deployment/ferry"):
         life.down(fake, timeout=0.1)
 

@@ -25,7 +25,7 @@ from wherry.deploy.resources import (
     name_of,
     owned_by,
 )
-from wherry.errors import Conflict, NamespaceMissing, ObjectMissing, ObjectRefused
+from wherry.errors import Conflict, NamespaceMissing, ObjectChanged, ObjectMissing, ObjectRefused
 from wherry.testing import FakeApiServer
 
 
@@ -164,6 +164,30 @@ def test_what_was_deleted_is_gone(cluster_at: Cluster) -> None:
     assert cluster_at.delete(CONFIG_MAP, "settings")
     assert cluster_at.get(CONFIG_MAP, "settings") is None
     assert not cluster_at.delete(CONFIG_MAP, "settings")
+
+
+def test_what_exists_is_not_created_again(cluster_at: Cluster) -> None:
+    assert cluster_at.create(settings(a="1"))["metadata"]["uid"]
+    with pytest.raises(ObjectChanged, match="already exists"):
+        cluster_at.create(settings(a="2"))
+    assert cluster_at.get(CONFIG_MAP, "settings")["data"] == {"a": "1"}  # type: ignore[index]
+
+
+def test_only_the_version_that_was_seen_is_replaced_or_deleted(cluster_at: Cluster) -> None:
+    first = cluster_at.create(settings(a="1"))
+    second = cluster_at.replace({**first, "data": {"a": "2"}})
+    assert second["data"] == {"a": "2"}
+    with pytest.raises(ObjectChanged, match="the object has been modified"):
+        cluster_at.replace({**first, "data": {"a": "3"}})
+    ids = {field: first["metadata"][field] for field in ("uid", "resourceVersion")}
+    with pytest.raises(ObjectChanged):
+        cluster_at.delete(CONFIG_MAP, "settings", only=ids)
+    assert cluster_at.get(CONFIG_MAP, "settings")["data"] == {"a": "2"}  # type: ignore[index]
+    assert cluster_at.delete(
+        CONFIG_MAP, "settings", only={**ids, "resourceVersion": second["metadata"]["resourceVersion"]}
+    )
+    with pytest.raises(ObjectMissing):
+        cluster_at.replace(second)
 
 
 def test_a_watch_begins_with_what_is_there_and_goes_on(cluster_at: Cluster) -> None:

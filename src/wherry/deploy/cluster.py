@@ -20,7 +20,7 @@ import msgspec
 
 from wherry.contract.names import MANAGER
 from wherry.deploy.contexts import IN_CLUSTER, Context, choose, is_local, read, require_named
-from wherry.deploy.refusals import Asked, explain
+from wherry.deploy.refusals import Asked, explain, is_status, reason, status_of
 from wherry.deploy.resources import ACCESS_REVIEW, EVENT, POD, SERVICE, Kind, Object, kind_of, name_of
 from wherry.errors import ExtraMissing, NoCluster, NotPermitted, ObjectMissing
 
@@ -114,9 +114,27 @@ class Cluster:
         asked = self._asked("patch", kind_of(made), name_of(made))
         return self._json("PATCH", asked, query, json.dumps(made).encode(), {"Content-Type": _APPLY})
 
-    def delete(self, kind: Kind, name: str, propagation: Literal["Background", "Foreground"] = "Background") -> bool:
-        """Whether there was something to delete; with Foreground it stays until what it owns is gone."""
-        body = json.dumps({"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": propagation}).encode()
+    def create(self, made: Object) -> Object:
+        """The object as the server has it. Raises ObjectChanged where there is one of that name already."""
+        return self._json("POST", self._asked("create", kind_of(made)), body=json.dumps(made).encode())
+
+    def replace(self, made: Object) -> Object:
+        """The object in the place of the version that its resourceVersion names; ObjectChanged where that is past."""
+        return self._json("PUT", self._asked("update", kind_of(made), name_of(made)), body=json.dumps(made).encode())
+
+    def delete(
+        self,
+        kind: Kind,
+        name: str,
+        propagation: Literal["Background", "Foreground"] = "Background",
+        only: Mapping[str, str] | None = None,
+    ) -> bool:
+        """Whether there was something to delete; with Foreground it stays until what it owns is gone.
+
+        only: the uid and resourceVersion that it must have. Raises ObjectChanged where it has others.
+        """
+        options = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": propagation}
+        body = json.dumps(options | ({"preconditions": dict(only)} if only else {})).encode()
         try:
             self._json("DELETE", self._asked("delete", kind, name), body=body)
         except ObjectMissing:
@@ -172,7 +190,7 @@ class Cluster:
         asked = self._asked("create", SERVICE, service, "proxy")
         where = SERVICE.path(self.namespace, f"{service}:{port}", "proxy") + path
         reply = self._send("POST", where, body=body, headers=headers, seconds=seconds)
-        if reply.status == 403 and _is_status(reply.data):
+        if reply.status == 403 and is_status(reply.data):
             raise explain(403, json.loads(reply.data), asked)
         return Answer(reply.status, {key.lower(): value for key, value in reply.headers.items()}, bytes(reply.data))
 
@@ -216,7 +234,7 @@ class Cluster:
         reply = self._send("GET", path, query, stream=True, seconds=None if follow else READ_SECONDS)
         try:
             if reply.status >= 400:
-                raise explain(reply.status, _status(reply.read()), asked)
+                raise explain(reply.status, status_of(reply.read()), asked)
             yield from (line.decode("utf-8", "replace") for line in _lines(reply))
         finally:
             reply.close()
@@ -284,7 +302,7 @@ class Cluster:
         path = asked.kind.path(asked.namespace, asked.name)
         reply = self._send(method, path, query or {}, body, headers or {})
         if reply.status >= 400:
-            raise explain(reply.status, _status(reply.data), asked)
+            raise explain(reply.status, status_of(reply.data), asked)
         return json.loads(reply.data)  # type: ignore[no-any-return]  # the API answers objects
 
     def _events(self, asked: Asked, query: Mapping[str, str], seconds: float) -> Iterator[Object]:
@@ -299,7 +317,7 @@ class Cluster:
                 yield {"type": "ERROR", "object": {}}
                 return
             if reply.status >= 400:
-                raise explain(reply.status, _status(reply.read()), asked)
+                raise explain(reply.status, status_of(reply.read()), asked)
             yield from map(json.loads, _lines(reply))
         except (urllib3.exceptions.HTTPError, OSError):
             return  # cut: the caller goes on from the last version it saw
@@ -342,7 +360,7 @@ class Cluster:
                 preload_content=not stream,
             )
         except urllib3.exceptions.HTTPError as error:
-            raise NoCluster(_reason(error), server=self.server, kubeconfig=self.kubeconfig) from error
+            raise NoCluster(reason(error), server=self.server, kubeconfig=self.kubeconfig) from error
 
 
 def _lines(reply: Any) -> Iterator[bytes]:
@@ -353,33 +371,3 @@ def _lines(reply: Any) -> Iterator[bytes]:
         yield from whole
     if left:
         yield left
-
-
-def _status(data: bytes) -> Object:
-    """The Status object of a refusal; a proxy before the API server may answer anything."""
-    with contextlib.suppress(ValueError):
-        found = json.loads(data)
-        if isinstance(found, dict):
-            return found
-    return {"message": data.decode("utf-8", "replace").strip()[:500]}
-
-
-def _is_status(data: bytes) -> bool:
-    return _status(data).get("kind") == "Status"
-
-
-def _reason(error: BaseException) -> str:
-    """Why there is no answer, in the fewest words of the innermost cause."""
-    cause = getattr(error, "reason", None) or error
-    text = str(cause)
-    for words, short in (
-        ("Connection refused", "connection refused"),
-        ("timed out", "no answer in time"),
-        ("Name or service not known", "its name is unknown"),
-        ("nodename nor servname", "its name is unknown"),
-        ("No route to host", "no route to it"),
-        ("CERTIFICATE_VERIFY_FAILED", "its certificate is not signed by the authority in the kubeconfig"),
-    ):
-        if words in text:
-            return short
-    return text.rsplit(": ", 1)[-1]

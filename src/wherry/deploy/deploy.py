@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from wherry.contract.events import Note, Step, Tell, silent
-from wherry.deploy import address, applying, preflight
+from wherry.deploy import address, applying, lease, preflight
 from wherry.deploy.address import Address
 from wherry.deploy.applying import Planned
 from wherry.deploy.cluster import Cluster
@@ -76,34 +76,46 @@ def deploy(
     RolloutFailed when the new version does not come up, ProbeFailed when it answers wrongly.
     """
     began = time.monotonic()
-    live = preflight.checked(release, cluster)
-    wanted = applying.plan(release, live, tell)
-    changes = _rehearsed(wanted, live, cluster, tell)
-    applied = _applied(release, wanted, live, cluster, tell)
-    rollout = _rolled_out(release, applied, cluster, timeout, tell)
-    if rollout.wanted() == 0:
-        return _paused(release, cluster, rollout, changes, began, tell)
-    proof = _proven(release, cluster, rollout, probe, verify, tell)
-    applying.prune(release, cluster, tell)
+    preflight.checked(release, cluster)
+    made_now = _space_made(release, cluster)
+    with lease.hold(cluster, release.name, tell) as lock:
+        live = preflight.existing(release, cluster)
+        if made_now:
+            live[f"namespace/{release.namespace}"] = None
+        wanted = applying.plan(release, live, tell)
+        try:
+            changes = _rehearsed(wanted, live, cluster, tell)
+        except ClusterFailed:
+            if made_now:
+                cluster.delete(NAMESPACE, release.namespace)  # made a moment ago for this alone, and empty
+            raise
+        lock.check()
+        applied = _applied(release, wanted, live, cluster, tell)
+        rollout = _rolled_out(release, applied, cluster, timeout, tell)
+        if rollout.wanted() == 0:
+            return _paused(release, cluster, rollout, changes, began, tell)
+        proof = _proven(release, cluster, rollout, probe, verify, tell)
+        lock.check()
+        applying.prune(release, cluster, tell)
     where = _address(release, cluster, tell)
     return _verdict("deployed", release, cluster, rollout, where, proof, changes, began)
+
+
+def _space_made(release: Release, cluster: Cluster) -> bool:
+    """Whether the namespace had to be made: it comes before all else, since even the lock lies in it."""
+    space = release.find(NAMESPACE.kind)
+    if space is None or preflight.namespace_of(cluster) is not None:
+        return False
+    cluster.apply(space)
+    return True
 
 
 def _rehearsed(
     wanted: tuple[Object, ...], live: Mapping[str, Object | None], cluster: Cluster, tell: Tell
 ) -> tuple[Planned, ...]:
-    """Every object shown to the server first, so that one that is refused stops all. A new namespace comes before."""
+    """Every object shown to the server first, so that one that is refused stops all."""
     began = time.monotonic()
-    space = next((made for made in wanted if made["kind"] == NAMESPACE.kind), None)
-    made_now = space is not None and preflight.namespace_of(cluster) is None
-    if space is not None and made_now:
-        cluster.apply(space)
-    try:
-        changes = applying.rehearse(wanted, live, cluster)
-    except ClusterFailed:
-        if space is not None and made_now:
-            cluster.delete(NAMESPACE, name_of(space))  # made a moment ago for this alone, and empty
-        raise
+    changes = applying.rehearse(wanted, live, cluster)
     tell(Step(f"the cluster accepts all {len(wanted)} objects", round(time.monotonic() - began, 2)))
     return changes
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from wherry.contract.names import ANNOTATION_CREATED_NAMESPACE, LABEL_INSTANCE, LABEL_MANAGED_BY, MANAGER
 from wherry.deploy.cluster import Cluster
 from wherry.deploy.resources import (
+    LEASE,
     NAMESPACE,
     SECRET,
     Object,
@@ -30,6 +31,8 @@ WATCHING = (
     AccessRule("list", "apps", "deployments"),
     AccessRule("watch", "apps", "deployments"),
 )
+# The Lease that keeps two deploys of one service apart.
+LOCKING = tuple(AccessRule(verb, LEASE.group, LEASE.plural) for verb in ("get", "create", "update", "delete"))
 
 
 def must_create_namespace(cluster: Cluster, allowed: bool) -> bool:
@@ -85,6 +88,7 @@ def needed(release: Release) -> Iterator[AccessRule]:
         if kind.namespaced:
             for verb in ("get", "create", "patch"):
                 yield AccessRule(verb, kind.group, kind.plural)
+    yield from LOCKING
     yield from WATCHING
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -17,6 +19,7 @@ from wherry.errors import (
     FieldConflict,
     NamespaceMissing,
     NotPermitted,
+    ObjectChanged,
     ObjectMissing,
     ObjectRefused,
 )
@@ -68,6 +71,8 @@ def explain(status: int, reply: Mapping[str, Any], asked: Asked) -> ClusterFaile
         return ObjectMissing(asked.what, asked.namespace)
     if status == 409 and (fields := _conflicts(details)):
         return Conflict(asked.what, asked.namespace, fields)
+    if status == 409:
+        return ObjectChanged(asked.what, asked.namespace, message)
     return ObjectRefused(asked.what, asked.namespace, _readable(message, details))
 
 
@@ -104,3 +109,34 @@ def _readable(message: str, details: Mapping[str, Any]) -> str:
     if causes:
         return "; ".join(f"{cause['field']}: {cause.get('message', '')}" for cause in causes)
     return message
+
+
+def status_of(data: bytes) -> dict[str, Any]:
+    """The Status object of a refusal; a proxy before the API server may answer anything."""
+    with contextlib.suppress(ValueError):
+        found = json.loads(data)
+        if isinstance(found, dict):
+            return found
+    return {"message": data.decode("utf-8", "replace").strip()[:500]}
+
+
+def is_status(data: bytes) -> bool:
+    """Whether the API server itself says this."""
+    return bool(status_of(data).get("kind") == "Status")
+
+
+def reason(error: BaseException) -> str:
+    """Why there is no answer, in the fewest words of the innermost cause."""
+    cause = getattr(error, "reason", None) or error
+    text = str(cause)
+    for words, short in (
+        ("Connection refused", "connection refused"),
+        ("timed out", "no answer in time"),
+        ("Name or service not known", "its name is unknown"),
+        ("nodename nor servname", "its name is unknown"),
+        ("No route to host", "no route to it"),
+        ("CERTIFICATE_VERIFY_FAILED", "its certificate is not signed by the authority in the kubeconfig"),
+    ):
+        if words in text:
+            return short
+    return text.rsplit(": ", 1)[-1]

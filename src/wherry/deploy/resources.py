@@ -63,6 +63,7 @@ ROLE = Kind("Role", "roles", "rbac.authorization.k8s.io")
 ROLE_BINDING = Kind("RoleBinding", "rolebindings", "rbac.authorization.k8s.io")
 JOB = Kind("Job", "jobs", "batch")
 CRON_JOB = Kind("CronJob", "cronjobs", "batch")
+LEASE = Kind("Lease", "leases", "coordination.k8s.io")
 ACCESS_REVIEW = Kind("SelfSubjectAccessReview", "selfsubjectaccessreviews", "authorization.k8s.io", namespaced=False)
 
 # What a deploy may have made before and no longer wants. Claims and Secrets are never pruned: they hold data.

@@ -9,6 +9,7 @@ import msgspec
 
 from wherry.contract.events import Note, Progress, Step, Tell, silent
 from wherry.contract.names import ANNOTATION_CREATED_NAMESPACE, LABEL_INSTANCE
+from wherry.deploy import lease
 from wherry.deploy.cluster import Cluster
 from wherry.deploy.preflight import namespace_of
 from wherry.deploy.resources import (
@@ -29,7 +30,7 @@ from wherry.errors import ClusterFailed, NameUnclear, NothingDeployed, NotPermit
 LOOK_AGAIN = 0.3
 # What every namespace has, and what only shadows other objects.
 ALWAYS_THERE = frozenset({"configmap/kube-root-ca.crt", "configmap/openshift-service-ca.crt", "serviceaccount/default"})
-SHADOWS = frozenset({"Event", "Endpoints", "EndpointSlice", "PodMetrics"})
+SHADOWS = frozenset({"Event", "Endpoints", "EndpointSlice", "PodMetrics", "Lease"})
 
 
 class Removal(msgspec.Struct, frozen=True):
@@ -83,7 +84,8 @@ def down(
     removal = Removal(name, cluster.namespace, tuple(one.what for one in going), stays, goes)
     if dry_run or (confirm is not None and not confirm(removal)):
         return removal
-    _delete(cluster, going, name, timeout, tell)
+    with lease.hold(cluster, name, tell):
+        _delete(cluster, going, name, timeout, tell)
     if own:
         return _last(cluster, removal, began, timeout, tell)
     return msgspec.structs.replace(removal, done=True, seconds=round(time.monotonic() - began, 2))

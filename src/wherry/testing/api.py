@@ -41,6 +41,7 @@ KINDS = {
     "replicasets": ("apps/v1", "ReplicaSet", True),
     "horizontalpodautoscalers": ("autoscaling/v2", "HorizontalPodAutoscaler", True),
     "poddisruptionbudgets": ("policy/v1", "PodDisruptionBudget", True),
+    "leases": ("coordination.k8s.io/v1", "Lease", True),
     "networkpolicies": ("networking.k8s.io/v1", "NetworkPolicy", True),
 }
 # Top-level fields of the kinds that tests misspell; other kinds take any.
@@ -158,8 +159,31 @@ class FakeApi:
             self.control(made)
         return self.objects[key]
 
-    def delete(self, key: Key) -> Object:
+    def create(self, plural: str, namespace: str, made: Object) -> Object:
+        """A new object, 409 where there is one of that name."""
+        key = (plural, namespace, made["metadata"]["name"])
+        if ("namespaces", "", namespace) not in self.objects:
+            raise Refused(404, f'namespaces "{namespace}" not found', {"name": namespace, "kind": "namespaces"})
+        if key in self.objects:
+            raise Refused(409, f'{plural} "{key[2]}" already exists', {"name": key[2], "kind": plural})
+        return self._store(key, {**made, "metadata": {**made["metadata"], "namespace": namespace}})
+
+    def replace(self, key: Key, made: Object) -> Object:
+        """The object in the place of the version that it names, 409 where that is past."""
+        before = self.get(key)["metadata"]
+        self._meets(key, {"resourceVersion": made["metadata"].get("resourceVersion", before["resourceVersion"])})
+        kept = {field: before[field] for field in ("uid", "creationTimestamp", "namespace")}
+        return self._store(key, {**made, "metadata": {**made["metadata"], **kept}})
+
+    def _meets(self, key: Key, wanted: Mapping[str, str]) -> None:
+        has = self.get(key)["metadata"]
+        if any(has[field] != value for field, value in wanted.items()):
+            words = f'Operation cannot be fulfilled on {key[0]} "{key[2]}": the object has been modified'
+            raise Refused(409, words, {"name": key[2], "kind": key[0]})
+
+    def delete(self, key: Key, only: Mapping[str, str] | None = None) -> Object:
         self.get(key)
+        self._meets(key, only or {})
         self._delete(key)
         while gone := [one for one, made in self.objects.items() if gone_with(made, one, key, self.objects)]:
             for other in gone:

@@ -74,7 +74,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self._answer()
 
-    do_POST = do_PATCH = do_DELETE = do_GET
+    do_POST = do_PUT = do_PATCH = do_DELETE = do_GET
 
     def log_message(self, format: str, *args: Any) -> None:
         pass
@@ -135,8 +135,12 @@ class _Handler(BaseHTTPRequestHandler):
             if self.command == "PATCH":
                 wish, manager = json.loads(body), query["fieldManager"]
                 made = api.apply(key, wish, manager, query.get("force") == "true", query.get("dryRun") == "All")
+            elif self.command == "POST":
+                made = api.create(key[0], key[1], json.loads(body))
+            elif self.command == "PUT":
+                made = api.replace(key, json.loads(body))
             elif self.command == "DELETE":
-                made = api.delete(key)
+                made = api.delete(key, json.loads(body or b"{}").get("preconditions"))
             elif key[2]:
                 made = api.get(key)
             else:
@@ -144,7 +148,9 @@ class _Handler(BaseHTTPRequestHandler):
             return copy.deepcopy(made)
 
     def _permit(self, plural: str, name: str, sub: str, namespace: str, query: Mapping[str, str]) -> None:
-        verb = {"PATCH": "patch", "DELETE": "delete", "POST": "create"}.get(self.command, "get" if name else "list")
+        verb = {"PATCH": "patch", "PUT": "update", "DELETE": "delete", "POST": "create"}.get(
+            self.command, "get" if name else "list"
+        )
         verb = "watch" if query.get("watch") else verb
         resource = f"{plural}/{sub}" if sub else plural
         if (verb, resource) in self.state.denied:

@@ -1,0 +1,133 @@
+"""Deploys that are killed, and deploys that race, on a real cluster with the real command line.
+
+WHERRY_TEST_LONG=1 kills twenty and races ten times.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from wherry.deploy.cluster import Cluster
+from wherry.deploy.resources import CONFIG_MAP, DEPLOYMENT, LEASE, POD, annotations_of, name_of, selector
+
+LONG = os.environ.get("WHERRY_TEST_LONG") == "1"
+KILLS = 20 if LONG else 5
+RACES = 10 if LONG else 2
+
+pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(1800 if LONG else 300)]
+
+# What `wherry deploy` does, with the stand-in's release: composed by the same fixture as everywhere in these tests.
+DEPLOYER = """
+import json, sys
+from pathlib import Path
+import msgspec
+from wherry.cli.failures import exit_code
+from wherry.deploy.cluster import connect
+from wherry.deploy.deploy import deploy
+from wherry.deploy.probe import Probe
+from wherry.release.release import Release
+release, probe = (msgspec.json.decode(Path(path).read_bytes(), type=kind)
+                  for path, kind in ((sys.argv[1], Release), (sys.argv[2], Probe)))
+try:
+    with connect(namespace=release.namespace, kubeconfig=sys.argv[3]) as cluster:
+        print(deploy(release, cluster, probe).outcome)
+except Exception as error:
+    print(f"{type(error).__name__}: {error}")
+    sys.exit(exit_code(error))
+"""
+
+
+class Deployer:
+    """`deploy` in a process of its own, so that it can be killed as a user's is."""
+
+    def __init__(self, folder: Path, kubeconfig: Path, release: Any, probe: Any) -> None:
+        import msgspec
+
+        self.release = release
+        made, asked = folder / f"{id(self)}.release", folder / f"{id(self)}.probe"
+        made.write_bytes(msgspec.json.encode(release))
+        asked.write_bytes(msgspec.json.encode(probe))
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", DEPLOYER, str(made), str(asked), str(kubeconfig)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def end(self, timeout: float = 120) -> tuple[int, str]:
+        said, _ = self.process.communicate(timeout=timeout)
+        return self.process.returncode, said.strip()
+
+
+def settled(cluster: Cluster, name: str, version: str) -> None:
+    """The one version runs, all of it, and nothing else is left."""
+    live = cluster.get(DEPLOYMENT, name)
+    assert live is not None
+    assert annotations_of(live)["wherry.dev/model"] == f"{name}:{version}"
+    template = live["spec"]["template"]
+    assert template["metadata"]["annotations"]["wherry.dev/model"] == f"{name}:{version}", "no mixed fields"
+    pods = [pod for pod in cluster.list(POD, selector(name)) if pod["status"]["phase"] == "Running"]
+    assert [annotations_of(pod)["wherry.dev/model"] for pod in pods] == [f"{name}:{version}"]
+    assert cluster.get(LEASE, f"{name}-deploy") is None
+    settings = {one["configMapRef"]["name"] for one in template["spec"]["containers"][0]["envFrom"]}
+    ours = {name_of(one) for one in cluster.list(CONFIG_MAP, selector(name)) if "data" in one}
+    assert settings <= ours
+
+
+def test_a_deploy_that_is_killed_is_finished_by_the_next(
+    real: Cluster, cluster: Any, make_release: Any, probe: Any, tmp_path: Path
+) -> None:
+    """SIGKILL at a random moment, then the same command again: it goes on within the lock's time, and ends well."""
+    seed = int(time.time())
+    moments = random.Random(seed)
+    print(f"\nseed {seed}")
+
+    def kill(number: int, after: float) -> float:
+        name = f"ferry-{number}"
+        code, said = Deployer(tmp_path, cluster.kubeconfig, make_release(real.namespace, name=name), probe).end()
+        assert code == 0, said
+        release = make_release(real.namespace, name=name, version="2")
+        killed = Deployer(tmp_path, cluster.kubeconfig, release, probe)
+        time.sleep(after)
+        killed.process.kill()
+        killed.process.communicate()
+        began = time.monotonic()
+        code, said = Deployer(tmp_path, cluster.kubeconfig, release, probe).end()
+        took = time.monotonic() - began
+        print(f"killed after {after:.1f} s; the next took {took:.1f} s and said {said}")
+        assert (code, said) == (0, "deployed")
+        settled(real, name, "2")
+        return took
+
+    with ThreadPoolExecutor(5) as threads:
+        took = list(threads.map(kill, range(KILLS), [moments.uniform(0.5, 8.0) for _ in range(KILLS)]))
+    assert max(took) < 15 + 30, "it is held up for no longer than the lock's time"
+
+
+def test_of_two_deploys_one_wins(real: Cluster, cluster: Any, make_release: Any, probe: Any, tmp_path: Path) -> None:
+    """Two versions at nearly the same time: one is deployed whole, the other is told who is at it, with code 3."""
+    for number in range(RACES):
+        pair = {
+            str(10 * number + place): make_release(real.namespace, version=str(10 * number + place)) for place in (1, 2)
+        }
+        racing = {}
+        for version, release in pair.items():
+            racing[version] = Deployer(tmp_path, cluster.kubeconfig, release, probe)
+            time.sleep(random.uniform(0, 0.5))
+        ended = {version: deployer.end() for version, deployer in racing.items()}
+        print(f"\n{json.dumps(ended)}")
+        assert sorted(code for code, _ in ended.values()) == [0, 3]
+        (winner,) = (version for version, (code, _) in ended.items() if code == 0)
+        (loser,) = (version for version, (code, _) in ended.items() if code == 3)
+        assert f"process {racing[winner].process.pid}" in ended[loser][1], "the loser is told who holds it"
+        settled(real, "ferry", winner)
