@@ -102,7 +102,8 @@ def test_eleven_mebibytes_are_refused(service: Running) -> None:
 
 
 @pytest.mark.parametrize(
-    "media", ["text/csv", "application/x-www-form-urlencoded", "-", "application/json; charset=latin-1"]
+    "media",
+    ["text/tab-separated-values", "application/x-www-form-urlencoded", "-", "application/json; charset=latin-1"],
 )
 def test_a_wrong_content_type_is_refused_with_a_line_that_works(service: Running, media: str) -> None:
     found = problem(predict(service.address, EXAMPLE, **{"Content-Type": media}), 415, "media-type")

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeAlias
+from urllib.parse import unquote_to_bytes
 
 from wherry.contract.project import Project
-from wherry.contract.wire import DOCS, HEALTH, INFO, LIVEZ, METRICS, OPENAPI, PREDICT, READYZ, ROOT
+from wherry.contract.wire import DOCS, HEALTH, INFO, KSERVE, LIVEZ, METRICS, OIP, OPENAPI, PING, PREDICT, READYZ, ROOT
 from wherry.errors import MethodWrong, PathUnknown, SwitchedOff
 from wherry.server.about import About
 from wherry.server.auth import Hosts, Tokens
 from wherry.server.content import JSON, Content
+from wherry.server.doorways import Doorways, Handler, Routes, read
 from wherry.server.drain import Life
 from wherry.server.predictions import Predictions
 from wherry.server.protocol import Exchange
 from wherry.server.replies import Replies, door_of
 
-Handler: TypeAlias = Callable[[Exchange, bytes], None]
 # Answered without a token: what probes ask. `/` decides for itself: the page holds nothing that was not packed.
-PROBES = frozenset(path.encode() for path in (LIVEZ, READYZ, HEALTH, "/v2/health/live", "/v2/health/ready"))
+PROBES = frozenset(path.encode() for path in (LIVEZ, READYZ, HEALTH, PING, f"{OIP}/health/live", f"{OIP}/health/ready"))
+SHOWN = (PREDICT, INFO, HEALTH, DOCS, OPENAPI)  # paths that a wrong one is answered with
 
 
 class App:
@@ -38,25 +39,20 @@ class App:
         self.project, self.replies, self.predictions, self.about = project, replies, predictions, about
         self.life, self.tokens, self.admin = life, tokens, admin
         self.hosts = Hosts(project.serve.host, project.serve.allowed_hosts)
-        self.routes = self.table()
+        doors = Doorways(about.manifest, project, predictions, replies, life)
+        self.routes: Routes = {**doors.routes(), **self.table()}
 
-    def table(self) -> dict[bytes, dict[bytes, Handler]]:
-        def read(handler: Handler) -> dict[bytes, Handler]:
-            return {b"GET": handler, b"HEAD": handler}
-
+    def table(self) -> Routes:
         def fixed(content: Content) -> dict[bytes, Handler]:
             return read(lambda exchange, _: self.show(exchange, content))
 
         about = self.about
         return {
-            PREDICT.encode(): {b"POST": self.predictions.body, **read(self.predictions.query)},
             ROOT.encode(): read(self.root),
             INFO.encode(): fixed(about.info),
             HEALTH.encode(): fixed(about.health),
             LIVEZ.encode(): read(self.livez),
             READYZ.encode(): read(self.readyz),
-            b"/v2/health/live": read(self.livez),
-            b"/v2/health/ready": read(self.readyz),
             DOCS.encode(): read(lambda exchange, _: self.document(exchange, about.docs)),
             OPENAPI.encode(): read(lambda exchange, _: self.document(exchange, about.openapi)),
         }
@@ -80,6 +76,8 @@ class App:
         if self.tokens is not None and path not in PROBES and path != b"/":
             self.tokens.check(headers)
         methods = self.routes.get(path)
+        if methods is None and b"%" in path:  # clients write a model's name as URLs have it
+            methods = self.routes.get(unquote_to_bytes(path))
         if methods is None:
             raise self.unknown(path)
         handler = methods.get(exchange.method)
@@ -117,9 +115,12 @@ class App:
         if path == METRICS.encode():
             where = f"http://{self.admin}{METRICS}" if self.admin else "the admin port"
             return PathUnknown("metrics are not given on this port", hint=f"see {where}")
-        return PathUnknown(
-            f"there is no {text} here", hint="the paths are " + ", ".join(p.decode() for p in self.routes)
-        )
+        if text.startswith((f"{KSERVE}/", f"{OIP}/models/")):
+            manifest = self.about.manifest
+            held = f"the model is {manifest.name}, its version {manifest.version}"
+            return PathUnknown(f"there is no {text} here", hint=f"{held}; {DOCS} lists the paths")
+        shown = dict.fromkeys((*SHOWN, *self.project.reply.predict_paths, *self.project.reply.paths))
+        return PathUnknown(f"there is no {text} here", hint=f"the paths are {', '.join(shown)}")
 
     def wrong_method(self, exchange: Exchange, path: bytes, methods: dict[bytes, Handler]) -> MethodWrong:
         allowed = tuple(method.decode() for method in methods)

@@ -191,25 +191,25 @@ class Predictions:
             except (StoreFailed, DiskFull) as error:
                 failed += [(job, error) for job, _ in ready if job.keep]
                 ready = [(job, body) for job, body in ready if not job.keep]
-        self.reply(ready)
+        self.count([job for job, _ in ready], [row for job in jobs for row in job.rows])
+        for job, body in ready:
+            if job.exchange.reply is None:
+                self.replies.predicted(job.exchange, body, job.id)
         for job, cause in failed:
             self.replies.refuse(job.exchange, cause, job.door)
-        # After the replies: nobody waits for it.
-        outside = self.ranges.outside([row for job in jobs for row in job.rows])
-        if outside:
-            self.metrics.count(METRIC_OUTSIDE, outside)
 
-    def reply(self, ready: Sequence[tuple[Question, bytes | Content]]) -> None:
-        """Send what is ready, and count it."""
+    def count(self, answered: Sequence[Question], rows: Sequence[Row]) -> None:
+        """Count the questions and rows of one call together. Before the replies: who got one finds it counted."""
         now = time.monotonic()
         took: dict[str, list[float]] = {}
-        for job, body in ready:
-            exchange = job.exchange
-            if exchange.reply is None:
-                self.replies.predicted(exchange, body, job.id)
-                took.setdefault(job.door, []).append(now - exchange.started)
+        for job in answered:
+            if job.exchange.reply is None:
+                took.setdefault(job.door, []).append(now - job.exchange.started)
         for door, seconds in took.items():
             self.metrics.answered(door, 200, *seconds)
+        outside = self.ranges.outside(rows)
+        if outside:
+            self.metrics.count(METRIC_OUTSIDE, outside)
 
     def entry(self, job: Question) -> Entry:
         """What the journal keeps of an answered question."""

@@ -47,24 +47,27 @@ class Native:
 
     def understand(self, value: Any) -> Asked:
         """The rows of a decoded body."""
-        single = False
+        single, records = False, value
         if isinstance(value, dict):
             if "columns" in value and not self.names & ENVELOPE & value.keys():
-                rows = self.flawless_rows(value)
-                if rows is not None:
-                    return Asked(rows, False)
-                records: list[Any] = split_records(value)
-            else:
-                single, records = True, [value]
+                return self.split(value)
+            single, records = True, [value]
         elif isinstance(value, list):
-            records = value
-            if records and not isinstance(records[0], (dict, list)):
-                reason = f"a row is an object or a list, not {kind_of(records[0])}"
+            if value and not isinstance(value[0], (dict, list)):
+                reason = f"a row is an object or a list, not {kind_of(value[0])}"
                 raise FieldsRefused((FieldProblem(0, "", reason, "send one row as [[...]]"),))
         else:
             reason = f"a request is an object or a list of rows, not {kind_of(value)}"
             raise FieldsRefused((FieldProblem(0, "", reason, "send one object with a field for each column"),))
         return check(self.signature, records, single, self.ignore_unknown)
+
+    def split(self, value: dict[str, Any]) -> Asked:
+        """The rows of columns and rows, as JSON held them."""
+        rows = self.flawless_rows(value)
+        return Asked(rows, False) if rows is not None else self.held(value)
+
+    def held(self, value: dict[str, Any]) -> Asked:
+        return check(self.signature, split_records(value), False, self.ignore_unknown)
 
     def table(self, columns: list[str], rows: list[list[Any]]) -> Asked:
         """Rows whose cells stand in the order of `columns`, whatever they came as: NaN is no number here either."""
@@ -72,7 +75,7 @@ class Native:
         flawless = self.flawless_rows(value)
         if flawless is not None and all(isfinite(c) for row in flawless for c in row if type(c) is float):
             return Asked(flawless, False)
-        return check(self.signature, split_records(value), False, self.ignore_unknown)
+        return self.held(value)
 
     def flawless_rows(self, value: dict[str, Any]) -> list[Row] | None:
         """The rows of columns and rows that hold every column once and nothing else; None: the slow way says why."""

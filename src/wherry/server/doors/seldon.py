@@ -1,0 +1,76 @@
+"""Seldon's first protocol, POST /api/v1.0/predictions: data as ndarray or tensor, with or without names. Pure."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import msgspec
+
+from wherry.contract.signature import kind_of
+from wherry.contract.wire import JSON, FieldProblem, Outputs
+from wherry.errors import FieldsRefused
+from wherry.server.doors.door import Asked, Encode, Sent
+from wherry.server.doors.listed import listed, object_of, one_of
+from wherry.server.doors.native import Native
+
+
+class Seldon:
+    """Reads rows by `names` where they come, else in the order of the columns; answers in the form that came."""
+
+    name, media = "seldon", (JSON,)
+
+    def __init__(self, native: Native) -> None:
+        self.native = native
+
+    def read(self, sent: Sent) -> tuple[Asked, Encode | None]:
+        """Raises BodyUnreadable, FieldsRefused."""
+        value = object_of(sent.body, 'send {"data": {"ndarray": [[...]]}}')
+        data, meta = value.get("data"), value.get("meta")
+        if not isinstance(data, dict):
+            what = "is missing" if "data" not in value else f"is {kind_of(data)}, not an object"
+            raise FieldsRefused((FieldProblem(0, "data", what, 'send {"data": {"ndarray": [[...]]}}'),))
+        form = one_of(data, ("ndarray", "tensor"))
+        rows = data[form] if form == "ndarray" else untensored(data[form])
+        names = names_of(data.get("names"))
+        puid = meta.get("puid") if isinstance(meta, dict) else None
+        encode = partial(answer, form, puid if isinstance(puid, str) else None)
+        if names and self.native.signature.named and isinstance(rows, list):
+            return self.native.split({"columns": names, "rows": rows}), encode
+        return listed(self.native, rows, f"data.{form}"), encode
+
+
+def names_of(value: Any) -> list[str]:
+    if value is None:
+        return []
+    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+        raise FieldsRefused((FieldProblem(0, "data.names", "is not a list of names"),))
+    return value
+
+
+def untensored(tensor: Any) -> list[Any]:
+    """The rows of {"shape": [rows, columns], "values": [...]}."""
+    shape, values = (tensor.get("shape"), tensor.get("values")) if isinstance(tensor, dict) else (None, None)
+    if not isinstance(shape, list) or len(shape) != 2 or any(type(size) is not int or size < 0 for size in shape):
+        raise fault("shape", "is not a number of rows and one of columns", "send [2, 3] for 2 rows of 3 columns")
+    count, width = shape
+    if not isinstance(values, list) or len(values) != count * width:
+        raise fault("values", f"is not a list of {count} times {width} values", "send them row by row")
+    if count and not width:
+        raise fault("shape", "has rows without a column", "send one value a column")
+    return [values[start : start + width] for start in range(0, len(values), width or 1)]
+
+
+def fault(member: str, reason: str, hint: str) -> FieldsRefused:
+    return FieldsRefused((FieldProblem(0, f"data.tensor.{member}", reason, hint),))
+
+
+def answer(form: str, puid: str | None, outputs: Outputs, first_id: str) -> bytes:
+    """The predictions in the form that the request had; texts cannot stand in a tensor."""
+    values = outputs.predictions
+    data: dict[str, Any] = {"names": []}
+    if form == "tensor" and all(type(value) in (int, float) for value in values):
+        data["tensor"] = {"shape": [len(values)], "values": values}
+    else:
+        data["ndarray"] = values
+    return msgspec.json.encode({"data": data, "meta": {"puid": puid or first_id}})
