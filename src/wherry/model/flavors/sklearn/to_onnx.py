@@ -24,9 +24,11 @@ from sklearn.ensemble import VotingClassifier
 from sklearn.pipeline import Pipeline
 
 from wherry.contract.signature import Signature
+from wherry.model.flavors.sklearn import boosting
 from wherry.model.flavors.sklearn.columns_graph import head, joined
 from wherry.model.flavors.sklearn.features import Feature, Number, Raw, Table
 from wherry.model.flavors.sklearn.inputs import NUMERIC
+from wherry.model.flavors.sklearn.missing import route_missing
 from wherry.model.flavors.sklearn.scorer import parts
 from wherry.model.flavors.sklearn.steps import apply
 
@@ -143,6 +145,7 @@ def convert(estimator: Any, signature: Signature, way: Way) -> bytes:
 
 
 def graph_of(estimator: Any, inputs: list[tuple[str, Any]]) -> Any:
+    boosting.register()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         graph = skl2onnx.to_onnx(
@@ -153,6 +156,7 @@ def graph_of(estimator: Any, inputs: list[tuple[str, Any]]) -> Any:
             options=without_zipmap(estimator),
         )
     graph.ir_version = min(graph.ir_version, IR_VERSION)
+    route_missing(graph, estimator)
     return graph
 
 
