@@ -104,7 +104,7 @@ class Oip:
         for name, (shape, cells) in tensors.items():
             if len(shape) == 2 and shape[1] != 1:
                 hint = f"send [rows, 1] for each column, or one tensor of [rows, {width}]"
-                raise refused(name, f"has the shape {shape}".replace(" ", ""), hint) from None
+                raise refused(name, f"has the shape {shape}"[:200], hint)
             if len(cells) != len(next(iter(tensors.values()))[1]):
                 raise refused(name, "has another number of rows than the first input", "send as many for each column")
         columns = [cells for _, cells in tensors.values()]
