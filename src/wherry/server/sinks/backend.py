@@ -52,12 +52,12 @@ class Backend(Protocol):
 
 
 @contextlib.contextmanager
-def patience(descriptor: int | None, seconds: float = PATIENCE_SECONDS) -> Iterator[None]:
+def patience(descriptor: int | None) -> Iterator[None]:
     """Cut the connection off when what is done with it takes longer: the driver then reports it as lost."""
     if descriptor is None:
         yield
         return
-    timer = threading.Timer(seconds, cut, (descriptor,))
+    timer = threading.Timer(PATIENCE_SECONDS, cut, (descriptor,))
     timer.daemon = True
     timer.start()
     try:
