@@ -53,3 +53,16 @@ def test_an_unknown_variable_is_a_warning_with_the_nearest(wherry: Wherry) -> No
     done = wherry("config", WHERRY_SERVE_PROT="1")
     assert done.returncode == 0
     assert "warning: WHERRY_SERVE_PROT is not a setting; did you mean WHERRY_SERVE_PORT?" in done.stderr
+
+
+def test_the_projects_own_page_travels_with_its_settings(wherry: Wherry, tmp_path: Path) -> None:
+    (tmp_path / "wherry.toml").write_text("[reply]\nroot_file = 'page.html'\n")
+    missing = wherry("config")
+    assert missing.returncode == 2
+    assert "reply.root_file cannot be read" in missing.stderr
+    (tmp_path / "page.html").write_text("<h1>Beans</h1>\n")
+    known = {setting["name"]: setting["value"] for setting in json.loads(wherry("config", "--json").stdout)}
+    assert known["reply.root"] == "<h1>Beans</h1>\n"
+    assert known["reply.root_file"] == ""
+    (tmp_path / "page.html").write_text("<p>" + "x" * 100_000)
+    assert "is longer than 100,000 bytes" in wherry("config").stderr

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from serving import EXAMPLE, Answer, Fake, Linearly, Running
 
 from wherry.contract.project import Project
-from wherry.contract.settings import resolve
+from wherry.contract.settings import resolve, to_environ
 from wherry.contract.signature import Column, OutputSpec, Signature
 from wherry.contract.wire import Row
 from wherry.errors import SettingsRefused
+from wherry.server.environment import project_of
 from wherry.server.journal import Counts, Entry
 
 BEANS = Signature(
@@ -203,3 +205,15 @@ def test_shapes_that_no_request_can_have(reply: dict[str, Any], at: str) -> None
     with pytest.raises(SettingsRefused) as refused:
         declared(reply)
     assert any(problem.path.startswith(at) for problem in refused.value.problems)
+
+
+def test_a_page_of_the_projects_own(tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    page.write_text("<!doctype html><title>Beans</title>")
+    found = project_of({"WHERRY_REPLY_ROOT_FILE": str(page)}, tmp_path).project
+    with Running(Linearly(), project=found) as service:
+        answer = service.ask("GET", "/")
+        assert (answer.body, answer.headers["content-type"]) == (page.read_bytes(), "text/html; charset=utf-8")
+    assert resolve({}, to_environ(found), {}).project.reply == found.reply
+    with pytest.raises(SettingsRefused, match="cannot be read"):
+        project_of({"WHERRY_REPLY_ROOT_FILE": str(tmp_path / "none")}, tmp_path)

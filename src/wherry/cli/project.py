@@ -11,8 +11,8 @@ from typing import Any
 
 from wherry.cli.console import Console
 from wherry.contract.names import PROJECT_FILE, STATE_DIR
-from wherry.contract.settings import Resolved, resolve
-from wherry.errors import SettingsUnreadable
+from wherry.contract.settings import Resolved, resolve, with_root
+from wherry.errors import SettingProblem, SettingsRefused, SettingsUnreadable
 
 PYPROJECT = "pyproject.toml"
 
@@ -26,7 +26,20 @@ def load(console: Console, flags: Mapping[str, Any] | None = None, where: Path =
     resolved = resolve(table, os.environ, flags or {}, source)
     for warning in resolved.warnings:
         console.note(warning, warn=True)
-    return resolved
+    name = resolved.project.reply.root_file
+    return with_root(resolved, page(where / name, source)) if name else resolved
+
+
+def page(path: Path, source: str) -> str:
+    """The text of `reply.root_file`. Raises SettingsRefused."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        problem = SettingProblem(
+            "reply.root_file", f"cannot be read: {path}: {reason}", "name a file beside wherry.toml"
+        )
+        raise SettingsRefused((problem,), source) from error
 
 
 def read(where: Path) -> tuple[dict[str, Any], str]:

@@ -15,6 +15,8 @@ from wherry.contract.project import Project
 from wherry.contract.reply import ERROR_PLACEHOLDERS, PLACEHOLDERS, REQUEST_PLACEHOLDERS, Reply, placeholders
 from wherry.errors import SettingProblem, SettingsRefused
 
+LONGEST_ROOT = 100_000  # bytes of the page at /
+
 
 class Setting(msgspec.Struct, frozen=True):
     """One declared setting: its dotted path, type, default and one-line help."""
@@ -107,6 +109,21 @@ def resolve(
     if problems:
         raise SettingsRefused(tuple(problems), source)
     return Resolved(project, origins, tuple(warnings))
+
+
+def with_root(resolved: Resolved, text: str) -> Resolved:
+    """`resolved` with the text of the file that `reply.root_file` names as `reply.root`, which travels into images.
+
+    Raises SettingsRefused where it is too long for that: an environment variable carries it.
+    """
+    if len(text.encode()) > LONGEST_ROOT:
+        problem = SettingProblem("reply.root_file", f"is longer than {LONGEST_ROOT:,} bytes", "serve it elsewhere")
+        raise SettingsRefused((problem,), resolved.origins.get("reply.root_file", "settings"))
+    root = f"${text}" if text.startswith("$") else text
+    replace = msgspec.structs.replace
+    project = resolved.project
+    project = replace(project, reply=replace(project.reply, root=root, root_file=""))
+    return replace(resolved, project=project)
 
 
 def flatten(

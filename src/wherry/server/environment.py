@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from wherry.contract.names import ENV_TOKEN_FILE, IMAGE_BUNDLE
-from wherry.contract.settings import Resolved, resolve
+from wherry.contract.settings import Resolved, resolve, with_root
+from wherry.errors import SettingProblem, SettingsRefused
 
 
 def in_image(bundle: Path) -> bool:
@@ -24,4 +25,12 @@ def project_of(environ: Mapping[str, str], bundle: Path) -> Resolved:
         defaults["WHERRY_SERVE_HOST"] = "0.0.0.0"
     if environ.get(ENV_TOKEN_FILE):
         defaults["WHERRY_SERVE_TOKEN_FILE"] = environ[ENV_TOKEN_FILE]
-    return resolve({}, {**defaults, **environ}, {}, source="environment")
+    resolved = resolve({}, {**defaults, **environ}, {}, source="environment")
+    page = resolved.project.reply.root_file
+    if not page:
+        return resolved
+    try:
+        return with_root(resolved, Path(page).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        problem = SettingProblem("WHERRY_REPLY_ROOT_FILE", f"names {page}, which cannot be read", "name an HTML file")
+        raise SettingsRefused((problem,), "environment") from error
