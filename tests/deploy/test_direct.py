@@ -30,6 +30,7 @@ from wherry.deploy.builders import Built, build
 from wherry.deploy.wheel import wheel
 from wherry.errors import (
     BaseMissing,
+    BuildFailed,
     CacheUnusable,
     DiskFull,
     FileMissing,
@@ -404,6 +405,20 @@ def test_a_wheel_is_downloaded_once_and_held_against_its_hash(home: Path, monkey
     assert file.read_bytes() == path.read_bytes()
     path.unlink()
     assert wheels.fetch(line, HERE, "linux/arm64")[0][1] == file
+
+
+def test_a_cache_that_rots_is_noticed(registry: SmallRegistry, make: Make, bundle: Path) -> None:
+    """A document is fetched anew, a layer that was cut computed anew, and a wheel refused."""
+    first = pushed(registry, make(), bundle)
+    for path in (caches.root() / "blobs").iterdir():
+        path.write_bytes(path.read_bytes()[:-1])
+    assert pushed(registry, make(), bundle, "again").digest == first.digest
+    for line in wheels_there():
+        (caches.root() / line).write_bytes(b"other")
+    for path in (caches.root() / "layers").iterdir():
+        path.unlink()
+    with pytest.raises(BuildFailed, match=r"is not what was downloaded as thing 1\.0"):
+        pushed(registry, make(), bundle, "third")
 
 
 def test_a_full_disk_leaves_nothing_half_written(

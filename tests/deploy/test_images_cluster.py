@@ -145,6 +145,7 @@ import importlib
 for name in '''flatbuffers google.protobuf httptools msgspec numpy numpy.fft numpy.lib numpy.linalg numpy.ma
                numpy.polynomial numpy.random numpy.testing numpy.typing onnxruntime packaging uvloop'''.split():
     importlib.import_module(name)
+exec('from numpy import *')  # as scipy does
 import onnxruntime, json
 onnxruntime.InferenceSession('/srv/bundle/model.onnx', providers=['CPUExecutionProvider'])
 print('all there')

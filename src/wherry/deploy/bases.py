@@ -99,6 +99,8 @@ def document(reference: Reference, digest: str, kind: str = "manifests") -> tupl
     try:
         content = caches.used(path).read_bytes()
     except OSError:
+        content = b""
+    if digest != f"sha256:{hashlib.sha256(content).hexdigest()}":
         content = asked(reference, digest, kind)
         with caches.writing(path) as file:
             file.write(content)

@@ -25,6 +25,7 @@ from wherry.deploy.endpoints import endpoint, endpoints
 from wherry.deploy.layers import Entry, Layer
 from wherry.deploy.order import Order
 from wherry.deploy.programs import present
+from wherry.deploy.wheels import Wheel
 from wherry.errors import BuildFailed, FileMissing
 from wherry.release.image import LIBRARIES, OWN, REQUIREMENTS_FILE, UNPACK_FILE, ImagePlan
 
@@ -114,9 +115,7 @@ def compute_layers(order: Order, base: Base, tell: Tell) -> tuple[Layer, ...]:
         "libraries",
         f"wherry: the wheels of {REQUIREMENTS_FILE} in {LIBRARIES}",
         [program, by, [[wheel.name, wheel.version, wheel.sha256] for wheel, _ in held]],
-        lambda: (
-            entry for wheel, file in held for entry in unpacked(file, LIBRARIES, compiled, (wheel.name, wheel.version))
-        ),
+        lambda: of_wheels(held, compiled),
     )
     own = layers.made(
         "wherry",
@@ -129,7 +128,7 @@ def compute_layers(order: Order, base: Base, tell: Tell) -> tuple[Layer, ...]:
         model = layers.made(
             "model",
             f"wherry: the bundle in {IMAGE_BUNDLE}",
-            {path: digest_of(file) for path, file in files.items()},
+            {path: wheels.digest_of(file) for path, file in files.items()},
             lambda: (
                 Entry(f"{IMAGE_BUNDLE}/{path}".lstrip("/"), 0o644, file, 0, (path, "")) for path, file in files.items()
             ),
@@ -152,6 +151,13 @@ def byte_code(plan: ImagePlan, base: Base, tell: Tell) -> bool:
         )
     )
     return False
+
+
+def of_wheels(held: tuple[tuple[Wheel, Path], ...], compiled: bool) -> Iterator[Entry]:
+    """The files of the libraries, wheel by wheel."""
+    for wheel, file in held:
+        wheel.held_against(file)
+        yield from unpacked(file, LIBRARIES, compiled, (wheel.name, wheel.version))
 
 
 def unpacked(wheel: Path | IO[bytes], target: str, compiled: bool, part: tuple[str, str]) -> Iterator[Entry]:
@@ -263,8 +269,3 @@ def described(blob: Blob) -> dict[str, Any]:
 
 def named(content: bytes) -> str:
     return f"sha256:{hashlib.sha256(content).hexdigest()}"
-
-
-def digest_of(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

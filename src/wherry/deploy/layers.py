@@ -74,7 +74,7 @@ def made(name: str, about: str, inputs: object, entries: Callable[[], Iterable[E
     decided = [name, about, epoch(), zlib.ZLIB_RUNTIME_VERSION, GZIP_LEVEL, inputs]
     key = hashlib.sha256(json.dumps(decided, sort_keys=True).encode()).hexdigest()
     known: Layer | None = caches.recall("layers", key, Layer)
-    if known is not None and known.path.exists():
+    if known is not None and known.path.exists() and known.path.stat().st_size == known.size:
         caches.used(caches.note("layers", key))
         caches.used(known.path)
         return known

@@ -44,7 +44,7 @@ class Session:
         """
         url = urllib.parse.urljoin(self.home, target)
         for last in (False, True):
-            given = dict(headers or {})
+            given = {**({"Content-Type": "application/octet-stream"} if body else {}), **(headers or {})}
             if self.authorization and url.startswith(f"{self.endpoint.base}/"):
                 given["Authorization"] = self.authorization
             answer = send(self.endpoint.host, method, url, given, body() if body else None, into)

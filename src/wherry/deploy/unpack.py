@@ -33,7 +33,6 @@ TRIMMED = frozenset(
 TEST_FOLDERS = frozenset({"test", "tests"})
 KEPT = ("numpy/_core/tests/__init__.py", "numpy/_core/tests/_natype.py")
 UNUSED = (
-    *("numpy/distutils/", "numpy/f2py/"),
     *("onnxruntime/quantization/", "onnxruntime/tools/", "onnxruntime/transformers/"),
     # The C++ library for other programs: Python's module has it linked in.
     "onnxruntime/capi/libonnxruntime.so.",

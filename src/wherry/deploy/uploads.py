@@ -125,7 +125,7 @@ class Pushing:
             location, offset = self.keep(answer.headers.get("Location", "")), 0
         size = self.part.blob.size
         if offset < size:
-            headers = {"Content-Type": "application/octet-stream", "Content-Length": str(size - offset)}
+            headers = {"Content-Length": str(size - offset)}
             if offset:
                 headers["Content-Range"] = f"{offset}-{size - 1}"
             answer = self.session.ask("PATCH", location, headers, lambda: self.chunks(offset))

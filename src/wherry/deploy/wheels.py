@@ -16,7 +16,7 @@ from wherry.contract.events import Step, Tell, silent
 from wherry.deploy import caches
 from wherry.deploy.pins import platform_tags
 from wherry.deploy.programs import run
-from wherry.errors import DiskFull, PipMissing, WheelMissing
+from wherry.errors import BuildFailed, DiskFull, PipMissing, WheelMissing
 
 LOCKED = re.compile(r"(?P<name>\S+)==(?P<version>\S+)(?: --hash=sha256:(?P<sha256>[0-9a-f]{64}))+")
 
@@ -36,6 +36,11 @@ class Wheel(msgspec.Struct, frozen=True):
     @property
     def file(self) -> Path | None:
         return next((caches.used(path) for path in self.folder.glob("*.whl")), None)
+
+    def held_against(self, file: Path) -> None:
+        """Raises BuildFailed when the file is not the one that the lock names: a cache can rot."""
+        if digest_of(file) != self.sha256:
+            raise BuildFailed(f"{file} is not what was downloaded as {self.name} {self.version}", hint=f"rm {file}")
 
 
 def parse(requirements: str) -> tuple[Wheel, ...]:
@@ -100,9 +105,14 @@ def download(missing: tuple[Wheel, ...], python: str, platform: str, tell: Tell)
 
 def keep(file: Path, missing: tuple[Wheel, ...]) -> None:
     """Move a wheel into the cache if its hash is one that was asked for."""
-    with file.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    digest = digest_of(file)
     for wheel in missing:
         if wheel.sha256 == digest:
             with caches.writing(wheel.folder / file.name) as kept, file.open("rb") as stream:
                 shutil.copyfileobj(stream, kept)
+
+
+def digest_of(file: Path) -> str:
+    """The sha-256 of a file."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
