@@ -6,8 +6,9 @@ import importlib.util
 import sys
 from pathlib import Path
 
-for name in ("model_parts", "honest", "malicious"):
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+for path in ("model_parts.py", "reading/honest.py", "reading/malicious.py"):
+    name = Path(path).stem
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).parent / path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

@@ -20,7 +20,8 @@ from sklearn.tree import DecisionTreeClassifier
 from wherry.contract.manifest import Golden, Manifest, Measured, Origin
 from wherry.contract.signature import Column, OutputSpec, Signature
 from wherry.contract.wire import Row
-from wherry.model import bundle, convert, golden
+from wherry.model import bundle, golden
+from wherry.model.proving import convert
 
 WALKTHROUGH = {
     "mean concavity": "concavity_mean",
@@ -135,12 +136,12 @@ def write_bundle(
     allow_pickle: bool = False,
     changes: dict[str, Any] | None = None,
 ) -> Manifest:
-    outputs = stored.scorer.score(rows)
-    chosen = golden.choose(rows, outputs)
-    manifest = draft(stored, signature, rows=len(chosen), allow_pickle=allow_pickle)
+    scorer = stored.scorer
+    chosen = golden.choose(signature, rows, scorer.score(rows), scorer, rtol=stored.rtol, atol=stored.atol)
+    manifest = draft(stored, signature, rows=len(chosen.rows), allow_pickle=allow_pickle)
     files = {
         stored.file: stored.data,
-        "golden.json": msgspec.json.encode(golden.of(signature, rows, outputs, chosen)),
+        "golden.json": msgspec.json.encode(chosen),
         "baseline.json": b"{}",
         "example.json": b"{}",
     }

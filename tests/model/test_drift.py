@@ -18,6 +18,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 
 from wherry.contract.manifest import Manifest, Requirements
+from wherry.contract.names import RUNTIME
 from wherry.errors import BundleUnfit, VersionDrift
 from wherry.model import requirements
 from wherry.model.flavors.sklearn.load import unpickle
@@ -52,7 +53,7 @@ def test_what_is_needed_is_written_down(skops: Manifest, linear: Manifest) -> No
     assert set(skops.requirements.packages) == {"joblib", "numpy", "scikit-learn", "scipy", "skops"}
     assert set(linear.requirements.packages) == {"numpy"}
     assert skops.requirements.python == requirements.python()
-    assert "scikit-learn" not in requirements.RUNTIME
+    assert "scikit-learn" not in RUNTIME
     requirements.check(skops)
     requirements.check(linear)
 

@@ -22,8 +22,9 @@ import wherry
 from wherry.contract.golden import GoldenRows
 from wherry.contract.wire import Outputs, Row
 from wherry.errors import BundleUnreadable, FieldsRefused, GoldenDiffers, ModelFailed
-from wherry.model import convert, flavors
+from wherry.model import flavors
 from wherry.model.loaded import Model, load
+from wherry.model.proving import convert
 
 HEAVY = ("sklearn", "scipy", "pandas", "skops", "joblib", "onnx", "skl2onnx")
 

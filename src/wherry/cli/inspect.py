@@ -16,7 +16,7 @@ from wherry.contract.names import BUNDLE_DIR
 
 if TYPE_CHECKING:
     from wherry.model.inspect import Comparison, Description
-    from wherry.model.summary import Part
+    from wherry.model.reading.summary import Part
 
 
 @click.command(

@@ -61,12 +61,18 @@ class Origin(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Conversion(msgspec.Struct, frozen=True, omit_defaults=True):
-    """How the stored form was chosen: what was tried, and why it was taken or refused."""
+    """How the stored form was chosen: what was tried, and why it was taken or refused.
+
+    boundary_pairs: pairs of rows on the two sides of a change of the answer, among the proven rows;
+    boundary_pairs_left_out: how many more the rule asks for, had the estimator answered faster.
+    """
 
     form: str  # linear, onnx, skops, pickle
     proven_rows: int = 0
     ties_left_out: int = 0
     largest_difference: float = 0.0
+    boundary_pairs: int = 0
+    boundary_pairs_left_out: int = 0
     refused: dict[str, str] = {}
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from typing import Any
 
-from wherry.contract.golden import GoldenRows, differences
+from wherry.contract.golden import GoldenRows, differences, same
 from wherry.contract.manifest import Golden
 from wherry.contract.signature import Signature
 from wherry.contract.wire import Outputs, Row
@@ -16,13 +18,53 @@ LEAST = 32
 PROBABILITY_ATOL = 1e-5
 
 
-def choose(rows: Sequence[Row], outputs: Outputs, count: int = LEAST) -> tuple[int, ...]:
+def choose(
+    signature: Signature, rows: Sequence[Row], outputs: Outputs, scorer: Scorer, *, rtol: float, atol: float
+) -> GoldenRows:
+    """Golden rows out of the sample, with the answers that the original estimator gave (`outputs`).
+
+    Rows on which the stored form (`scorer`) ties, or has no answer, are left out. Where it is further from the original
+    than half the tolerance (a float32 form of a steep model), its own answers are kept instead, or no other machine
+    could agree.
+    """
+    if not rows:
+        return GoldenRows(signature.names, (), ())
+    found = scorer.score(rows)
+    answered = [place for place in range(len(rows)) if finite(outputs.predictions[place])]
+    steady = [place for place in answered if agree(outputs, found, place, rtol / 2, atol / 2)]
+    if 2 * len(steady) < len(answered) and len(steady) < LEAST:
+        steady, outputs = [place for place in answered if finite(found.predictions[place])], found
+    picked = [steady[place] for place in telling([rows[p] for p in steady], [outputs.predictions[p] for p in steady])]
+    chances = outputs.probabilities
+    return GoldenRows(
+        columns=signature.names,
+        rows=tuple(rows[place] for place in picked),
+        predictions=tuple(outputs.predictions[place] for place in picked),
+        probabilities=None if chances is None else tuple(tuple(chances[place]) for place in picked),
+    )
+
+
+def agree(outputs: Outputs, found: Outputs, place: int, rtol: float, atol: float) -> bool:
+    if not same(outputs.predictions[place], found.predictions[place], rtol, atol):
+        return False
+    if outputs.probabilities is None or found.probabilities is None:
+        return outputs.probabilities is found.probabilities
+    return same(outputs.probabilities[place], found.probabilities[place], rtol, max(atol, PROBABILITY_ATOL / 2))
+
+
+def finite(answer: Any) -> bool:
+    if isinstance(answer, list):
+        return all(finite(part) for part in answer)
+    return answer is not None and not (isinstance(answer, float) and not math.isfinite(answer))
+
+
+def telling(rows: Sequence[Row], answers: Sequence[Any], count: int = LEAST) -> tuple[int, ...]:
     """The indexes of `count` rows that say most about the model: every answer, every missing cell, both ends of
     every column, then an even spread. More than `count` where that many are needed; fewer where there are fewer rows.
     """
     chosen: dict[int, None] = {}
     seen: set[tuple[str, str | int]] = set()
-    for index, answer in enumerate(outputs.predictions):
+    for index, answer in enumerate(answers):
         marks: set[tuple[str, str | int]] = {
             ("missing", place) for place, cell in enumerate(rows[index]) if cell is None
         }
@@ -43,18 +85,6 @@ def choose(rows: Sequence[Row], outputs: Outputs, count: int = LEAST) -> tuple[i
             break
         chosen[index] = None
     return tuple(sorted(chosen))
-
-
-def of(signature: Signature, rows: Sequence[Row], outputs: Outputs, indexes: Sequence[int]) -> GoldenRows:
-    """The rows at `indexes` with their answers."""
-    return GoldenRows(
-        columns=signature.names,
-        rows=tuple(rows[index] for index in indexes),
-        predictions=tuple(outputs.predictions[index] for index in indexes),
-        probabilities=(
-            None if outputs.probabilities is None else tuple(tuple(outputs.probabilities[index]) for index in indexes)
-        ),
-    )
 
 
 def replay(scorer: Scorer, rows: GoldenRows, tolerance: Golden) -> None:

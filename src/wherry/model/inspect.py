@@ -12,9 +12,10 @@ from wherry.contract.golden import GoldenRows, same
 from wherry.contract.manifest import Conversion, Manifest, Measured, Metric, Origin, Requirements
 from wherry.contract.names import MANIFEST_FILE
 from wherry.contract.signature import Column, Signature
-from wherry.model import bundle, files, vouch
-from wherry.model.files import CALLED
-from wherry.model.summary import Part
+from wherry.model import bundle
+from wherry.model.reading import files, vouch
+from wherry.model.reading.kinds import CALLED
+from wherry.model.reading.summary import Part
 
 
 class Description(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -15,9 +15,6 @@ from importlib.metadata import PackageNotFoundError, version
 from wherry.contract.manifest import Manifest, Requirements
 from wherry.errors import BundleUnfit, ExtraMissing, VersionDrift
 
-# What any image needs to answer at all, whatever its model.
-RUNTIME = ("httptools", "msgspec", "numpy", "uvloop")
-
 # What each stored form needs at load. pandas is added when the estimator must be given frames.
 PACKAGES: dict[str, tuple[str, ...]] = {
     "linear": ("numpy",),

@@ -14,7 +14,7 @@ from wherry.contract.signature import OutputSpec, Signature
 from wherry.contract.wire import Cell, Outputs, Row
 from wherry.errors import BundleUnreadable
 from wherry.model import bundle
-from wherry.model.flavors.external import has_external_data
+from wherry.model.reading.graphs import has_external_data
 
 DTYPES: dict[str, Any] = {
     "tensor(float)": np.float32,

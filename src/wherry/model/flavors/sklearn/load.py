@@ -11,7 +11,7 @@ import joblib
 from wherry.contract.manifest import Manifest
 from wherry.errors import BundleUnreadable
 from wherry.model import bundle, requirements
-from wherry.model.flavors.sklearn import safe
+from wherry.model.flavors.sklearn import skops_file
 from wherry.model.flavors.sklearn.inputs import Kind, builder
 from wherry.model.flavors.sklearn.scorer import EstimatorScorer, made_to_serve
 
@@ -23,7 +23,7 @@ def load(path: Path, manifest: Manifest) -> EstimatorScorer:
     """
     data = bundle.model_bytes(path, manifest)
     if manifest.conversion.form == "skops":
-        estimator = safe.load(data, str(path))
+        estimator = skops_file.load(data, str(path))
     elif manifest.conversion.form == "pickle" and manifest.allow_pickle:
         estimator = unpickle(data)
     else:

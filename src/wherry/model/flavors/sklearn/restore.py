@@ -1,4 +1,4 @@
-"""From a model file that passed the gate of wherry.model.vouch to a fitted estimator."""
+"""From a model file that passed the gate of wherry.model.reading.vouch to a fitted estimator."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ from wherry.errors import (
     WherryError,
 )
 from wherry.model import requirements
-from wherry.model.files import ModelFile
-from wherry.model.flavors.sklearn import safe
-from wherry.model.known import is_known
-from wherry.model.pickles import Contents
+from wherry.model.flavors.sklearn import skops_file
+from wherry.model.reading.files import ModelFile
+from wherry.model.reading.known import is_known, mapped
+from wherry.model.reading.pickles import Contents
 
 
 def estimator(file: ModelFile, contents: Contents, *, vouched: bool, allow_drift: bool = False) -> Any:
@@ -53,7 +53,7 @@ def estimator(file: ModelFile, contents: Contents, *, vouched: bool, allow_drift
     hold(found, file.path)
     if not vouched:
         try:
-            safe.sound(found, file.path)
+            skops_file.sound(found, file.path)
         except BundleUnreadable as error:
             raise ModelUnsafe(file.path, error.reason) from error
     return found
@@ -99,11 +99,11 @@ def missing(file: ModelFile, contents: Contents, error: ModuleNotFoundError) -> 
 
 def from_skops(file: ModelFile, vouched: bool) -> Any:
     """What the skops file makes: types of the fixed list, or whatever it holds once somebody vouched for it."""
-    others = safe.untrusted(file.content)
+    others = skops_file.untrusted(file.content)
     if others and not vouched:
         verdict = "can run code: " + ", ".join(others[:8])
         raise NotVouched(file.path, file.sha256, verdict, "")
-    return skops.io.loads(file.content, trusted=[*safe.TRUSTED, *others])
+    return skops.io.loads(file.content, trusted=[*skops_file.TRUSTED, *others])
 
 
 def from_pickle(file: ModelFile, vouched: bool) -> Any:
@@ -118,10 +118,10 @@ class KnownUnpickler(joblib.numpy_pickle.NumpyUnpickler):  # type: ignore[misc] 
     """joblib's reader, to which no name exists but those of the fixed list."""
 
     def find_class(self, module: str, name: str) -> Any:
-        mapped_module, mapped = mapped_name(module, name) if self.proto < 3 else (module, name)
-        if "." in mapped or not is_known(mapped_module, mapped):
-            raise ModelUnsafe(self.filename, f"looks up {mapped_module}.{mapped} where it said it would not")
-        if (mapped_module, mapped) == ("joblib.numpy_pickle", "NumpyArrayWrapper"):
+        meant = mapped(module, name) if self.proto < 3 else (module, name)
+        if "." in meant[1] or not is_known(*meant):
+            raise ModelUnsafe(self.filename, f"looks up {'.'.join(meant)} where it said it would not")
+        if meant == ("joblib.numpy_pickle", "NumpyArrayWrapper"):
             return KnownArrayWrapper
         return super().find_class(module, name)
 
@@ -137,13 +137,3 @@ class KnownArrayWrapper(joblib.numpy_pickle.NumpyArrayWrapper):  # type: ignore[
         if not isinstance(array, np.ndarray):
             raise ModelUnsafe(unpickler.filename, "has something else where it says there is an array")
         return array
-
-
-def mapped_name(module: str, name: str) -> tuple[str, str]:
-    """The name that protocols 0 to 2 mean: Python 2's in Python 3."""
-    from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
-
-    if (module, name) in NAME_MAPPING:
-        mapped: tuple[str, str] = NAME_MAPPING[(module, name)]
-        return mapped
-    return IMPORT_MAPPING.get(module, module), name

@@ -1,0 +1,236 @@
+"""From a trained model to a bundle: the recipe."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from wherry.contract.events import Note, Step, Tell, silent
+from wherry.contract.golden import GoldenRows
+from wherry.contract.manifest import FORMAT, Golden, Manifest, Measured, Metric, Origin
+from wherry.contract.names import BASELINE_FILE, BUNDLE_DIR, EXAMPLE_FILE, GOLDEN_FILE
+from wherry.contract.signature import Signature
+from wherry.contract.wire import Cell, Outputs
+from wherry.model import bundle, golden, measure, tables
+from wherry.model.pack import baseline, metrics, naming
+from wherry.model.proving import convert
+from wherry.model.reading import vouch
+
+# More rows than this are thinned out evenly: enough for every figure, and nobody waits an hour for a proof.
+MOST_ROWS = 20_000
+
+
+def pack(
+    model: Any,
+    X: Any = None,
+    y: Any = None,
+    *,
+    to: Path | str = BUNDLE_DIR,
+    name: str | None = None,
+    version: str = "1",
+    target: str = "",
+    allow_pickle: bool = False,
+    float_columns: Sequence[str] = (),
+    tell: Tell = silent,
+) -> Manifest:
+    """Turn a fitted scikit-learn estimator into a bundle in the folder `to`, and return its manifest.
+
+    X: the training data, or rows like them: a DataFrame, an array, a list of lists (n rows, one column a feature).
+    y: the right answers, n of them, for metrics. float_columns: columns of whole numbers that may take fractions.
+    Raises ModelUnknown, ModelNotFitted, SampleUnfit, NotStorable, FolderTaken, DiskFull; nothing is written then.
+    """
+    with stage(tell, "reading the model"):
+        from wherry.model.flavors.sklearn import restore
+
+        restore.hold(model)
+    return make(
+        Task(
+            estimator=model,
+            sample=X,
+            answers=y,
+            target=target or str(getattr(y, "name", "") or ""),
+            origin=Origin(whole_name(model)),
+            to=Path(to),
+            name=naming.given(name) if name else naming.of_estimator(model, Path(to)),
+            version=naming.version(version),
+            allow_pickle=allow_pickle,
+            float_columns=tuple(float_columns),
+        ),
+        tell,
+    )
+
+
+def pack_file(
+    path: Path,
+    *,
+    data: Path | None,
+    target: str | None,
+    encoding: str = "utf-8",
+    to: Path = Path(BUNDLE_DIR),
+    name: str | None = None,
+    version: str = "1",
+    trust: bool | str = False,
+    allow_pickle: bool = False,
+    float_columns: Sequence[str] = (),
+    allow_drift: bool = False,
+    tell: Tell = silent,
+) -> Manifest:
+    """Turn a model file into a bundle. Without `data` it has no golden rows and its columns are x0, x1, ... or the
+    estimator's own. Raises what `pack` raises, NotVouched, VersionDrift, and what is wrong with a file, by name.
+    """
+    label, number = naming.given(name) if name else naming.of_file(path), naming.version(version)
+    rows, answers = None, None
+    if data is not None:
+        with stage(tell, f"reading {data}"):
+            rows, answers = tables.read(data, encoding).split(target)
+    with stage(tell, f"reading {path}"):
+        opened = vouch.open_model(path, trust=trust, allow_drift=allow_drift)
+    tell(Note(opened.sentence()))
+    return make(
+        Task(
+            estimator=opened.estimator,
+            sample=rows,
+            answers=answers,
+            target=target or "",
+            origin=Origin(whole_name(opened.estimator), path.name, opened.file.sha256),
+            to=to,
+            name=label,
+            version=number,
+            allow_pickle=allow_pickle,
+            float_columns=tuple(float_columns),
+            source=str(data) if data is not None else "the sample",
+        ),
+        tell,
+    )
+
+
+class Task(msgspec.Struct, frozen=True, kw_only=True):
+    """What is to be packed, and as what. source: what an error calls the sample."""
+
+    estimator: Any
+    sample: Any
+    answers: Any
+    target: str
+    origin: Origin
+    to: Path
+    name: str
+    version: str
+    allow_pickle: bool
+    float_columns: tuple[str, ...]
+    source: str = "the sample"
+
+
+def make(task: Task, tell: Tell) -> Manifest:
+    """The recipe: describe, convert, choose golden rows, write, measure, seal."""
+    bundle.refuse_other_folder(task.to, Path(os.path.realpath(task.to)))
+    with stage(tell, "inferring the signature"):
+        found = described(task, tell)
+    signature, (rows, truth) = found.signature, thinned(found.rows, found.answers)
+    with stage(tell, "choosing the form that answers alike"):
+        stored = convert.store(task.estimator, signature, rows, allow_pickle=task.allow_pickle, tell=tell)
+    asked = golden.choose(signature, rows, stored.answers, stored.scorer, rtol=stored.rtol, atol=stored.atol)
+    figures = metrics_of(signature, truth, stored.answers, len(found.rows), tell)
+    files = {
+        stored.file: stored.data,
+        GOLDEN_FILE: msgspec.json.encode(asked),
+        BASELINE_FILE: msgspec.json.encode(baseline.of(signature, rows, stored.answers.predictions)),
+        EXAMPLE_FILE: msgspec.json.format(msgspec.json.encode(example(signature, asked))) + b"\n",
+    }
+    return measured_and_written(task.to, drafted(task, signature, stored, len(asked.rows), figures), files, tell)
+
+
+def described(task: Task, tell: Tell) -> Any:
+    """The signature and the rows of the task's sample."""
+    from wherry.model.flavors.sklearn.describing.describe import describe  # imports scikit-learn
+
+    found = describe(
+        task.estimator,
+        task.sample,
+        task.answers,
+        target=task.target,
+        float_columns=task.float_columns,
+        source=task.source,
+    )
+    if found.left_out:
+        tell(Note(f"{found.left_out} rows with infinite numbers are left aside: no request can carry them", warn=True))
+    return found
+
+
+def drafted(
+    task: Task, signature: Signature, stored: convert.Stored, golden_rows: int, figures: tuple[Metric, ...]
+) -> Manifest:
+    """The manifest, as far as it can be written before the bundle was loaded once."""
+    return Manifest(
+        format=FORMAT,
+        name=task.name,
+        version=task.version,
+        digest="",
+        flavor=stored.flavor,
+        model=stored.file,
+        signature=signature,
+        golden=Golden(GOLDEN_FILE, golden_rows, stored.rtol, stored.atol),
+        baseline=BASELINE_FILE,
+        requirements=stored.requirements,
+        files={},
+        origin=task.origin,
+        conversion=stored.conversion,
+        measured=Measured(0.0, 0),
+        metrics=figures,
+        allow_pickle=task.allow_pickle and stored.conversion.form == "pickle",
+    )
+
+
+def measured_and_written(to: Path, draft: Manifest, files: dict[str, bytes], tell: Tell) -> Manifest:
+    """The bundle, first beside its place, where another process loads it and answers; then in it, with the figures."""
+    with bundle.beside(Path(os.path.realpath(to))) as folder, stage(tell, "loading it in a process of its own"):
+        bundle.write(folder / BUNDLE_DIR, draft, files)
+        figures = measure.measure(folder / BUNDLE_DIR)
+    return bundle.write(to, msgspec.structs.replace(draft, measured=figures), files)
+
+
+def thinned(rows: list[Any], truth: list[Any] | None) -> tuple[list[Any], list[Any] | None]:
+    """At most MOST_ROWS of the rows, evenly spaced, with their answers."""
+    if len(rows) <= MOST_ROWS:
+        return rows, truth
+    places = [place * len(rows) // MOST_ROWS for place in range(MOST_ROWS)]
+    return [rows[place] for place in places], None if truth is None else [truth[place] for place in places]
+
+
+def metrics_of(
+    signature: Signature, truth: list[Any] | None, outputs: Outputs, total: int, tell: Tell
+) -> tuple[Metric, ...]:
+    if truth is None:
+        return ()
+    on = metrics.SAMPLE if len(truth) == total else f"{len(truth):,} of the {total:,} rows given to pack"
+    try:
+        return metrics.of(signature.output, truth, outputs, on=on)
+    except metrics.Incomparable as error:
+        tell(Note(f"no metrics: {error}", warn=True, hint="give the target as the model was trained on it"))
+        return ()
+
+
+def example(signature: Signature, asked: GoldenRows) -> dict[str, Cell]:
+    """A request body of one record: a golden row with nothing missing where there is one."""
+    row = next((row for row in asked.rows if None not in row), asked.rows[0] if asked.rows else None)
+    if row is not None:
+        return dict(zip(asked.columns, row, strict=True))
+    return {c.name: c.categories[0] if c.categories else (0 if c.type == "integer" else 0.0) for c in signature.columns}
+
+
+def whole_name(estimator: Any) -> str:
+    return f"{type(estimator).__module__}.{type(estimator).__qualname__}"
+
+
+@contextmanager
+def stage(tell: Tell, text: str) -> Iterator[None]:
+    """Tell that something begins, and how long it took once it is done."""
+    tell(Step(text))
+    started = time.perf_counter()
+    yield
+    tell(Step(text, time.perf_counter() - started))

@@ -1,0 +1,68 @@
+"""What kind of file some bytes are, told by their content and never by a name."""
+
+from __future__ import annotations
+
+import io
+import re
+import zipfile
+from typing import Literal
+
+from wherry.model.reading.graphs import looks_like_onnx
+
+Kind = Literal["pickle", "skops", "onnx", "npz", "keras", "torch", "hdf5", "zip", "parquet", "text", "empty", "unknown"]
+
+# How a pickle of protocol 0 or 1 begins: a global, or a mark, an empty container and what fills it.
+OLD_PICKLE = re.compile(rb"c[A-Za-z_][\w.]*\n[A-Za-z_][\w.]*\n|\((?:[cdilt]|[a-z]?c[a-z_]|S'|V)|[]}]q|[]}]\(")
+
+# What each kind is called in an error.
+CALLED: dict[Kind, str] = {
+    "pickle": "a pickle",
+    "skops": "a skops file",
+    "onnx": "an ONNX model",
+    "npz": "a numpy archive (.npz)",
+    "keras": "a Keras model",
+    "torch": "a PyTorch model",
+    "hdf5": "an HDF5 file (Keras keeps models so)",
+    "zip": "a zip archive",
+    "parquet": "a Parquet table",
+    "text": "a text file",
+    "empty": "an empty file",
+    "unknown": "a file of an unknown kind",
+}
+
+
+def kind_of(content: bytes) -> Kind:
+    """What (decompressed) content is."""
+    if not content:
+        return "empty"
+    if content[0] == 0x80 and len(content) > 1 and content[1] <= 5:
+        return "pickle"
+    if content.startswith(b"PK\x03\x04"):
+        return kind_of_zip(content)
+    if content.startswith(b"\x89HDF\r\n\x1a\n"):
+        return "hdf5"
+    if content.startswith(b"PAR1"):
+        return "parquet"
+    if looks_like_onnx(content):
+        return "onnx"
+    if OLD_PICKLE.match(content):
+        return "pickle"
+    head = content[:4096]
+    return "text" if b"\0" not in head and all(byte >= 32 or byte in b"\t\n\r\f" for byte in head) else "unknown"
+
+
+def kind_of_zip(content: bytes) -> Kind:
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            names = archive.namelist()[:100_000]
+    except (zipfile.BadZipFile, ValueError, NotImplementedError):
+        return "unknown"
+    if "schema.json" in names:
+        return "skops"
+    if "config.json" in names and any(name.endswith(".h5") for name in names):
+        return "keras"
+    if any(name.rpartition("/")[2] == "data.pkl" for name in names):
+        return "torch"
+    if names and all(name.endswith(".npy") for name in names):
+        return "npz"
+    return "zip"

@@ -1,0 +1,102 @@
+"""The one gate between a model file and the process that loads it.
+
+A file whose every name is on the fixed list is loaded by a reader that resolves nothing else, so it has nothing to run.
+Any other file can run code, and is loaded only when the user vouches for it: for whatever it is, or for one digest.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from wherry.errors import ModelUnknown, NotVouched
+from wherry.model.reading import files, pickles, skops_schema
+from wherry.model.reading.files import ModelFile
+from wherry.model.reading.kinds import CALLED
+from wherry.model.reading.pickles import Contents
+
+LOADABLE = frozenset({"pickle", "skops"})
+
+
+class Opened(msgspec.Struct, frozen=True):
+    """A model that was loaded from a file, with what is known about the file. vouched: by the user, or it had to be
+    made of known types alone."""
+
+    estimator: Any
+    file: ModelFile
+    contents: Contents
+    vouched: bool
+
+    def sentence(self) -> str:
+        """How the file came to be loaded."""
+        if self.vouched:
+            return f"{self.file.path} (sha256:{self.file.sha256}) was loaded as vouched for; {self.contents.sentence()}"
+        return f"{self.file.path} holds {self.contents.sentence()}, and nothing else was looked up: no --trust needed"
+
+
+def open_model(path: Path, *, trust: bool | str = False, allow_drift: bool = False) -> Opened:
+    """The fitted estimator in the file at `path`.
+
+    trust: True, or "sha256:HEX" of the one file that is meant. allow_drift: load it though another scikit-learn wrote
+    it. Raises NotVouched before anything of a file that can run code is loaded; ModelUnknown, ModelNotFitted,
+    ModelUnsafe, VersionDrift, FileMissing, ExtraMissing.
+    """
+    file = files.read(path)
+    contents = contents_of(file)
+    refuse_unknown(file, contents)
+    vouched = check(file, contents, trust)
+    from wherry.model.flavors.sklearn import restore  # the only place that may load it
+
+    found = restore.estimator(file, contents, vouched=vouched, allow_drift=allow_drift)
+    return Opened(found, file, contents, vouched)
+
+
+def contents_of(file: ModelFile) -> Contents:
+    """What the file holds; nothing of it is run. Kinds that are never loaded have no contents."""
+    if file.kind == "pickle":
+        return pickles.read(file.content)
+    if file.kind == "skops":
+        return skops_schema.read(file.content)
+    return Contents("unreadable", reasons=(f"{CALLED[file.kind]} is not read",))
+
+
+def check(file: ModelFile, contents: Contents, trust: bool | str) -> bool:
+    """Whether the user vouched for this very file. Raises NotVouched when it takes that and nobody did."""
+    digest = file.sha256
+    if isinstance(trust, str) and trust:
+        wanted = trust.strip().lower().removeprefix("sha256:")
+        if wanted != digest:
+            raise NotVouched(file.path, digest, contents.sentence(), called(contents), given=f"sha256:{wanted}")
+        return True
+    if trust is True:
+        return True
+    if contents.verdict != "known":
+        raise NotVouched(file.path, digest, contents.sentence(), called(contents))
+    return False
+
+
+def refuse_unknown(file: ModelFile, contents: Contents) -> None:
+    """Nothing when it may be a model of ours. Raises ModelUnknown where vouching for it would not help."""
+    if file.kind not in LOADABLE:
+        hint = ""
+        if file.kind in ("text", "parquet"):
+            hint = "is this the sample? The model comes first: wherry pack MODEL --data FILE"
+        raise ModelUnknown(file.path, CALLED[file.kind], "is not a model that this wherry packs", hint)
+    summary = contents.summary
+    if contents.verdict == "unreadable" or not summary.module:
+        return
+    package = summary.module.partition(".")[0]
+    whole = f"{summary.module}.{summary.type}"
+    if package in ("builtins", "numpy", "pandas", "collections", "scipy"):
+        holds = f"a {summary.type} (of {summary.module})"
+        raise ModelUnknown(file.path, f"holds {holds}", "and no estimator", "save the fitted estimator itself")
+    if package != "__main__" and importlib.util.find_spec(package) is None:
+        raise ModelUnknown(file.path, f"holds a {whole}", f"and {package} is not installed", f"pip install {package}")
+
+
+def called(contents: Contents) -> str:
+    summary = contents.summary
+    return f"{summary.module}.{summary.type}" if summary.module else ""
