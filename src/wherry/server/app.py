@@ -6,13 +6,29 @@ from collections.abc import Callable
 from urllib.parse import unquote_to_bytes
 
 from wherry.contract.project import Project
-from wherry.contract.wire import DOCS, HEALTH, INFO, KSERVE, LIVEZ, METRICS, OIP, OPENAPI, PING, PREDICT, READYZ, ROOT
+from wherry.contract.wire import (
+    DOCS,
+    FEEDBACK,
+    HEALTH,
+    HISTORY,
+    INFO,
+    KSERVE,
+    LIVEZ,
+    METRICS,
+    OIP,
+    OPENAPI,
+    PING,
+    PREDICT,
+    READYZ,
+    ROOT,
+)
 from wherry.errors import MethodWrong, PathUnknown, SwitchedOff
 from wherry.server.about import About
 from wherry.server.auth import Hosts, Tokens
 from wherry.server.content import JSON, Content
 from wherry.server.doorways import Doorways, Handler, Routes, read
 from wherry.server.drain import Life
+from wherry.server.keeping import Keeping
 from wherry.server.predictions import Predictions
 from wherry.server.protocol import Exchange
 from wherry.server.replies import Replies, door_of
@@ -39,6 +55,7 @@ class App:
         self.project, self.replies, self.predictions, self.about = project, replies, predictions, about
         self.life, self.tokens, self.admin = life, tokens, admin
         self.hosts = Hosts(project.serve.host, project.serve.allowed_hosts)
+        self.keeping = Keeping(project, replies, predictions.journal, predictions.loop, open=tokens is not None)
         doors = Doorways(about.manifest, project, predictions, replies, life)
         self.routes: Routes = {**doors.routes(), **self.table()}
 
@@ -55,6 +72,8 @@ class App:
             READYZ.encode(): read(self.readyz),
             DOCS.encode(): read(lambda exchange, _: self.document(exchange, about.docs)),
             OPENAPI.encode(): read(lambda exchange, _: self.document(exchange, about.openapi)),
+            HISTORY.encode(): read(self.keeping.history),
+            FEEDBACK.encode(): {b"POST": self.keeping.feedback},
         }
 
     def receive(self, exchange: Exchange) -> None:

@@ -12,6 +12,7 @@ from wherry.contract.events import Tell
 from wherry.contract.manifest import Manifest
 from wherry.contract.project import Project
 from wherry.contract.wire import Row
+from wherry.server.history import Query
 
 
 class Entry(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -86,6 +87,12 @@ class Journal(Protocol):
     def counts(self) -> Counts:
         """What became of the rows so far; cheap, from any thread."""
 
+    def read(self, query: Query) -> bytes:
+        """The stored records that `query` means, a JSON array; takes a while, from one thread at a time.
+
+        Raises StoreUnreachable.
+        """
+
     def close(self) -> None:
         """Hand over what is left, let the database take it for at most ten seconds, and release the folder."""
 
@@ -105,6 +112,9 @@ class NoJournal:
 
     def counts(self) -> Counts:
         return Counts()
+
+    def read(self, query: Query) -> bytes:
+        return b"[]"
 
     def close(self) -> None: ...
 

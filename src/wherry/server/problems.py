@@ -28,6 +28,7 @@ from wherry.errors import (
     PathUnknown,
     RequestRefused,
     StoreFailed,
+    StoreUnreachable,
     SwitchedOff,
     TokenRefused,
     TooLarge,
@@ -53,6 +54,7 @@ STATUS: dict[type[BaseException], int] = {
     ModelFailed: 500,
     Overloaded: 503,
     StoreFailed: 503,
+    StoreUnreachable: 503,
     DiskFull: 503,
     DeadlinePassed: 504,
 }
@@ -72,6 +74,9 @@ def problem_of(error: BaseException, request_id: str, curl: str = "") -> Problem
         code, title, detail, hint = error.code, error.title, str(error), error.hint
     elif isinstance(error, ModelFailed):
         code, title, detail, hint = "model", "The model failed", str(error), error.hint
+    elif isinstance(error, StoreUnreachable):
+        code, title = "history", "Stored predictions cannot be read"
+        detail, hint = "the database does not answer; predictions go on", "try again; the service's log says why"
     elif isinstance(error, (StoreFailed, DiskFull)):
         code, title = "store", "Prediction not kept"
         detail, hint = "the prediction could not be stored, so it is not given", "try again; the service's log says why"
@@ -94,7 +99,7 @@ def fields_of(error: BaseException) -> bytes:
         return b"WWW-Authenticate: Bearer\r\n"
     if isinstance(error, Overloaded):
         return b"Retry-After: %d\r\n" % (error.retry_after + random.randrange(3))
-    if isinstance(error, (StoreFailed, DiskFull)):
+    if isinstance(error, (StoreFailed, StoreUnreachable, DiskFull)):
         return b"Retry-After: 5\r\n"
     return b""
 

@@ -11,8 +11,8 @@ import msgspec
 from wherry.contract.manifest import Manifest
 from wherry.contract.names import HEADER_MODEL_DIGEST, HEADER_MODEL_VERSION, HEADER_REQUEST_ID, NATIVE_MEDIA
 from wherry.contract.project import Project
-from wherry.contract.wire import INVOCATIONS, JSON, KSERVE, OIP, PING, PREDICT, SELDON
-from wherry.errors import DiskFull, FieldsRefused, MediaWrong, ModelFailed, StoreFailed
+from wherry.contract.wire import FEEDBACK, HISTORY, INVOCATIONS, JSON, KSERVE, OIP, PING, PREDICT, SELDON
+from wherry.errors import DiskFull, FieldsRefused, MediaWrong, ModelFailed, StoreFailed, StoreUnreachable
 from wherry.server.content import Content
 from wherry.server.ids import new_id
 from wherry.server.metrics import Metrics
@@ -42,6 +42,8 @@ DOORS = {
         (KSERVE, "kserve"),
         (OIP, "oip"),
         (SELDON.rpartition("/")[0], "seldon"),
+        (HISTORY, "history"),
+        (FEEDBACK, "feedback"),
     )
 }
 
@@ -95,10 +97,11 @@ class Replies:
         """Answer with the problem that `error` is."""
         request_id = self.identify(exchange)
         status = status_of(error)
-        if status == 500 or isinstance(error, (StoreFailed, DiskFull)):
+        if status == 500 or isinstance(error, (StoreFailed, StoreUnreachable, DiskFull)):
             cause = error.__cause__ if isinstance(error, ModelFailed) else error
             log.error(log_line(error, request_id), exc_info=cause if status == 500 else None)
-        line = self.corrected_line(exchange, error) if isinstance(error, FieldsRefused) else ""
+        predicts = door not in ("history", "feedback")
+        line = self.corrected_line(exchange, error) if predicts and isinstance(error, FieldsRefused) else ""
         problem = problem_of(error, request_id, line)
         names = {"name": self.manifest.name, "version": self.manifest.version}
         template = msgspec.UNSET if accepts_native(exchange) or door in MEMBERS else self.project.reply.error

@@ -13,8 +13,10 @@ import msgspec
 from wherry.contract.events import Note, Tell
 from wherry.contract.manifest import Manifest
 from wherry.contract.project import Project
-from wherry.errors import ExtraMissing
+from wherry.errors import ExtraMissing, StoreUnreachable
+from wherry.server.asking import Asker
 from wherry.server.destination import DRIVERS, Destination, destination, scheme_of
+from wherry.server.history import Query
 from wherry.server.journal import Counts
 from wherry.server.keeper import Keeper, Report, Task
 from wherry.server.segments import Origin
@@ -26,8 +28,9 @@ SPOOL = "spool"
 class StoredJournal:
     """Journal over a spool; see `wherry.server.journal.Journal` for what each method promises."""
 
-    def __init__(self, spool: Spool, keeper: Keeper, where: str, tell: Tell) -> None:
+    def __init__(self, spool: Spool, keeper: Keeper, where: str, tell: Tell, asker: Asker | None = None) -> None:
         self.where = where
+        self._asker = asker
         self.append = spool.append
         self.append_feedback = spool.append_feedback
         self.commit = spool.commit
@@ -52,7 +55,14 @@ class StoredJournal:
             duplicates=latest.duplicates - begin.duplicates,
         )
 
+    def read(self, query: Query) -> bytes:
+        if self._asker is None:
+            raise StoreUnreachable(self.where, "it is only written to here")
+        return self._asker.ask(query)
+
     def close(self) -> None:
+        if self._asker is not None:
+            self._asker.end()
         try:
             self._spool.close()
         finally:
@@ -83,7 +93,7 @@ def open_journal(
     if spool.torn:
         tell(Note(f"{spool.torn} bytes of a write that never ended were put aside in {spool.folder}", warn=True))
     keeper = Keeper(Task(str(spool.folder.absolute()), target.url), tell)
-    return StoredJournal(spool, keeper, target.shown, tell)
+    return StoredJournal(spool, keeper, target.shown, tell, Asker(target.url, target.shown))
 
 
 def installed(target: Destination, tell: Tell) -> bool:

@@ -146,7 +146,7 @@ class Reader:
         column = cast(feedback.c.truth, Text) if self._casts else feedback.c.truth
         for begin in range(0, len(ids), 500):
             some = feedback.c.prediction_id.in_(ids[begin : begin + 500])
-            statement = select(feedback.c.prediction_id, column).where(some).order_by(feedback.c.id)
+            statement = select(feedback.c.prediction_id, column).where(some).order_by(feedback.c.created_at)
             try:
                 with self._sink.transaction() as connection:
                     found = connection.execute(statement).all()
