@@ -73,12 +73,16 @@ def declared(template: Any, manifest: Manifest) -> Content | None:
     """The reply that the project declares for a path; a text is sent as it is."""
     if template is msgspec.UNSET:
         return None
+    value = filled(template, manifest)
+    if isinstance(value, str):
+        return Content(HTML if value.lstrip().startswith("<") else TEXT, value.encode())
+    return as_json(value)
+
+
+def filled(template: Any, manifest: Manifest) -> Any:
+    """A declared template where there is no prediction."""
     nothing = ("prediction", "predictions", "label", "labels", "probability", "probabilities", "id", "ids")
-    values = {**dict.fromkeys(nothing), "name": manifest.name, "version": manifest.version}
-    filled = fill(template, values)
-    if isinstance(filled, str):
-        return Content(HTML if filled.lstrip().startswith("<") else TEXT, filled.encode())
-    return as_json(filled)
+    return fill(template, {**dict.fromkeys(nothing), "name": manifest.name, "version": manifest.version})
 
 
 def root(manifest: Manifest) -> dict[str, Any]:

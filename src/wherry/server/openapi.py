@@ -14,8 +14,11 @@ from wherry.contract.names import (
     HEADER_REQUEST_ID,
 )
 from wherry.contract.project import Project
+from wherry.contract.reply import fill
 from wherry.contract.signature import OutputSpec, Signature, column_schema
 from wherry.contract.wire import (
+    ARROW,
+    CSV,
     HEALTH,
     INFO,
     JSON,
@@ -24,6 +27,9 @@ from wherry.contract.wire import (
     PROBLEM_JSON,
     READYZ,
 )
+from wherry.server.about import filled
+from wherry.server.openapi_doors import csv, paths
+from wherry.server.openapi_doors import get as got
 from wherry.server.problems import example
 
 PROBLEMS = {
@@ -32,12 +38,13 @@ PROBLEMS = {
     "403": "Switched off by a setting, which the hint names",
     "408": "The request came too slowly",
     "413": "The body is over the limit",
-    "415": "The content type is not application/json",
+    "415": "The content type is none that is read at this path",
     "422": "Fields that do not fit the columns, each named with what to do",
     "500": "The model failed on the rows that are named",
     "503": "Too busy, or stopping; Retry-After says when to come back",
     "504": "No answer in time",
 }
+REFUSALS = {status: {"$ref": f"#/components/responses/{status}"} for status in PROBLEMS}
 
 
 def openapi(manifest: Manifest, project: Project) -> dict[str, Any]:
@@ -52,6 +59,8 @@ def openapi(manifest: Manifest, project: Project) -> dict[str, Any]:
             HEALTH: {"get": plain("Whether the service is up")},
             LIVEZ: {"get": plain("Whether the process lives")},
             READYZ: {"get": plain("Whether it answers predictions", {"503": {"description": "It does not"}})},
+            **paths(manifest, project, REFUSALS),
+            **own_paths(manifest, project),
         },
         "components": {
             "schemas": schemas(signature, project),
@@ -76,14 +85,39 @@ def post(signature: Signature, project: Project) -> dict[str, Any]:
         "rows": {"summary": "Columns and rows", "value": {"columns": list(one), "rows": [values, values]}},
         "lists": {"summary": "A list of lists, in the order of the columns", "value": [values]},
     }
-    schema = {"anyOf": [{"$ref": f"#/components/schemas/{form}"} for form in ("Record", "Records", "Table", "Lists")]}
+    schema: dict[str, Any] = {
+        "anyOf": [{"$ref": f"#/components/schemas/{form}"} for form in ("Record", "Records", "Table", "Lists")]
+    }
+    if project.reply.request is not UNSET:
+        schema["anyOf"].append({"type": "object", "description": "the shape that the project declares in [reply]"})
+        shown = fill(project.reply.request, {"rows": [values, values], "store": True})
+        examples["declared"] = {"summary": "The project's own shape", "value": shown}
+    of_csv = {"schema": {"type": "string"}, "examples": {"csv": {"summary": "Rows under a header", "value": csv(one)}}}
+    of_arrow = {"schema": {"type": "string", "format": "binary"}}
     return {
         "operationId": "predict",
         "summary": "Predict for one or many records",
         "parameters": [ask_probabilities()] if signature.output.probabilities else [],
-        "requestBody": {"required": True, "content": {JSON: {"schema": schema, "examples": examples}}},
+        "requestBody": {
+            "required": True,
+            "content": {JSON: {"schema": schema, "examples": examples}, CSV: of_csv, ARROW: of_arrow},
+        },
         "responses": responses(project),
     }
+
+
+def own_paths(manifest: Manifest, project: Project) -> dict[str, Any]:
+    """The paths that the project declares."""
+    reply, signature = project.reply, manifest.signature
+    found: dict[str, Any] = {}
+    for path in reply.predict_paths:
+        found[path] = {
+            "post": {**post(signature, project), "operationId": f"predict{path}"},
+            "get": {**get(signature, project), "operationId": f"predictByQuery{path}"},
+        }
+    for path, template in reply.paths.items():
+        found[path] = {"get": got(f"What the project says at {path}", filled(template, manifest))}
+    return found
 
 
 def get(signature: Signature, project: Project) -> dict[str, Any]:
@@ -132,7 +166,7 @@ def responses(project: Project) -> dict[str, Any]:
     if project.reply.record is not UNSET or project.reply.rows is not UNSET:
         schema = {"description": "the shape that the project declares in [reply]"}
     answer["content"] = {JSON: {"schema": schema}}
-    return {"200": answer, **{status: {"$ref": f"#/components/responses/{status}"} for status in PROBLEMS}}
+    return {"200": answer, **REFUSALS}
 
 
 def problem(text: str) -> dict[str, Any]:

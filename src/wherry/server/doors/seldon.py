@@ -74,3 +74,27 @@ def answer(form: str, puid: str | None, outputs: Outputs, first_id: str) -> byte
     else:
         data["ndarray"] = values
     return msgspec.json.encode({"data": data, "meta": {"puid": puid or first_id}})
+
+
+def truths(body: bytes) -> list[dict[str, Any]]:
+    """What Seldon's feedback says turned out true, as POST /feedback has it: the truth's rows, else the reward.
+
+    The prediction is the one that the reply's puid named. Raises BodyUnreadable, FieldsRefused.
+    """
+    value = object_of(body, 'send {"response": {"meta": {"puid": ...}}, "truth": {"data": {"ndarray": [...]}}}')
+    response, truth = value.get("response"), value.get("truth")
+    meta = response.get("meta") if isinstance(response, dict) else None
+    puid = meta.get("puid") if isinstance(meta, dict) else None
+    if not isinstance(puid, str):
+        hint = "send the response as it came, with its meta"
+        raise FieldsRefused((FieldProblem(0, "response.meta.puid", "does not name a prediction", hint),))
+    data = truth.get("data") if isinstance(truth, dict) else None
+    if not isinstance(data, dict):
+        return [{"id": puid, "truth": {"reward": value.get("reward")} if value.get("reward") is not None else None}]
+    form = one_of(data, ("ndarray", "tensor"))
+    tensor = data[form]
+    rows = tensor.get("values") if form == "tensor" and isinstance(tensor, dict) else tensor
+    if not isinstance(rows, list):
+        raise FieldsRefused((FieldProblem(0, f"truth.data.{form}", f"is {kind_of(rows)}, not a list of rows"),))
+    flat = [row[0] if isinstance(row, list) and len(row) == 1 else row for row in rows]
+    return [{"id": f"{puid}-{place}" if place else puid, "truth": each} for place, each in enumerate(flat)]

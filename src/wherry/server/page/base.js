@@ -49,9 +49,9 @@ function quoted(text) {
   return "'" + text.replaceAll("'", "'\\''") + "'";
 }
 
-function curl(url, body, token) {
+function curl(url, body, token, media = "application/json") {
   const key = token ? " \\\n  -H \"X-Api-Key: $TOKEN\"" : "";
-  return "curl " + quoted(url) + " \\\n  -H 'Content-Type: application/json'" + key + " \\\n  -d " + quoted(body);
+  return "curl " + quoted(url) + " \\\n  -H 'Content-Type: " + media + "'" + key + " \\\n  -d " + quoted(body);
 }
 
 // A record as pairs of a name and the JSON text of its value, one a line.

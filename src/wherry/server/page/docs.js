@@ -57,7 +57,8 @@ function operation(api, path, method, about) {
     const examples = Object.values(body.examples || {}).map((each) => at(api, each));
     if (body.example !== undefined) examples.push({ summary: "example", value: body.example });
     for (const each of examples)
-      parts.push(copyable(each.summary || "example", "shell", curl(new URL("." + path, document.baseURI).href, JSON.stringify(each.value), api.security)));
+      parts.push(copyable(each.summary || "example", "shell", curl(new URL("." + path, document.baseURI).href,
+        media === "text/csv" ? each.value : JSON.stringify(each.value), api.security, media)));
   }
   const replies = Object.entries(about.responses || {});
   const own = replies.filter(([, reply]) => !reply.$ref).map(([status, reply]) => [code(status), reply.description || ""]);

@@ -1,0 +1,146 @@
+"""The paths beside /predict in the OpenAPI document: what other services' clients call, each with an example. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import quote
+
+from wherry import __version__
+from wherry.contract.manifest import Manifest
+from wherry.contract.project import Project
+from wherry.contract.signature import OutputSpec
+from wherry.contract.wire import CSV, FEEDBACK, HISTORY, INVOCATIONS, JSON, KSERVE, OIP, PING, SELDON
+from wherry.server.doors import kserve, oip
+from wherry.server.doors.tensors import OF_COLUMN, datatype_of
+from wherry.server.problems import example
+
+
+def paths(manifest: Manifest, project: Project, errors: dict[str, Any]) -> dict[str, Any]:
+    """Path to path item; `errors` are the responses to a request that is refused."""
+    one = example(manifest.signature)
+    names, values = list(one), list(one.values())
+    predictions = {"predictions": [example_prediction(manifest.signature.output)]}
+    name = quote(manifest.name, safe="")
+    of_kserve, of_oip = f"{KSERVE}/{name}", f"{OIP}/models/{name}"
+    forms = {
+        "dataframe_split": {"dataframe_split": {"columns": names, "data": [values]}},
+        "dataframe_records": {"dataframe_records": [one]},
+        "instances": {"instances": [values]},
+        "inputs": {"inputs": {key: [value] for key, value in one.items()}},
+    }
+    arrays = {
+        "ndarray": {"data": {"names": names, "ndarray": [values]}},
+        "tensor": {"data": {"tensor": {"shape": [1, len(values)], "values": values}}},
+    }
+    seldon = {"data": {"names": [], "ndarray": predictions["predictions"]}, "meta": {"puid": "the prediction's id"}}
+    infer = post(
+        "Predict as the Open Inference Protocol has it",
+        {JSON: {"tensors": {"inputs": tensors(manifest)}}},
+        reply_of_tensors(manifest),
+        errors,
+    )
+    truth = {"id": "01890a5d-ac96-774b-bcce-b302099a8057", "truth": predictions["predictions"][0]}
+    ready = {"name": manifest.name, "ready": True}
+    shares = project.serve.probabilities
+    return {
+        INVOCATIONS: {
+            "post": post("Predict as MLflow has it", {JSON: forms, CSV: {"csv": csv(one)}}, predictions, errors)
+        },
+        PING: {"get": get("Whether it answers predictions, as MLflow and SageMaker ask")},
+        KSERVE: {"get": get("The models, as KServe has it", kserve.models(manifest.name))},
+        of_kserve: {"get": get("Whether the model answers, as KServe asks", kserve.model(manifest.name, True))},
+        f"{of_kserve}:predict": {
+            "post": post(
+                "Predict as KServe's first protocol has it",
+                {JSON: {"lists": {"instances": [values]}, "records": {"instances": [one]}}},
+                predictions,
+                errors,
+            )
+        },
+        OIP: {"get": get("The server, as the Open Inference Protocol has it", oip.server(__version__))},
+        f"{OIP}/health/live": {"get": get("Whether the process lives", {"status": "alive", "live": True})},
+        f"{OIP}/health/ready": {"get": get("Whether it answers predictions", {"status": "ready", "ready": True})},
+        of_oip: {"get": get("The model's tensors", oip.model(manifest, shares))},
+        f"{of_oip}/ready": {"get": get("Whether the model answers", ready)},
+        f"{of_oip}/infer": {"post": infer},
+        f"{of_oip}/versions/{quote(manifest.version, safe='')}/infer": {
+            "post": {**infer, "summary": "The same of one version; its metadata and readiness are found likewise"}
+        },
+        HISTORY: {"get": {**get("The predictions that are kept, the newest first"), "parameters": asked()}},
+        FEEDBACK: {
+            "post": {
+                **post("What turned out to be true", {JSON: {"truth": truth}}, {"accepted": 1}, errors),
+                "responses": {"202": {"description": "It is kept"}, **errors},
+            }
+        },
+        SELDON: {"post": post("Predict as Seldon's first protocol has it", {JSON: arrays}, seldon, errors)},
+    }
+
+
+def post(summary: str, bodies: dict[str, dict[str, Any]], reply: Any, errors: dict[str, Any]) -> dict[str, Any]:
+    """An operation that predicts; `bodies` are examples by content type and name."""
+    content = {
+        media: {"schema": {}, "examples": {key: {"summary": key, "value": value} for key, value in each.items()}}
+        for media, each in bodies.items()
+    }
+    ok = {"description": "The predictions", "content": {JSON: {"schema": {}, "example": reply}}}
+    return {
+        "summary": summary,
+        "requestBody": {"required": True, "content": content},
+        "responses": {"200": ok, **errors},
+    }
+
+
+def get(summary: str, reply: Any = None) -> dict[str, Any]:
+    ok: dict[str, Any] = {"description": summary}
+    if reply is not None:
+        ok["content"] = {JSON: {"schema": {}, "example": reply}}
+    return {"summary": summary, "responses": {"200": ok}}
+
+
+def asked() -> list[dict[str, Any]]:
+    """What /history may be asked for."""
+    texts = {
+        "limit": "how many, 1 to 1000",
+        "before": "the last id of the page before: `next` of its reply",
+        "since": "a time such as 2026-01-31T09:30:00Z",
+        "until": "a time",
+        "where": "COLUMN=VALUE, as often as needed",
+    }
+    return [
+        {"name": name, "in": "query", "required": False, "schema": {"type": "string"}, "description": text}
+        for name, text in texts.items()
+    ]
+
+
+def tensors(manifest: Manifest) -> list[dict[str, Any]]:
+    """One row as the Open Inference Protocol has it."""
+    one = example(manifest.signature)
+    return [
+        {"name": column.name, "datatype": datatype_of(column), "shape": [1, 1], "data": [one[column.name]]}
+        for column in manifest.signature.columns
+    ]
+
+
+def reply_of_tensors(manifest: Manifest) -> dict[str, Any]:
+    output = manifest.signature.output
+    found = example_prediction(output)
+    tensor = {"name": oip.PREDICT, "datatype": OF_COLUMN[output.type], "shape": [1, output.width]}
+    outputs = [{**tensor, "data": found if output.width > 1 else [found]}]
+    return {"model_name": manifest.name, "model_version": manifest.version, "id": "", "outputs": outputs}
+
+
+def example_prediction(output: OutputSpec) -> Any:
+    """A value such as the model answers."""
+    one = output.classes[0] if output.classes else {"number": 0.5, "integer": 1, "boolean": True}.get(output.type, "")
+    return [one] * output.width if output.width > 1 else one
+
+
+def csv(record: dict[str, Any]) -> str:
+    """A header and one row."""
+    return "\n".join(",".join(map(cell, line)) for line in (record, record.values())) + "\n"
+
+
+def cell(value: Any) -> str:
+    text = "" if value is None else str(value)
+    return '"' + text.replace('"', '""') + '"' if any(mark in text for mark in ',"\r\n') else text
