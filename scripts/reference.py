@@ -114,7 +114,7 @@ def error_pages() -> Iterator[str]:
 def metrics() -> Iterator[str]:
     """Every metric as /metrics says it."""
     from wherry.contract import names
-    from wherry.server.metrics import Metrics
+    from wherry.server.metrics import GAUGES, Metrics
 
     yield "# Metrics\n"
     yield (
@@ -122,27 +122,10 @@ def metrics() -> Iterator[str]:
         "which is not in the Service.\n"
     )
     yield "| metric | type | meaning |\n|---|---|---|"
-    said = told(Metrics().render(gauges()))
+    said = told(Metrics().render([(name, "", 0.0) for name in GAUGES]))
     for name in (getattr(names, constant) for constant in vars(names) if constant.startswith("METRIC_")):
         kind, meaning = said[name]
         yield f"| `{name}` | {kind} | {escaped(meaning)} |"
-
-
-def gauges() -> list[tuple[str, str, str, float]]:
-    """The gauges that a service shows, with their helps, out of where it composes them."""
-    import ast
-    import textwrap
-
-    from wherry.contract import names
-    from wherry.server.run import Service
-
-    found = []
-    for node in ast.walk(ast.parse(textwrap.dedent(inspect.getsource(Service.render)))):
-        if isinstance(node, ast.Tuple) and isinstance(node.elts[0], ast.Attribute) and len(node.elts) == 4:
-            constant, text = node.elts[0].attr, node.elts[2]
-            assert isinstance(text, ast.Constant)
-            found.append((str(getattr(names, constant)), "", str(text.value), 0.0))
-    return found
 
 
 def told(text: str) -> dict[str, tuple[str, str]]:

@@ -275,3 +275,60 @@ def test_at_the_cap_the_oldest_connection_without_a_request_goes() -> None:
         assert parse(waiting[4].makefile("rb").read())[0].status == 200
         for sock in waiting:
             sock.close()
+
+
+# Header blocks that are recognised
+
+
+def test_a_header_block_is_recognised_and_its_body_is_not() -> None:
+    """The same header with another body of the same length, whole, split and with the next request behind it."""
+    first, second = (json.dumps({**EXAMPLE, "area_worst": area}).encode() for area in (2019.0, 1019.5))
+    assert len(first) == len(second)
+    with Running(Linearly()) as service, socket.create_connection(service.address, timeout=10) as sock:
+        file = sock.makefile("rb")
+
+        def reply() -> int:
+            status = int(file.readline().split()[1])
+            length = 0
+            while (line := file.readline()) != b"\r\n":
+                if line.lower().startswith(b"content-length"):
+                    length = int(line.split(b":")[1])
+            assert status == 200
+            return int(json.loads(file.read(length))["prediction"])
+
+        whole = [request("POST", "/predict", body) for body in (first, second)]
+        for data in whole * 3:
+            sock.sendall(data)
+            assert reply() == 1
+        assert len(service.port.heads) == 1
+        for cut in (10, len(whole[0]) - 5):
+            sock.sendall(whole[0][:cut])
+            time.sleep(0.05)  # so that it is read alone; were it not, less would be tried
+            sock.sendall(whole[0][cut:])
+            assert reply() == 1
+        sock.sendall(whole[0] + whole[1] + whole[0])
+        assert [reply() for _ in range(3)] == [1, 1, 1]
+
+
+@pytest.mark.parametrize("header", ["X-Request-Id: a", "Expect: 100-continue", "Connection: close"])
+def test_what_differs_or_changes_the_reading_is_not_remembered(header: str) -> None:
+    name, _, value = header.partition(": ")
+    with Running(Linearly()) as service:
+        data = request("POST", "/predict", json.dumps(EXAMPLE).encode(), {name: value})
+        with socket.create_connection(service.address, timeout=10) as sock:
+            sock.sendall(data)
+            found = b""
+            while b"200 OK" not in found:
+                found += sock.recv(65536)
+        assert service.port.heads == {}
+
+
+def test_no_more_header_blocks_are_remembered_than_there_is_room_for() -> None:
+    from wherry.server import heads
+
+    with Running(Linearly()) as service, socket.create_connection(service.address, timeout=10) as sock:
+        for index in range(heads.MOST + 10):
+            sock.sendall(request("GET", f"/livez?{index}"))
+            assert b"200 OK" in sock.recv(65536)
+            assert len(service.port.heads) <= heads.MOST
+        assert len(service.port.heads) == 10

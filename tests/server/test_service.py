@@ -34,9 +34,9 @@ from serving import (
 
 from wherry.contract.events import Event, Note
 from wherry.contract.project import Project, Serve
-from wherry.errors import AddressUnusable, PortTaken, UsageRefused
+from wherry.errors import AddressUnusable, PortTaken
 from wherry.server import threads
-from wherry.server.admin import HUNG, Admin, AdminSite
+from wherry.server.admin import HUNG, Admin, AdminSite, Alone
 from wherry.server.drain import Drain, Life
 from wherry.server.environment import project_of
 from wherry.server.ports import bind, bind_next, holder
@@ -134,11 +134,6 @@ def test_a_missing_bundle_and_a_wrong_setting_are_told_with_a_hint(tmp_path: Pat
         service.log.close()
 
 
-def test_more_workers_are_an_honest_refusal(packed: Path) -> None:
-    with pytest.raises(UsageRefused, match="one worker"):
-        serve(packed, Project(serve=Serve(workers=2)))
-
-
 # Ports
 
 
@@ -197,7 +192,7 @@ def test_threads_follow_the_cgroups_quota(tmp_path: Path) -> None:
     (tmp_path / "cpu.max").write_text("max 100000\n")
     assert threads.usable(tmp_path) == here
     environ = {"OMP_NUM_THREADS": "7"}
-    threads.limit(environ, tmp_path)
+    threads.limit(1, environ, tmp_path)
     assert environ["OMP_NUM_THREADS"] == "7"
     assert environ["OPENBLAS_NUM_THREADS"] == str(here)
 
@@ -285,7 +280,7 @@ def test_a_second_ctrl_c_does_not_wait() -> None:
 def test_a_loop_that_hangs_shows_on_the_admin_port() -> None:
     with Running(Fake(lambda row: 1)) as service:
         sock = bind("127.0.0.1", free_port())
-        admin = Admin(sock, AdminSite(service.port, service.life, lambda: ""))
+        admin = Admin(sock, AdminSite(Alone(service.port, service.life, lambda: "")))
         admin.start()
         try:
             address = sock.getsockname()

@@ -77,6 +77,9 @@ METRIC_IGNORED = "wherry_fields_ignored_total"
 METRIC_READY = "wherry_ready"
 METRIC_MODEL_INFO = "wherry_model_info"  # 1, with the model's name, version, digest and flavor as labels
 METRIC_LOAD_SECONDS = "wherry_model_load_seconds"
+METRIC_WORKERS = "wherry_workers"
+METRIC_REPLACED = "wherry_workers_replaced_total"  # by cause: died, hung
+METRIC_SKIPPED = "wherry_store_skipped_rows_total"
 METRIC_STORE_ROWS = "wherry_store_rows"  # by state: accepted, stored, pending, dropped, poison
 
 

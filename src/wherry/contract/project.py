@@ -41,6 +41,9 @@ class Serve(Struct, frozen=True, kw_only=True):
         float, Meta(ge=0, le=300, description="on SIGTERM: seconds of answering new requests while not ready")
     ] = 5.0
     request_seconds: Annotated[float, Meta(gt=0, le=3600, description="deadline of one request")] = 30.0
+    hang_seconds: Annotated[
+        float, Meta(ge=1, le=3600, description="with workers: one that does nothing for so long is replaced")
+    ] = 30.0
     body_limit: Annotated[int, Meta(ge=1024, description="largest body in bytes")] = 10 * 1024 * 1024
 
 
@@ -61,6 +64,9 @@ class Store(Struct, frozen=True, kw_only=True):
         Literal["refuse", "drop"] | None,
         Meta(description="when no more rows can be kept: refuse predictions, or drop rows; unset: drop in fast mode"),
     ] = None
+    client_may_skip: Annotated[
+        bool, Meta(description='let a request say "store": false beside its record or rows, and keep it out')
+    ] = False
 
 
 class Image(Struct, frozen=True, kw_only=True):

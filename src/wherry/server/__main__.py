@@ -7,13 +7,10 @@ import os
 import sys
 from pathlib import Path
 
-from wherry.server import threads
-
 
 def main() -> int:
     """Serve the bundle that WHERRY_BUNDLE names; the exit code of the process."""
-    threads.limit()
-    from wherry.errors import (  # after the threads: msgspec is harmless, numpy would not be
+    from wherry.errors import (
         SettingsRefused,
         UsageRefused,
         WherryError,

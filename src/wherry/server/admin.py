@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from typing import Protocol
 
 import msgspec
 
@@ -23,11 +24,37 @@ PLAIN = b"text/plain; version=0.0.4; charset=utf-8"
 JSON = b"application/json"
 
 
-class AdminSite:
-    """Answers the admin port. `serving` is the port that is watched; `metrics` gives the text of /metrics."""
+class Watched(Protocol):
+    """What the admin port tells about: status and body of the probes' answers, and the text of /metrics."""
+
+    def livez(self) -> tuple[int, bytes]: ...
+
+    def readyz(self) -> tuple[int, bytes]: ...
+
+    def metrics(self) -> str: ...
+
+
+class Alone:
+    """A service that is one process, watched from a thread of it. `serving` is the port that is watched."""
 
     def __init__(self, serving: Port, life: Life, metrics: Callable[[], str]) -> None:
         self.serving, self.life, self.metrics = serving, life, metrics
+
+    def livez(self) -> tuple[int, bytes]:
+        """503 once the serving loop has not come round for half a minute: only a restart helps then."""
+        if time.monotonic() - self.serving.ticked > HUNG:
+            return 503, b'{"status":"hung"}'
+        return 200, b'{"status":"alive"}'
+
+    def readyz(self) -> tuple[int, bytes]:
+        return (200 if self.life.ready else 503), self.life.said()
+
+
+class AdminSite:
+    """Answers the admin port."""
+
+    def __init__(self, watched: Watched) -> None:
+        self.watched = watched
 
     def receive(self, exchange: Exchange) -> None:
         path = exchange.url.partition(b"?")[0].decode("latin-1")
@@ -38,29 +65,20 @@ class AdminSite:
 
     def dispatch(self, exchange: Exchange, path: str) -> None:
         answers = {
-            LIVEZ: self.livez,
-            "/v2/health/live": self.livez,
-            READYZ: self.readyz,
-            "/v2/health/ready": self.readyz,
+            LIVEZ: self.watched.livez,
+            "/v2/health/live": self.watched.livez,
+            READYZ: self.watched.readyz,
+            "/v2/health/ready": self.watched.readyz,
         }
         if path not in answers and path != METRICS:
             raise PathUnknown(f"there is no {path[:200]} here", hint=f"the paths are {LIVEZ}, {READYZ}, {METRICS}")
         if exchange.method not in (b"GET", b"HEAD"):
             raise MethodWrong(exchange.method.decode("latin-1"), path, ("GET", "HEAD"))
         if path == METRICS:
-            exchange.answer(200, b"Content-Type: %b\r\n" % PLAIN, self.metrics().encode())
+            exchange.answer(200, b"Content-Type: %b\r\n" % PLAIN, self.watched.metrics().encode())
         else:
             status, said = answers[path]()
             exchange.answer(status, b"Content-Type: %b\r\nCache-Control: no-store\r\n" % JSON, said)
-
-    def livez(self) -> tuple[int, bytes]:
-        """503 once the serving loop has not come round for half a minute: only a restart helps then."""
-        if time.monotonic() - self.serving.ticked > HUNG:
-            return 503, b'{"status":"hung"}'
-        return 200, b'{"status":"alive"}'
-
-    def readyz(self) -> tuple[int, bytes]:
-        return (200 if self.life.ready else 503), self.life.said()
 
     def refuse(self, exchange: Exchange, error: Exception) -> None:
         problem = problem_of(error, "")

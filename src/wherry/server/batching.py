@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 
@@ -57,6 +58,7 @@ class Batcher:
         self.waiting_rows = 0
         self.scheduled = False
         self.busy = False  # the thread is scoring
+        self.busy_since = 0.0  # since when, by the monotonic clock; 0: it is not
         self.worker = Worker("wherry-model")
 
     @property
@@ -111,7 +113,7 @@ class Batcher:
 
     def hand_over(self, jobs: list[Job]) -> None:
         """Score in the thread; the loop goes on reading, answering probes and refusing."""
-        self.busy = True
+        self.busy, self.busy_since = True, time.monotonic()
         self.worker.do(lambda: self.work(jobs))
 
     def work(self, jobs: list[Job]) -> None:
@@ -126,7 +128,7 @@ class Batcher:
             self.loop.call_soon_threadsafe(self.land, jobs)
 
     def land(self, jobs: list[Job]) -> None:
-        self.busy = False
+        self.busy, self.busy_since = False, 0.0
         self.settle(jobs)
         if self.waiting:
             self.schedule()

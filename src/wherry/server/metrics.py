@@ -14,13 +14,26 @@ from wherry.server.board import Board
 
 LATENCIES = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
-Gauge: TypeAlias = tuple[str, str, str, float]  # name, labels, help, value
+Gauge: TypeAlias = tuple[str, str, float]  # name, labels, value
 COUNTERS = {
     names.METRIC_ROWS: "Rows scored.",
     names.METRIC_MODEL_SECONDS: "Seconds spent in the model.",
     names.METRIC_MODEL_FAILURES: "Requests on which the model failed.",
     names.METRIC_OUTSIDE: "Values outside what the training sample held.",
     names.METRIC_IGNORED: "Fields sent and left aside.",
+    names.METRIC_SKIPPED: "Rows not kept because their request said so.",
+}
+# Read at the moment that they are asked for.
+GAUGES = {
+    names.METRIC_READY: "Whether predictions are answered.",
+    names.METRIC_IN_FLIGHT: "Requests read and not yet answered.",
+    names.METRIC_CONNECTIONS: "Open connections.",
+    names.METRIC_QUEUE_ROWS: "Rows that wait for the model.",
+    names.METRIC_MODEL_INFO: "The model that is served.",
+    names.METRIC_LOAD_SECONDS: "Seconds to load and prove the model.",
+    names.METRIC_STORE_ROWS: "Rows of the store, by state.",
+    names.METRIC_WORKERS: "Worker processes that answer; where there is one process, there are none.",
+    names.METRIC_REPLACED: "Worker processes replaced, by cause: died or hung.",
 }
 
 
@@ -103,9 +116,9 @@ def render(counts: Mapping[str, float], gauges: Iterable[Gauge]) -> str:
         head(lines, name, "counter", text)
         lines.append(f"{name} {counts.get(name, 0.0):.17g}")
     told = set()
-    for name, labels, text, value in gauges:
+    for name, labels, value in gauges:
         if name not in told:
-            head(lines, name, "counter" if name.endswith("_total") else "gauge", text)
+            head(lines, name, "counter" if name.endswith("_total") else "gauge", GAUGES[name])
             told.add(name)
         lines.append(f"{name}{labels} {value:.9g}")
     return "\n".join(lines) + "\n"

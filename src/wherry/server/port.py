@@ -7,8 +7,9 @@ import time
 from typing import Protocol
 
 from wherry.errors import DeadlinePassed, RequestRefused, TooSlow
+from wherry.server.heads import Head
 from wherry.server.limits import Limits
-from wherry.server.protocol import BODY, GONE, HEAD, IDLE, LINGER, Connection, Exchange, Head
+from wherry.server.protocol import BODY, GONE, HEAD, IDLE, LINGER, Connection, Exchange
 
 FRESH = 0.5  # seconds for the first request of a connection that was accepted just before the end
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")

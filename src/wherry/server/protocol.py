@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from http import HTTPStatus
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, cast
 
 import httptools
 
@@ -23,6 +23,7 @@ from wherry.errors import (
     TooLarge,
     UrlTooLong,
 )
+from wherry.server.heads import remember
 
 if TYPE_CHECKING:
     from wherry.server.port import Port
@@ -32,11 +33,6 @@ STATUS_LINES = {s.value: b"HTTP/1.1 %d %s\r\n" % (s.value, s.phrase.encode()) fo
 # Headers of which a second one could be read in two ways.
 ONCE = frozenset({b"host", b"content-length", b"transfer-encoding", b"content-type", b"authorization", b"expect"})
 IDLE, HEAD, BODY, LINGER, GONE = range(5)  # what a connection is waiting for
-MOST_HEADS = 512  # header blocks that are remembered
-HEAD_BYTES = 2048  # of the longest of them
-# Requests with one of these are not remembered: they change how the request is read, or differ in each request.
-UNREMEMBERED = frozenset({b"expect", b"transfer-encoding", b"upgrade", b"connection", b"x-request-id", b"traceparent"})
-OK = STATUS_LINES[200]
 
 
 class Exchange:
@@ -96,19 +92,11 @@ class Exchange:
             connection.send()
 
 
-class Head(NamedTuple):
-    """A header block that was read before: what it says, and the length of the body that follows it."""
-
-    method: bytes
-    url: bytes
-    headers: dict[bytes, bytes]  # shared by its requests: nobody may change it
-    length: int
-
-
 class Connection(asyncio.Protocol):
     """One connection of `port`."""
 
     transport: asyncio.Transport
+    exchange: Exchange  # the request that is being read, or was last
 
     def __init__(self, port: Port) -> None:
         self.port = port
@@ -173,35 +161,19 @@ class Connection(asyncio.Protocol):
         head = port.heads.get(data[:end])
         if head is None:
             self.feed(data)
-            self.remember(data, end)
+            if self.state == IDLE:
+                remember(port.heads, self.exchange, data, end)
         elif len(data) - end != head.length:
             self.feed(data)
         else:
             now = port.now()
-            self.exchange = exchange = Exchange(self, now, head.method, head.url, head.headers, data[end:])
+            exchange = Exchange(self, now, head.method, head.url, head.headers, data[end:])
+            self.exchange = exchange
             self.fresh = False
             self.since = now
             self.owed.append(exchange)
             port.in_flight += 1
             port.site.receive(exchange)
-
-    def remember(self, data: bytes, end: int) -> None:
-        """Keep the header block that `data` began with, if `data` was exactly one ordinary request."""
-        exchange, heads = self.exchange, self.port.heads
-        headers, length = exchange.headers, len(exchange.body)
-        if (
-            4 <= end <= HEAD_BYTES
-            and self.state == IDLE
-            and end + length == len(data)
-            and int(headers.get(b"content-length", b"0")) == length
-            and not exchange.http10
-            and not exchange.close
-            and exchange.url.startswith(b"/")
-            and UNREMEMBERED.isdisjoint(headers)
-        ):
-            if len(heads) >= MOST_HEADS:
-                heads.clear()
-            heads[data[:end]] = Head(exchange.method, exchange.url, headers, length)
 
     def resume(self) -> None:
         """Go on with what was held back."""

@@ -14,9 +14,9 @@ NAMES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_
 CGROUP = Path("/sys/fs/cgroup")
 
 
-def limit(environ: MutableMapping[str, str] = os.environ, root: Path = CGROUP) -> int:
-    """Set what is not set yet; returns the number of cores that may be used, at least 1."""
-    cores = usable(root)
+def limit(processes: int = 1, environ: MutableMapping[str, str] = os.environ, root: Path = CGROUP) -> int:
+    """Set what is not set yet; returns the number of cores that each of `processes` may use, at least 1."""
+    cores = max(1, usable(root) // processes)
     for name in NAMES:
         environ.setdefault(name, str(cores))
     return cores

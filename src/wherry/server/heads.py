@@ -1,0 +1,42 @@
+"""Header blocks that were read before. The same bytes mean the same again, so they are looked up, not parsed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from wherry.server.protocol import Exchange
+
+MOST = 512  # header blocks that are remembered
+LONGEST = 2048  # bytes of one
+# Requests with one of these are not remembered: they change how the request is read, or differ in each request.
+UNREMEMBERED = frozenset({b"expect", b"transfer-encoding", b"upgrade", b"connection", b"x-request-id", b"traceparent"})
+
+
+class Head(NamedTuple):
+    """What a header block says, and the length of the body that follows it."""
+
+    method: bytes
+    url: bytes
+    headers: dict[bytes, bytes]  # shared by its requests: nobody may change it
+    length: int
+
+
+def remember(heads: dict[bytes, Head], exchange: Exchange, data: bytes, end: int) -> None:
+    """Keep data[:end], which came before the body of `exchange`, if `data` was exactly one ordinary request.
+
+    Call it when `data` began with a request and the parser has just completed one.
+    """
+    headers, length = exchange.headers, len(exchange.body)
+    if (
+        4 <= end <= LONGEST
+        and end + length == len(data)
+        and int(headers.get(b"content-length", b"0")) == length
+        and not exchange.http10
+        and not exchange.close
+        and exchange.url.startswith(b"/")
+        and UNREMEMBERED.isdisjoint(headers)
+    ):
+        if len(heads) >= MOST:
+            heads.clear()
+        heads[data[:end]] = Head(exchange.method, exchange.url, headers, length)

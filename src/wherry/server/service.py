@@ -1,0 +1,160 @@
+"""The parts of a running service in one process, wired together."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any, Protocol
+
+from wherry.contract import names
+from wherry.contract.events import Note, Tell
+from wherry.contract.manifest import Manifest
+from wherry.contract.project import Project
+from wherry.contract.wire import DOCS
+from wherry.server.about import About
+from wherry.server.app import App
+from wherry.server.auth import Tokens
+from wherry.server.drain import Drain, Life
+from wherry.server.journal import Journal
+from wherry.server.limits import Limits
+from wherry.server.loading import Loaded, Proof
+from wherry.server.metrics import Gauge, Metrics, label
+from wherry.server.port import Port, Site
+from wherry.server.ports import address_text
+from wherry.server.predictions import Predictions
+from wherry.server.predictor import Local, Measured
+from wherry.server.replies import Replies
+
+INTERRUPTED = 130
+
+
+class Watch(Protocol):
+    """What looks at a service while it runs; begun and ended on its loop."""
+
+    def start(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+
+def run_loop(main: Coroutine[Any, Any, int]) -> int:
+    """asyncio.run, on uvloop where there is one."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.run(main)
+    return uvloop.run(main)
+
+
+class Service:
+    """One process's service. `admin` is the address that gives the metrics."""
+
+    def __init__(
+        self,
+        loaded: Loaded,
+        proof: Proof,
+        project: Project,
+        journal: Journal,
+        tokens: Tokens | None,
+        metrics: Metrics,
+        admin: str,
+        tell: Tell,
+    ) -> None:
+        self.loaded, self.proof, self.project, self.journal, self.tokens = loaded, proof, project, journal, tokens
+        self.metrics, self.admin_address, self.tell = metrics, admin, tell
+        self.life = Life()
+
+    def compose(self, loop: asyncio.AbstractEventLoop) -> tuple[Site, Predictions]:
+        loaded, project = self.loaded, self.project
+        replies = Replies(loaded.manifest, project, self.metrics)
+        predictions = Predictions(
+            loaded.manifest,
+            loaded.model.golden,
+            Measured(Local(loaded.model.score), self.metrics),
+            self.proof.cost,
+            project,
+            replies,
+            loop=loop,
+            journal=self.journal,
+            metrics=self.metrics,
+        )
+        about = About(loaded.manifest, project)
+        app = App(project, replies, predictions, about, self.life, tokens=self.tokens, admin=self.admin_address)
+        return app, predictions
+
+    async def run(
+        self,
+        serving: socket.socket,
+        watch: Callable[[Service, Port, Predictions], Watch],
+        signals: Callable[[asyncio.AbstractEventLoop, Drain], None],
+        ready: Callable[[], None],
+    ) -> int:
+        """Serve until told to stop: 0 after a drain, 130 when that was cut short. `ready` is called once it is."""
+        loop = asyncio.get_running_loop()
+        site, predictions = self.compose(loop)
+        settings = self.project.serve
+        limits = Limits(body_bytes=settings.body_limit, request_seconds=settings.request_seconds)
+        port = Port(site, limits, loop)
+        watcher = watch(self, port, predictions)
+        drain = Drain(port, self.life, lambda: predictions.batcher.idle, self.tell, lame=settings.drain_seconds)
+        signals(loop, drain)
+        await port.open(serving)
+        watcher.start()
+        self.life.stage = "ready"
+        ready()
+        self.journal.start()
+        finished = await drain.run()
+        predictions.close()
+        port.abort()
+        watcher.stop()
+        await asyncio.sleep(0)
+        return 0 if finished else INTERRUPTED
+
+    def gauges(self, port: Port, predictions: Predictions) -> list[Gauge]:
+        """What this process has at this moment; those of several processes add up."""
+        counts = self.journal.counts()
+        gauges = [
+            (names.METRIC_IN_FLIGHT, "", float(port.in_flight)),
+            (names.METRIC_CONNECTIONS, "", float(len(port.connections))),
+            (names.METRIC_QUEUE_ROWS, "", float(predictions.batcher.waiting_rows)),
+        ]
+        for state in ("accepted", "stored", "pending", "dropped", "poison"):
+            gauges.append((names.METRIC_STORE_ROWS, f'{{state="{state}"}}', float(getattr(counts, state))))
+        return gauges
+
+
+def model_gauges(manifest: Manifest, ready: bool, seconds: float) -> list[Gauge]:
+    """What is said once, however many processes there are."""
+    known = (
+        ("name", manifest.name),
+        ("version", manifest.version),
+        ("digest", manifest.digest),
+        ("flavor", manifest.flavor),
+    )
+    about = ",".join(f'{key}="{label(value)}"' for key, value in known)
+    return [
+        (names.METRIC_READY, "", float(ready)),
+        (names.METRIC_MODEL_INFO, f"{{{about}}}", 1.0),
+        (names.METRIC_LOAD_SECONDS, "", seconds),
+    ]
+
+
+def announce(serving: socket.socket, admin: str, project: Project, where: str, tell: Tell) -> None:
+    """Say where everything is."""
+    address = f"http://{address_text(serving)}"
+    tell(Note(f"page      {address}/" if project.serve.page else f"serving   {address}"))
+    if project.serve.docs:
+        tell(Note(f"docs      {address}{DOCS}"))
+    tell(Note(f"store     {where}" if where else "store     off: predictions are not kept"))
+    tell(Note(f"admin     http://{admin}/metrics, /readyz, /livez"))
+
+
+def memory() -> str:
+    """Resident memory of this process, for people; empty where it cannot be told."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except (OSError, ValueError, IndexError):
+        return ""
+    return f"{pages * os.sysconf('SC_PAGE_SIZE') / 2**20:.0f} MiB"
