@@ -9,10 +9,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from serving import EXAMPLE, Linearly, Running, until
+from serving import EXAMPLE, Fake, Linearly, Running, until
 
 from wherry.contract.events import silent
-from wherry.contract.project import Project, Serve
+from wherry.contract.project import Project, Serve, Store
+from wherry.contract.signature import Column, OutputSpec, Signature
 from wherry.server.asking import Asker
 from wherry.server.history import Query
 from wherry.server.keeper import Keeper, Task
@@ -144,3 +145,34 @@ def test_a_question_survives_its_journey() -> None:
     import msgspec
 
     assert msgspec.json.decode(msgspec.json.encode(asked), type=Query) == asked
+
+
+def test_a_request_is_kept_out_only_where_the_project_lets_it(tmp_path: Path) -> None:
+    journal = stored(tmp_path)
+    bodies: list[Any] = [
+        EXAMPLE | {"store": False},
+        {"columns": list(EXAMPLE), "rows": [list(EXAMPLE.values())] * 2, "store": False},
+    ]
+    with Running(Linearly(), journal=journal) as service:
+        assert [service.ask("POST", "/predict", body).status for body in bodies] == [422, 422]
+        assert journal.counts().accepted == 0
+    lenient = Project(store=Store(client_may_skip=True))
+    with Running(Linearly(), journal=journal, project=lenient) as service:
+        assert [service.ask("POST", "/predict", body).status for body in bodies] == [200, 200]
+        assert journal.counts().accepted == 0
+        assert "\nwherry_store_skipped_rows_total 3\n" in service.metrics.render([])
+        assert service.ask("POST", "/predict", EXAMPLE | {"store": True}).status == 200
+        assert service.ask("POST", "/predict", EXAMPLE).status == 200
+        assert service.ask("POST", "/predict", EXAMPLE | {"store": "no"}).status == 422
+        assert journal.counts().accepted == 2
+    journal.close()
+
+
+def test_a_column_called_store_stays_a_column(tmp_path: Path) -> None:
+    journal = stored(tmp_path)
+    signature = Signature((Column("store", "boolean"),), OutputSpec("number", "number"))
+    lenient = Project(store=Store(client_may_skip=True))
+    with Running(Fake(lambda row: 1), signature=signature, journal=journal, project=lenient) as service:
+        assert service.ask("POST", "/predict", {"store": False}).status == 200
+        assert journal.counts().accepted == 1
+    journal.close()

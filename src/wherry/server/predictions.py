@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from wherry.contract.golden import GoldenRows
 from wherry.contract.manifest import Manifest
-from wherry.contract.names import HEADER_NO_STORE, METRIC_IGNORED, METRIC_MODEL_FAILURES, METRIC_OUTSIDE
+from wherry.contract.names import HEADER_NO_STORE, METRIC_IGNORED, METRIC_MODEL_FAILURES, METRIC_OUTSIDE, METRIC_SKIPPED
 from wherry.contract.project import Project
 from wherry.contract.wire import Row
 from wherry.errors import DiskFull, FieldsRefused, ModelFailed, Overloaded, StoreFailed, SwitchedOff
@@ -69,7 +69,8 @@ class Predictions:
         self.reader = Worker("wherry-reader")
         self.keeps = not isinstance(journal, NoJournal)
         self.ignore_unknown = project.serve.unknown_fields == "ignore"
-        self.native = Native(self.signature, ignore_unknown=self.ignore_unknown)
+        may_skip = project.store.client_may_skip
+        self.native = Native(self.signature, ignore_unknown=self.ignore_unknown, may_skip=may_skip)
         self.shapes = Shapes(manifest, project.reply)
         self.golden = golden_set(self.native, golden)
         self.plain = (
@@ -150,6 +151,8 @@ class Predictions:
             )
         if read.ignored:
             self.metrics.count(METRIC_IGNORED, read.ignored)
+        if not read.store:
+            self.metrics.count(METRIC_SKIPPED, len(read.rows))
         keep = self.keeps and read.store and not (NO_STORE in exchange.headers and self.golden.issuperset(read.rows))
         self.batcher.submit(Question(exchange, read.rows, encode, door, keep))
 

@@ -14,6 +14,7 @@ from wherry.contract.wire import JSON, FieldProblem, Row
 from wherry.errors import BodyUnreadable, FieldsRefused
 from wherry.server.doors.door import Asked, Encode, Sent
 
+STORE = "store"
 ENVELOPE = frozenset({"columns", "rows", "data", "index"})
 PLAIN_ENVELOPES = ({"columns", "rows"}, {"columns", "data"}, {"columns", "index", "data"})
 LITERAL = re.compile(rb"-?(?:NaN|Infinity|nan|inf)")
@@ -27,10 +28,11 @@ class Native:
 
     name, media = "native", (JSON,)
 
-    def __init__(self, signature: Signature, *, ignore_unknown: bool = False) -> None:
+    def __init__(self, signature: Signature, *, ignore_unknown: bool = False, may_skip: bool = False) -> None:
         self.signature = signature
         self.ignore_unknown = ignore_unknown
         self.names = frozenset(signature.names)
+        self.may_skip = may_skip and STORE not in self.names  # keys that are columns win
         self.fast = compiled(signature, ignore_unknown)
 
     def decode(self, body: bytes) -> Asked:
@@ -47,6 +49,8 @@ class Native:
 
     def understand(self, value: Any) -> Asked:
         """The rows of a decoded body."""
+        if self.may_skip and isinstance(value, dict) and STORE in value:
+            return self.beside_store(value)
         single, records = False, value
         if isinstance(value, dict):
             if "columns" in value and not self.names & ENVELOPE & value.keys():
@@ -60,6 +64,14 @@ class Native:
             reason = f"a request is an object or a list of rows, not {kind_of(value)}"
             raise FieldsRefused((FieldProblem(0, "", reason, "send one object with a field for each column"),))
         return check(self.signature, records, single, self.ignore_unknown)
+
+    def beside_store(self, value: dict[str, Any]) -> Asked:
+        """The rows of a body that says whether they may be kept."""
+        said = value[STORE]
+        if not isinstance(said, bool):
+            raise FieldsRefused((FieldProblem(0, STORE, f"is true or false, not {kind_of(said)}", '"store": false'),))
+        asked = self.understand({name: cell for name, cell in value.items() if name != STORE})
+        return msgspec.structs.replace(asked, store=said)
 
     def split(self, value: dict[str, Any]) -> Asked:
         """The rows of columns and rows, as JSON held them."""
