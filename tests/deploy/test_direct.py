@@ -27,7 +27,6 @@ from wherry.contract.manifest import Conversion, Golden, Manifest, Measured, Ori
 from wherry.contract.signature import Column, OutputSpec, Signature
 from wherry.deploy import builders, caches, direct, explain, layers, session, uploads, wheels
 from wherry.deploy.builders import Built, build
-from wherry.deploy.wheel import wheel
 from wherry.errors import (
     BaseMissing,
     BuildFailed,
@@ -116,6 +115,15 @@ def locked(home: Path) -> str:
     return f"thing==1.0 --hash=sha256:{digest}\n"
 
 
+def small_wheel() -> bytes:
+    """What stands for wherry itself: the real one takes a while to compile."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for name in ("wherry/__init__.py", "wherry/server/run.py", "wherry-0.1.0.dist-info/RECORD"):
+            archive.writestr(zipfile.ZipInfo(name), "")
+    return packed.getvalue()
+
+
 @pytest.fixture
 def make(registry: SmallRegistry, bundle: Path, locked: str) -> Make:
     """The plan of the bundle's image on the small registry's base."""
@@ -127,7 +135,7 @@ def make(registry: SmallRegistry, bundle: Path, locked: str) -> Make:
             manifest_of(folder),
             base=f"{registry.address}/library/base@{digest}",
             requirements=requirements,
-            wheel=wheel(),
+            wheel=("wherry-0.1.0-py3-none-any.whl", small_wheel()),
             unpack=builders.program(),
         )
 

@@ -8,7 +8,9 @@ import json
 import os
 import tarfile
 import zlib
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 from typing import IO
 
@@ -20,7 +22,8 @@ from wherry.errors import SettingProblem, SettingsRefused
 ENV_EPOCH = "SOURCE_DATE_EPOCH"
 GZIP_LEVEL = 6
 GZIP_WINDOW = 31  # a gzip header without a name and a time
-CHUNK = 1 << 20
+CHUNK = 1 << 18
+PENDING = 64  # pieces that wait to be compressed
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -79,9 +82,8 @@ def made(name: str, about: str, inputs: object, entries: Callable[[], Iterable[E
         caches.used(known.path)
         return known
     sizes: dict[tuple[str, str], int] = {}
-    with caches.writing(caches.root() / "blobs" / f"new-{key}") as file:
-        packed = Packed(file)
-        with tarfile.open(fileobj=packed, mode="w|", format=tarfile.PAX_FORMAT) as archive:  # type: ignore[call-overload]  # a stream needs write alone
+    with caches.writing(caches.root() / "blobs" / f"new-{key}") as file, Packed(file) as packed:
+        with tarfile.open(fileobj=packed, mode="w|", format=tarfile.PAX_FORMAT, bufsize=CHUNK) as archive:  # type: ignore[call-overload]  # a stream needs write alone
             for entry in with_folders(entries()):
                 sizes[entry.part] = sizes.get(entry.part, 0) + add(archive, entry)
         packed.close()
@@ -134,21 +136,40 @@ def add(archive: tarfile.TarFile, entry: Entry) -> int:
 
 
 class Packed:
-    """Where a tar archive is written to: compressed into a file, with the digests of what goes in and comes out."""
+    """Where a tar archive is written to: compressed into a file, with the digests of what goes in and comes out.
+
+    Compressing goes on beside the reading and compiling, in a thread of its own.
+    """
 
     def __init__(self, file: IO[bytes]) -> None:
         self.file = file
         self.inner, self.outer = hashlib.sha256(), hashlib.sha256()
         self.gzip = zlib.compressobj(GZIP_LEVEL, zlib.DEFLATED, GZIP_WINDOW)
         self.size = 0
+        self.worker = ThreadPoolExecutor(1)
+        self.pending: deque[Future[None]] = deque()
+
+    def __enter__(self) -> Packed:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        self.worker.shutdown(cancel_futures=kind is not None)
 
     def write(self, data: bytes) -> int:
-        self.inner.update(data)
-        self.put(self.gzip.compress(data))
+        self.pending.append(self.worker.submit(self.take, data))
+        while len(self.pending) > PENDING:
+            self.pending.popleft().result()
         return len(data)
 
     def close(self) -> None:
+        """Wait until everything is in the file."""
+        for done in self.pending:
+            done.result()
         self.put(self.gzip.flush())
+
+    def take(self, data: bytes) -> None:
+        self.inner.update(data)
+        self.put(self.gzip.compress(data))
 
     def put(self, data: bytes) -> None:
         self.outer.update(data)
