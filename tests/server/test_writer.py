@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import http.client
 import os
 import random
@@ -137,6 +138,22 @@ def test_a_locked_database_holds_nobody_up(tmp_path: Path, journal: Callable[...
     other.close()
     parts.until(lambda: store.counts().stored == 210)
     assert parts.numbers(tmp_path) == list(range(210))
+
+
+def test_a_killed_service_leaves_no_writer_behind(tmp_path: Path) -> None:
+    """Even one that waits for a locked database: the next service's must not wait for it."""
+    sink = Sink(f"sqlite:///{tmp_path / 'predictions.db'}")
+    sink.migrate()
+    sink.close()
+    other = sqlite3.connect(tmp_path / "predictions.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    run_and_kill(tmp_path, "durable", 0, 0.8)
+    began = time.monotonic()
+    with (tmp_path / "spool" / "0" / segments.WRITER).open("rb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+    assert time.monotonic() - began < 1
+    other.execute("ROLLBACK")
+    other.close()
 
 
 def test_a_reader_with_a_long_transaction_holds_nobody_up(tmp_path: Path, journal: Callable[..., Any]) -> None:
