@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import runpy
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from wherry.contract.events import silent
 from wherry.contract.project import Project, Serve, Store
 from wherry.contract.signature import Column, OutputSpec, Signature
 from wherry.server.asking import Asker
+from wherry.server.doors import seldon
 from wherry.server.history import Query
 from wherry.server.keeper import Keeper, Task
 from wherry.server.spool import Spool
@@ -176,3 +178,22 @@ def test_a_column_called_store_stays_a_column(tmp_path: Path) -> None:
         assert service.ask("POST", "/predict", {"store": False}).status == 200
         assert journal.counts().accepted == 1
     journal.close()
+
+
+def test_seldons_feedback_is_kept_as_truths(kept: Any) -> None:
+    rows = [list(EXAMPLE.values())] * 2
+    answer = kept.ask("POST", "/api/v1.0/predictions", {"data": {"ndarray": rows}}).json
+    told = {"response": answer, "reward": 1, "truth": {"data": {"ndarray": [[0], [1]]}}}
+    assert kept.ask("POST", "/api/v1.0/feedback", told).status == 200
+    id = answer["meta"]["puid"]
+    assert seldon.truths(json.dumps(told).encode()) == [{"id": id, "truth": 0}, {"id": f"{id}-1", "truth": 1}]
+    assert kept.ask("POST", "/api/v1.0/feedback", {"response": answer, "reward": 0.5}).status == 200
+    assert kept.journal.counts().accepted == 5  # two rows, two truths, one reward
+    for wrong in ({}, {"response": answer}, {"response": {"meta": {"puid": "mine"}}, "reward": 1}):
+        assert kept.ask("POST", "/api/v1.0/feedback", wrong).status == 422
+
+
+def test_seldons_feedback_is_off_without_a_store() -> None:
+    with Running(Linearly()) as service:
+        refused = service.ask("POST", "/api/v1.0/feedback", {})
+        assert (refused.status, "store" in refused.json["hint"]) == (403, True)

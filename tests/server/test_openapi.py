@@ -41,7 +41,7 @@ def test_every_example_is_answered_as_the_document_says(served: tuple[Running, S
     service, _ = served
     tried = 0
     for path, method, operation in operations(service.ask("GET", "/openapi.json").json):
-        if path in ("/history", "/feedback"):
+        if path in ("/history", "/feedback", "/api/v1.0/feedback"):
             continue  # off where no prediction is kept
         if method == "GET":
             if path in ("/predict", "/score"):

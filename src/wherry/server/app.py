@@ -21,6 +21,7 @@ from wherry.contract.wire import (
     PREDICT,
     READYZ,
     ROOT,
+    SELDON_FEEDBACK,
 )
 from wherry.errors import MethodWrong, PathUnknown, SwitchedOff
 from wherry.server.about import About
@@ -74,6 +75,7 @@ class App:
             OPENAPI.encode(): read(lambda exchange, _: self.document(exchange, about.openapi)),
             HISTORY.encode(): read(self.keeping.history),
             FEEDBACK.encode(): {b"POST": self.keeping.feedback},
+            SELDON_FEEDBACK.encode(): {b"POST": self.keeping.seldon},
         }
 
     def receive(self, exchange: Exchange) -> None:

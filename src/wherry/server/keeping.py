@@ -12,11 +12,12 @@ from typing import Any
 import msgspec
 
 from wherry.contract.project import Project
-from wherry.contract.wire import FEEDBACK, HISTORY, FieldProblem
+from wherry.contract.wire import FEEDBACK, HISTORY, SELDON_FEEDBACK, FieldProblem
 from wherry.errors import FieldsRefused, SwitchedOff
 from wherry.server.auth import bare, is_loopback
 from wherry.server.content import JSON, Content
 from wherry.server.doors import query as door
+from wherry.server.doors import seldon
 from wherry.server.doors.native import parse
 from wherry.server.history import Query
 from wherry.server.ids import new_id
@@ -84,13 +85,24 @@ class Keeping:
         """Keep truths; they are as safe as predictions are when the reply leaves."""
         self.check(exchange, FEEDBACK)
         self.replies.check_media(exchange)
+        body = msgspec.json.encode({"accepted": self.keep(parse(exchange.body))})
+        self.replies.respond(exchange, 202, Content(JSON, body), "feedback")
+
+    def seldon(self, exchange: Exchange, asked: bytes) -> None:
+        """The same from Seldon's clients, who wait for a 200."""
+        self.check(exchange, SELDON_FEEDBACK)
+        self.replies.check_media(exchange)
+        self.keep(seldon.truths(exchange.body))
+        self.replies.respond(exchange, 200, Content(JSON, b'{"data":{},"meta":{}}'), "feedback")
+
+    def keep(self, value: Any) -> int:
+        """How many truths of `value` are kept. Raises FieldsRefused."""
         now = time.time_ns()
-        truths = truths_of(parse(exchange.body))
+        truths = truths_of(value)
         for number, (prediction, truth) in enumerate(truths):
             self.journal.append_feedback(Feedback(new_id(now), prediction, now + 1000 * number, truth))
         self.journal.commit()
-        body = msgspec.json.encode({"accepted": len(truths)})
-        self.replies.respond(exchange, 202, Content(JSON, body), "feedback")
+        return len(truths)
 
     def close(self) -> None:
         self.worker.close()

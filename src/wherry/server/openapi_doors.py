@@ -9,7 +9,7 @@ from wherry import __version__
 from wherry.contract.manifest import Manifest
 from wherry.contract.project import Project
 from wherry.contract.signature import OutputSpec
-from wherry.contract.wire import CSV, FEEDBACK, HISTORY, INVOCATIONS, JSON, KSERVE, OIP, PING, SELDON
+from wherry.contract.wire import CSV, FEEDBACK, HISTORY, INVOCATIONS, JSON, KSERVE, OIP, PING, SELDON, SELDON_FEEDBACK
 from wherry.server.doors import kserve, oip
 from wherry.server.doors.tensors import OF_COLUMN, datatype_of
 from wherry.server.problems import example
@@ -40,6 +40,10 @@ def paths(manifest: Manifest, project: Project, errors: dict[str, Any]) -> dict[
         errors,
     )
     truth = {"id": "01890a5d-ac96-774b-bcce-b302099a8057", "truth": predictions["predictions"][0]}
+    told = {
+        "response": {"meta": {"puid": truth["id"]}},
+        "truth": {"data": {"ndarray": predictions["predictions"]}},
+    }
     ready = {"name": manifest.name, "ready": True}
     shares = project.serve.probabilities
     return {
@@ -72,6 +76,9 @@ def paths(manifest: Manifest, project: Project, errors: dict[str, Any]) -> dict[
                 **post("What turned out to be true", {JSON: {"truth": truth}}, {"accepted": 1}, errors),
                 "responses": {"202": {"description": "It is kept"}, **errors},
             }
+        },
+        SELDON_FEEDBACK: {
+            "post": post("What turned out to be true, as Seldon has it", {JSON: {"truth": told}}, {"data": {}}, errors)
         },
         SELDON: {"post": post("Predict as Seldon's first protocol has it", {JSON: arrays}, seldon, errors)},
     }
