@@ -21,7 +21,8 @@
         WheelMissing  CacheUnusable  RegistryFailed  RegistryRefused  RepositoryMissing  ImageTaken
       ClusterFailed           no cluster to use: NoCluster, CredentialsRefused, ContextUnclear, ContextMissing
         NotPermitted  NamespaceMissing  Conflict  ObjectForeign  ObjectRefused  ObjectMissing  SecretMissing
-        ObjectChanged  RolloutFailed  ProbeFailed  NothingDeployed  NameUnclear  StillThere
+        ObjectChanged  RolloutFailed  ProbeFailed  NothingDeployed  ReleaseMissing  NameUnclear
+        StillThere
       LockHeld                somebody else is at it: SpoolHeld, DeployHeld
       DiskFull
 
@@ -455,6 +456,11 @@ class ClusterFailed(WherryError):
 
     outcome = "unchanged"
 
+    def now_serving(self, outcome: str, serving: str) -> None:
+        """Says what serves after what was done about it."""
+        self.outcome = outcome
+        self.args = (f"{self}; {serving}",)
+
 
 class NoCluster(ClusterFailed):
     """No Kubernetes API answers. server: what was tried, empty when none is known."""
@@ -621,8 +627,16 @@ class RolloutFailed(ClusterFailed):
     def __init__(
         self, name: str, cause: str, sentence: str, evidence: tuple[str, ...], *, serving: str, outcome: str, hint: str
     ) -> None:
-        self.name, self.cause, self.evidence, self.serving, self.outcome = name, cause, evidence, serving, outcome
-        super().__init__("\n".join((f"{sentence}; {serving}", *(f"  {line}" for line in evidence))), hint=hint)
+        self.name, self.cause, self.evidence, self.outcome = name, cause, evidence, outcome
+        self.sentence, self.serving = sentence, serving
+        super().__init__(self._whole(), hint=hint)
+
+    def _whole(self) -> str:
+        return "\n".join((f"{self.sentence}; {self.serving}", *(f"  {line}" for line in self.evidence)))
+
+    def now_serving(self, outcome: str, serving: str) -> None:
+        self.outcome, self.serving = outcome, serving
+        self.args = (self._whole(),)
 
 
 class ProbeFailed(ClusterFailed):
@@ -649,6 +663,16 @@ class NothingDeployed(ClusterFailed):
             f"there is {what} in namespace {namespace} of context {context}{there}",
             hint="-n NAMESPACE and --context CONTEXT look elsewhere",
         )
+
+
+class ReleaseMissing(ClusterFailed):
+    """No release of that number is kept, or none before the one that serves."""
+
+    def __init__(self, name: str, number: int | None, known: tuple[int, ...]) -> None:
+        self.name, self.number, self.known = name, number, known
+        kept = f"kept are {', '.join(map(str, known))}" if known else "none is kept"
+        which = f"release {number} of {name} is not kept" if number else f"{name} has no good release before this one"
+        super().__init__(f"{which}: {kept}", hint="wherry releases")
 
 
 class NameUnclear(ClusterFailed):

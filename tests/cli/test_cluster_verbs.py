@@ -11,9 +11,11 @@ import click
 import pytest
 import yaml
 
-from wherry.cli import deploy, down, scale, status
+from wherry.cli import deploy, down, releases, rollback, scale, status
 from wherry.cli.console import Console
 from wherry.deploy.address import Address
+from wherry.deploy.deploy import Verdict
+from wherry.deploy.life import Past
 from wherry.deploy.status import Autoscaler, Status
 from wherry.deploy.teardown import Removal
 from wherry.errors import NotConfirmed
@@ -67,6 +69,56 @@ def test_scale_takes_the_number_last() -> None:
     for words in (("breast",), ("3", "breast"), ("a", "b", "3"), ("-1",)):
         with pytest.raises(click.UsageError):
             scale.parse(words)
+
+
+def test_rollback_takes_a_name_and_a_number_or_neither() -> None:
+    assert rollback.parse(()) == ("", None)
+    assert rollback.parse(("6",)) == ("", 6)
+    assert rollback.parse(("breast",)) == ("breast", None)
+    assert rollback.parse(("breast", "6")) == ("breast", 6)
+    for words in (("6", "breast"), ("a", "b"), ("a", "b", "6")):
+        with pytest.raises(click.UsageError):
+            rollback.parse(words)
+
+
+def test_a_release_is_one_line() -> None:
+    past = Past(
+        name="breast",
+        number=7,
+        now=True,
+        state="failed",
+        model="breast:2",
+        image=f"localhost:5000/breast:2@sha256:{'ab' * 32}",
+        made="2026-01-02T03:04:05Z",
+        cause="crash",
+    )
+    image = "localhost:5000/breast:2@sha256:abababababab"
+    assert releases.row(past) == ("*", "7", "failed", "breast:2", image, "2026-01-02 03:04:05", "crash")
+
+
+def test_a_deploy_ends_with_what_was_seen_and_how_to_undo_it(capsys: pytest.CaptureFixture[str]) -> None:
+    verdict = Verdict(
+        outcome="deployed",
+        name="breast",
+        namespace="models",
+        context="fake",
+        image="localhost:5000/breast",
+        release=7,
+        undo="wherry rollback 6",
+        address=WELL.address,
+        way="proxy",
+        requests=240,
+        failed=0,
+        worst_ms=4.0,
+        p99_ms=12.5,
+        rollout_seconds=20.0,
+        seconds=21.0,
+        changes=(),
+    )
+    deploy.show(Console(), verdict)
+    shown = capsys.readouterr()
+    assert shown.out == "http://10.96.0.9\n", "scripts read the address from standard output"
+    assert shown.err.splitlines()[-1] == "240 requests, 0 failed, worst p99 12.5 ms; undo: wherry rollback 6"
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("90", 90.0), ("90s", 90.0), ("5m", 300.0), ("1.5m", 90.0)])

@@ -32,7 +32,7 @@ from wherry.errors import (
     SecretMissing,
 )
 from wherry.release.release import SecretFile
-from wherry.testing import FakeApiServer
+from wherry.testing import READY, FakeApiServer
 
 CRASHED = {
     "phase": "Running",
@@ -66,6 +66,15 @@ def server() -> Iterator[FakeApiServer]:
 def fake(server: FakeApiServer, tmp_path: Path) -> Iterator[Cluster]:
     with connect(kubeconfig=str(server.kubeconfig(tmp_path / "config", "boats"))) as made:
         yield made
+
+
+def model_of(deployment: Any) -> str:
+    return str(deployment["metadata"]["annotations"]["wherry.dev/model"])
+
+
+def settings(server: FakeApiServer) -> list[str]:
+    """The ConfigMaps but for those that keep past releases."""
+    return [name_of(one) for one in server.api.all("configmaps", "boats") if "-release-" not in name_of(one)]
 
 
 def changes(server: FakeApiServer) -> list[str]:
@@ -137,12 +146,21 @@ def test_a_bad_version_leaves_the_old_one_serving(
     fake: Cluster, server: FakeApiServer, make_release: Any, probe: Probe
 ) -> None:
     deploy(make_release("boats", replicas=2), fake, probe)
-    server.api.fate = lambda deployment: CRASHED
+    server.api.fate = lambda made: CRASHED if model_of(made) == "ferry:2" else READY
     server.api.logs = {f"{made['metadata']['name']}": "boom" for made in server.api.all("pods", "boats")}
     with pytest.raises(RolloutFailed) as failed:
         deploy(make_release("boats", replicas=2, version="2"), fake, probe)
-    assert (failed.value.cause, failed.value.outcome) == ("crash", "unchanged")
-    assert "the version before still serves (2 pods)" in str(failed.value)
+    assert (failed.value.cause, failed.value.outcome) == ("crash", "restored")
+    first, *evidence = str(failed.value).splitlines()
+    assert first.startswith(
+        "the new version crashes: it ended with exit code 3 and was restarted 2 times; release 1 is"
+    )
+    assert evidence
+    assert model_of(fake.get(DEPLOYMENT, "ferry")) == "ferry:1"
+    assert [(one.number, one.now, one.state, one.cause) for one in life.releases(fake)] == [
+        (2, False, "failed", "crash"),
+        (1, True, "deployed", ""),
+    ]
 
 
 def test_a_bad_first_version_leaves_nothing_serving(
@@ -315,16 +333,16 @@ def killed_after(changes: int, monkeypatch: pytest.MonkeyPatch, run: Any) -> boo
     return False
 
 
-@pytest.mark.parametrize("point", range(11))
+@pytest.mark.parametrize("point", range(13))
 def test_a_deploy_killed_at_any_point_converges_when_it_is_run_again(
     point: int, fake: Cluster, server: FakeApiServer, make_release: Any, probe: Probe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """T12: the namespace, before and with the rest; each object; the first number of pods. The last is not reached."""
+    """T12: the namespace, before and with the rest; each object; the number of pods; the record, before and after."""
     fake.namespace = "new"
     release = make_release("new", replicas=None, create_namespace=True)
-    assert killed_after(point, monkeypatch, lambda: deploy(release, fake, probe)) == (point < len(release.objects) + 2)
+    assert killed_after(point, monkeypatch, lambda: deploy(release, fake, probe)) == (point < len(release.objects) + 4)
     assert deploy(release, fake, probe).ok
-    wanted = {f"{made['kind'].lower()}/{name_of(made)}" for made in release.objects}
+    wanted = {f"{made['kind'].lower()}/{name_of(made)}" for made in release.objects} | {"configmap/ferry-release-1"}
     found = {
         f"{made['kind'].lower()}/{name}"
         for (plural, space, name), made in server.api.objects.items()
@@ -338,7 +356,7 @@ def test_settings_stay_while_a_replica_set_names_them(
     fake: Cluster, server: FakeApiServer, make_release: Any, probe: Probe, told: list[Any]
 ) -> None:
     deploy(make_release("boats"), fake, probe)
-    (first,) = [name_of(one) for one in server.api.all("configmaps", "boats")]
+    (first,) = settings(server)
     second = make_release("boats", version="2")
     renamed = second.find("ConfigMap")
     renamed["metadata"]["name"] = "ferry-other"
@@ -346,12 +364,12 @@ def test_settings_stay_while_a_replica_set_names_them(
         "ferry-other"
     )
     deploy(second, fake, probe)
-    assert {name_of(one) for one in server.api.all("configmaps", "boats")} == {first, "ferry-other"}
+    assert set(settings(server)) == {first, "ferry-other"}
     for made in server.api.all("replicasets", "boats"):
         if "ferry-other" not in json.dumps(made):
             server.api.remove("replicasets", name_of(made), "boats")
     deploy(second, fake, probe, tell=told.append)
-    assert {name_of(one) for one in server.api.all("configmaps", "boats")} == {"ferry-other"}
+    assert set(settings(server)) == {"ferry-other"}
     assert Note(f"removed configmap/{first}, which this version no longer has") in told
 
 
@@ -499,4 +517,4 @@ def test_the_service_and_settings_carry_the_names_that_are_asked_for(
 ) -> None:
     deploy(make_release("boats"), fake, probe)
     assert fake.get(SERVICE, "ferry") is not None
-    assert len(fake.list(CONFIG_MAP, "app.kubernetes.io/instance=ferry")) == 1
+    assert len(fake.list(CONFIG_MAP, "app.kubernetes.io/instance=ferry")) == 2, "its settings, and the release"

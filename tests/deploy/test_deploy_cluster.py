@@ -188,7 +188,8 @@ def test_settings_of_versions_that_are_gone_are_pruned(real: Cluster, make_relea
     stray["metadata"] = {**stray["metadata"], "name": "ferry-0000000000"}
     real.apply(stray)
     assert deploy(make_release(real.namespace, version="2"), real, probe).ok
-    assert [name_of(one) for one in real.list(CONFIG_MAP, selector("ferry"))] == [name_of(release.find("ConfigMap"))]
+    left = {name_of(one) for one in real.list(CONFIG_MAP, selector("ferry"))}
+    assert left == {name_of(release.find("ConfigMap")), "ferry-release-1", "ferry-release-2"}
 
 
 # --- what goes wrong: all at once, so that the whole takes no longer than the slowest --------------------------------
@@ -274,12 +275,15 @@ def test_a_bad_update_leaves_the_old_version_serving(real: Cluster, make_release
     assert deploy(make_release(real.namespace), real, probe).ok
     with pytest.raises(RolloutFailed) as failed:
         deploy(make_release(real.namespace, version="2", how="crash"), real, probe)
-    assert failed.value.outcome == "unchanged"
-    assert "the version before still serves (1 pod)" in str(failed.value)
+    assert failed.value.outcome == "restored"
+    assert "; release 1 is back and serves; " in str(failed.value)
+    assert "meanwhile, 0 failed" in str(failed.value)
     answer = real.ask_service("ferry", "http", "/predict", probe.body, probe.headers)
     assert answer.status == 200
-    assert not life.status(real)[0].healthy
-    assert deploy(make_release(real.namespace, version="3"), real, probe).ok, "the next good deploy mends it"
+    status = life.status(real)[0]
+    assert (status.healthy, status.version) == (True, "1")
+    after = deploy(make_release(real.namespace, version="3"), real, probe)
+    assert (after.ok, after.release, after.undo) == (True, 3, "wherry rollback 1")
 
 
 def test_wrong_answers_are_no_success(real: Cluster, make_release: Any, probe: Probe) -> None:

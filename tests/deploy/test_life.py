@@ -281,7 +281,8 @@ def test_down_removes_all_and_says_what_stays(
     server.api.put("configmaps", {"metadata": {"name": "theirs"}}, "boats")
     planned = life.down(fake, dry_run=True)
     assert planned.objects[0] == "deployment/ferry", "its pods drain while the Service still stands"
-    assert set(planned.objects) == {f"{made['kind'].lower()}/{made['metadata']['name']}" for made in release.objects}
+    made = {f"{one['kind'].lower()}/{one['metadata']['name']}" for one in release.objects}
+    assert set(planned.objects) == made | {"configmap/ferry-release-1"}
     assert planned.stays == ("persistentvolumeclaim/ferry-data", f"image {release.image}")
     assert not planned.done
     assert fake.get(DEPLOYMENT, "ferry") is not None
@@ -328,7 +329,7 @@ def test_only_one_name_goes(fake: Cluster, server: FakeApiServer, make_release: 
     deploy(make_release("boats", name="barge"), fake, probe)
     life.down(fake, "ferry")
     assert [one.name for one in life.status(fake)] == ["barge"]
-    assert len(fake.list(CONFIG_MAP, "app.kubernetes.io/instance=barge")) == 1
+    assert len(fake.list(CONFIG_MAP, "app.kubernetes.io/instance=barge")) == 2, "its settings, and the release"
 
 
 def test_a_second_down_says_there_is_nothing(fake: Cluster, make_release: Any, probe: Probe, told: list[Any]) -> None:

@@ -13,11 +13,16 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
+import msgspec
 import pytest
 from deploy_parts import Load, Versioned, versions
 
+from wherry.cli.failures import exit_code
+from wherry.contract.events import Step
+from wherry.deploy import life
 from wherry.deploy.cluster import Cluster, connect
 from wherry.deploy.deploy import deploy
+from wherry.errors import RolloutFailed
 
 LONG = os.environ.get("WHERRY_TEST_LONG") == "1"
 RATE = 500 if LONG else 200
@@ -98,3 +103,74 @@ def until_lost(cluster: Cluster, images: dict[str, Versioned]) -> int:
     """How many requests a Deployment without preStop and drain loses: single ones, so an update may be lucky."""
     how: dict[str, Any] = {"careless": True, "serve": {"drain_seconds": 0}}
     return next((lost for _ in range(3) if (lost := update(cluster, images, 1, 200, **how).failed)), 0)
+
+
+# What makes a bad version of a good one: another image, or another program in its container.
+BAD: dict[str, tuple[str, list[str]]] = {
+    "image_pull": (f"@sha256:{'0' * 64}", []),
+    "crash": ("", ["python", "-c", "raise SystemExit('no such cargo')"]),
+    "never_ready": ("", ["python", "-c", "import time; time.sleep(600)"]),
+}
+LIMITS = {"image_pull": 45, "crash": 45, "never_ready": 45}
+
+
+class Failed(NamedTuple):
+    error: RolloutFailed
+    seconds: float  # until the bad version was given up
+    total: float
+    reports: list[dict[str, Any]]
+    version: str
+    releases: list[tuple[int, bool, str, str]]
+
+
+def fail(cluster: Cluster, images: dict[str, Versioned], name: str) -> Failed:
+    """Version 1 under load, and a bad version 2 in its place."""
+    good = deploy(images["1"].release(cluster.namespace), cluster, images["1"].probe)
+    assert good.address is not None
+    bad = images["2"].release(cluster.namespace)
+    image, command = BAD[name]
+    pod = bad.find("Deployment")["spec"]["template"]["spec"]  # type: ignore[index]
+    if image:
+        pod["containers"][0]["image"] = bad.image.partition("@")[0] + image
+        bad = msgspec.structs.replace(bad, image=pod["containers"][0]["image"])
+    if command:
+        pod["containers"][0]["command"] = command
+        pod["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"] = 1
+        pod["terminationGracePeriodSeconds"] = 2
+    given_up: list[float] = []
+
+    def tell(event: Any) -> None:
+        if isinstance(event, Step) and event.text.startswith("bringing release 1 back") and event.seconds is None:
+            given_up.append(time.monotonic() - began)
+
+    with Load(good.address.url, 50) as load:
+        began = time.monotonic()
+        with pytest.raises(RolloutFailed) as failed:
+            deploy(bad, cluster, images["2"].probe, tell=tell)
+        total = time.monotonic() - began
+        time.sleep(1)
+        reports = load.stop()
+    kept = [(one.number, one.now, one.state, one.cause) for one in life.releases(cluster)]
+    version = life.status(cluster)[0].version
+    return Failed(failed.value, given_up[0], total, reports, version, kept)
+
+
+@pytest.mark.timeout(300)
+def test_a_bad_version_under_load_costs_no_request_and_goes_again(
+    spaces: Callable[[], Cluster], images: dict[str, Versioned]
+) -> None:
+    with ThreadPoolExecutor(len(BAD)) as threads:
+        made = [spaces() for _ in BAD]
+        failures = dict(zip(BAD, threads.map(lambda place, name: fail(place, images, name), made, BAD), strict=True))
+    for name, failed in failures.items():
+        print(f"\n{name}: given up after {failed.seconds:.1f} s, restored after {failed.total:.1f} s\n{failed.error}")
+        assert (failed.error.cause, failed.error.outcome) == (name, "restored")
+        assert exit_code(failed.error) == 1
+        assert "; release 1 is back and serves; " in str(failed.error)
+        assert "meanwhile, 0 failed" in str(failed.error)
+        assert failed.seconds < LIMITS[name]
+        assert failed.version == "1"
+        assert failed.releases == [(2, False, "failed", name), (1, True, "deployed", "")]
+        for report in failed.reports:
+            assert (report["failed"], set(report["answers"])) == (0, {"1"})
+            assert report["sent"] > 100

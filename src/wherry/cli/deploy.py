@@ -167,17 +167,18 @@ def show_changes(console: Console, changes: tuple[Planned, ...]) -> None:
 
 
 def show(console: Console, verdict: Verdict) -> None:
-    """The summary, then the address: the last line is what a script wants."""
+    """The address, which is all of standard output, then what was seen and how to undo it."""
     if console.as_json:
         console.document(verdict)
         return
     where = verdict.address
-    if verdict.ok:
-        console.note(
-            f"{verdict.name} answers: {table.count(verdict.requests, 'request')}, {verdict.failed} failed, "
-            f"worst {verdict.worst_ms:g} ms, {table.duration(verdict.seconds)} in all"
-        )
     if where is not None:
         if where.reach != "here":
             console.note("From this machine it takes:", hint=where.hint)
         console.say(where.url)
+    if verdict.ok:
+        console.note(f"{verdict.name} answers, as release {verdict.release}, after {table.duration(verdict.seconds)}")
+        console.note(
+            f"{table.count(verdict.requests, 'request')}, {verdict.failed} failed, "
+            f"worst p99 {verdict.p99_ms:g} ms; undo: {verdict.undo}"
+        )

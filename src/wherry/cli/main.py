@@ -32,6 +32,8 @@ VERBS: dict[str, Entry] = {
     "deploy": Entry("Cluster", "wherry.cli.deploy:deploy", "Make the service exist, and prove that it answers"),
     "status": Entry("Cluster", "wherry.cli.status:status", "Say how deployed services are doing"),
     "logs": Entry("Cluster", "wherry.cli.logs:logs", "Print what a service's pods have written"),
+    "releases": Entry("Cluster", "wherry.cli.releases:releases", "List what was deployed, newest first"),
+    "rollback": Entry("Cluster", "wherry.cli.rollback:rollback", "Deploy a past release again"),
     "scale": Entry("Cluster", "wherry.cli.scale:scale", "Set the number of replicas; 0 pauses"),
     "down": Entry("Cluster", "wherry.cli.down:down", "Remove what deploy made"),
     "config": Entry("Project", "wherry.cli.config:config", "Print every setting and where its value comes from"),

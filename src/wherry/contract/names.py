@@ -49,6 +49,9 @@ ANNOTATION_DIGEST = "wherry.dev/model-digest"
 ANNOTATION_IMAGE = "wherry.dev/image"
 ANNOTATION_CONTENT = "wherry.dev/content"  # an image's label: the tag that its content makes
 ANNOTATION_MODEL = "wherry.dev/model"  # NAME:VERSION as packed
+ANNOTATION_RELEASE = "wherry.dev/release"  # the number of a release; a label on the ConfigMap that keeps it
+ANNOTATION_STATE = "wherry.dev/state"  # what became of a kept release
+ANNOTATION_CAUSE = "wherry.dev/cause"
 ANNOTATION_UNMEASURED = "wherry.dev/unmeasured"
 ANNOTATION_CREATED_NAMESPACE = "wherry.dev/created-by"
 

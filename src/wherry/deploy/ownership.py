@@ -6,7 +6,7 @@ import copy
 from collections.abc import Mapping
 from typing import Any
 
-from wherry.contract.names import MANAGER
+from wherry.contract.names import ANNOTATION_RELEASE, MANAGER
 from wherry.deploy.cluster import SCALE_MANAGER
 from wherry.deploy.resources import Object, annotations_of, what
 from wherry.errors import FieldConflict
@@ -101,7 +101,9 @@ def differing(live: Object, after: Object) -> tuple[str, ...]:
 def _bare(made: Object) -> Object:
     meta = {key: made["metadata"][key] for key in ("name", "labels") if key in made["metadata"]}
     meta["annotations"] = {
-        key: value for key, value in annotations_of(made).items() if not key.startswith("deployment.kubernetes.io/")
+        key: value
+        for key, value in annotations_of(made).items()
+        if not key.startswith("deployment.kubernetes.io/") and key != ANNOTATION_RELEASE
     }
     rest = {key: value for key, value in made.items() if key not in ("metadata", "status", "kind", "apiVersion")}
     return {"metadata": meta, **rest}

@@ -31,6 +31,8 @@ WATCHING = (
     AccessRule("list", "apps", "deployments"),
     AccessRule("watch", "apps", "deployments"),
 )
+# Past releases are found among the ConfigMaps.
+KEEPING = (AccessRule("list", "", "configmaps"),)
 # The Lease that keeps two deploys of one service apart.
 LOCKING = tuple(AccessRule(verb, LEASE.group, LEASE.plural) for verb in ("get", "create", "update", "delete"))
 
@@ -88,6 +90,7 @@ def needed(release: Release) -> Iterator[AccessRule]:
         if kind.namespaced:
             for verb in ("get", "create", "patch"):
                 yield AccessRule(verb, kind.group, kind.plural)
+    yield from KEEPING
     yield from LOCKING
     yield from WATCHING
 

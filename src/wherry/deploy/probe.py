@@ -133,7 +133,7 @@ def _settle(ask: Ask, service: str) -> None:
     until = time.monotonic() + SETTLE_SECONDS
     while True:
         answer = ask()
-        if not _from_api_server(answer):
+        if not from_api_server(answer):
             return
         if time.monotonic() > until:
             raise NoRoute(_message(answer) or f"HTTP {answer.status}")
@@ -154,7 +154,7 @@ def _count(service: str, way: Way, asks: Sequence[Ask], probe: Probe, digest: st
     return Proof(way, len(asks), 0, round(worst * 1000, 1))
 
 
-def _from_api_server(answer: Answer) -> bool:
+def from_api_server(answer: Answer) -> bool:
     """Whether the API server speaks for itself: it found no endpoint, or could not reach one."""
     return answer.status in (404, 500, 502, 503, 504) and b'"kind":"Status"' in answer.body.replace(b" ", b"")
 

@@ -17,11 +17,11 @@ from wherry.testing.fields import (
     Object,
     drop,
     gone_with,
-    labels_of,
     leaves,
     managed,
     matches,
     read,
+    said_of,
     uid,
     write,
 )
@@ -254,7 +254,7 @@ class FakeApi:
         meta = made["metadata"]
         if before is None:
             meta |= {"uid": f"uid-{next(self._versions)}", "creationTimestamp": "2026-01-01T00:00:00Z", "generation": 1}
-        elif {**before, "metadata": None} != {**made, "metadata": None} or labels_of(before) != labels_of(made):
+        elif {**before, "metadata": None} != {**made, "metadata": None} or said_of(before) != said_of(made):
             meta["generation"] = before["metadata"]["generation"] + (before.get("spec") != made.get("spec"))
         else:
             before["metadata"]["managedFields"] = meta.get("managedFields", [])

@@ -22,6 +22,11 @@ def labels_of(made: Object) -> Mapping[str, str]:
     return made["metadata"].get("labels") or {}
 
 
+def said_of(made: Object) -> tuple[Mapping[str, str], Mapping[str, str]]:
+    """Labels and annotations."""
+    return labels_of(made), made["metadata"].get("annotations") or {}
+
+
 def uid(made: Object) -> str:
     return str(made["metadata"]["uid"])
 
