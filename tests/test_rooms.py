@@ -55,6 +55,7 @@ def test_every_room_imports_only_what_it_may() -> None:
 INTRUDERS = [
     ("contract", "import wherry.model", "A room knows only the rooms below it"),
     ("deploy", "import wherry.model", "The desk half sees a manifest"),
+    ("stress", "import wherry.model", "Load is put on any service"),
     ("server", "import wherry.release", "What runs in the image"),
     ("contract", "import socket", "The contract holds values only"),
     ("release", "import subprocess", "Rendering touches nothing"),

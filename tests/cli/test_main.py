@@ -184,4 +184,4 @@ def test_completion_scripts(wherry: Wherry, shell: str) -> None:
 
 def test_completion_offers_verbs_without_loading_them(wherry: Wherry) -> None:
     done = wherry(_WHERRY_COMPLETE="bash_complete", COMP_WORDS="wherry st", COMP_CWORD="1")
-    assert done.stdout == "plain,status\n"
+    assert done.stdout == "plain,stress\nplain,status\n"

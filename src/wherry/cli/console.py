@@ -15,9 +15,11 @@ from typing import Any, Protocol, TextIO
 
 import click
 
-from wherry.cli import table
-from wherry.contract.events import Event, Note, Output, Progress, RolloutView, Step
+from wherry.cli import stress_view, table
+from wherry.contract.events import Event, Note, Output, Progress, RolloutView, Step, StressView
 from wherry.errors import NotConfirmed
+
+STRESS_SECONDS = 5.0  # between two lines about a run of load where nothing is drawn
 
 
 class View(Protocol):
@@ -120,6 +122,7 @@ class PlainView:
         self.verbose = verbose
         self.last = ""
         self.open: Step | None = None  # begun, its line without an end
+        self.next_stress = 0.0  # seconds of a run of load that are told next
 
     def tell(self, event: Event) -> None:
         if isinstance(event, Step) and self.open is not None and event.text == self.open.text and event.seconds:
@@ -149,6 +152,9 @@ class PlainView:
             return f"  {event.source}: {event.text}".rstrip() if self.verbose else ""
         if isinstance(event, RolloutView):
             return rollout_line(event)
+        if isinstance(event, StressView) and event.elapsed >= self.next_stress:
+            self.next_stress = event.elapsed + STRESS_SECONDS
+            return stress_view.plain(event)
         return ""  # a progress bar has no place in a log
 
     def close(self) -> None:
@@ -186,8 +192,12 @@ class LiveView:
         self.tail = ""
         self.live: Any = None  # rich's, begun when there is something to draw
         self.spinner: Any = None
+        self.stress: stress_view.Screen | None = None
 
     def tell(self, event: Event) -> None:
+        if isinstance(event, StressView):
+            self.tell_stress(event)
+            return
         if isinstance(event, Note):
             self.print_note(event)
             return
@@ -202,6 +212,13 @@ class LiveView:
             if self.verbose:
                 self.terminal.print(f"  {self.tail}", style="dim", markup=False)
         self.draw()
+
+    def tell_stress(self, event: StressView) -> None:
+        """Drawn by itself: rich would take milliseconds from the generator."""
+        if self.stress is None:
+            self.close()
+            self.stress = stress_view.Screen(sys.stderr, self.terminal.width)
+        self.stress.tell(event)
 
     def draw(self) -> None:
         if self.live is None:
@@ -273,6 +290,9 @@ class LiveView:
         return Group(Text(title, "bold"), grid)
 
     def close(self) -> None:
+        if self.stress is not None:
+            self.stress.close()
+            self.stress = None
         if self.live is not None:
             self.live.stop()
             self.live = None

@@ -27,6 +27,7 @@ VERBS: dict[str, Entry] = {
     "predict": Entry("Model", "wherry.cli.predict:predict", "Ask a service or a bundle for predictions"),
     "serve": Entry("Service", "wherry.cli.serve:serve", "Answer predictions over HTTP"),
     "history": Entry("Service", "wherry.cli.history:history", "Show the predictions that were kept"),
+    "stress": Entry("Service", "wherry.cli.stress:stress", "Put load on a service and judge how it held"),
     "build": Entry("Image", "wherry.cli.build:build", "Put the bundle and its service into an image"),
     "render": Entry("Cluster", "wherry.cli.render:render", "Print everything that deploy would make"),
     "deploy": Entry("Cluster", "wherry.cli.deploy:deploy", "Make the service exist, and prove that it answers"),

@@ -60,7 +60,26 @@ class RolloutView(msgspec.Struct, frozen=True, tag=True):
     elapsed: float
 
 
-Event: TypeAlias = Step | Progress | Note | Output | RolloutView
+class StressView(msgspec.Struct, frozen=True, tag=True):
+    """How a run of load stands; shown in place. Rates a second and latencies in seconds are since the view before.
+
+    offered: requests that came due; rate: right answers; sent, failed: from the start; lag: the generator's own, p99.
+    """
+
+    elapsed: float
+    seconds: float
+    offered: float
+    rate: float
+    p50: float | None
+    p90: float | None
+    p99: float | None
+    sent: int
+    failed: int
+    in_flight: int
+    lag: float
+
+
+Event: TypeAlias = Step | Progress | Note | Output | RolloutView | StressView
 Tell: TypeAlias = Callable[[Event], None]
 
 

@@ -1,0 +1,75 @@
+"""How a run of load looks while it goes on. Written by hand, without rich: drawing must not delay what is measured."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TextIO
+
+from wherry.contract.events import StressView
+
+BLOCKS = "▁▂▃▄▅▆▇█"
+HISTORY = 40
+BAR = 36
+
+
+def plain(view: StressView) -> str:
+    """The view on one line."""
+    return (
+        f"{view.elapsed:.0f} of {view.seconds:.0f} s: {view.offered:,.0f}/s offered, {view.rate:,.0f}/s answered, "
+        f"p50 {span(view.p50)}, p99 {span(view.p99)}, {view.failed:,} of {view.sent:,} failed"
+    )
+
+
+def span(seconds: float | None) -> str:
+    if seconds is None:
+        return "-"
+    return f"{seconds:.2f} s" if seconds >= 1 else f"{seconds * 1000:.3g} ms"
+
+
+def sparks(values: deque[float]) -> str:
+    """A line of blocks, the highest value full."""
+    top = max(values, default=0.0) or 1.0
+    return "".join(BLOCKS[min(7, int(7.999 * value / top))] for value in values)
+
+
+class Screen:
+    """Draws a run in place: each view over the one before it."""
+
+    def __init__(self, stream: TextIO, width: int) -> None:
+        self.stream, self.width = stream, width
+        self.rates: deque[float] = deque(maxlen=HISTORY)
+        self.tails: deque[float] = deque(maxlen=HISTORY)
+        self.drawn = 0
+
+    def tell(self, view: StressView) -> None:
+        self.rates.append(view.rate)
+        self.tails.append(view.p99 or 0.0)
+        lines = self.lines(view)
+        up = f"\x1b[{self.drawn}A" if self.drawn else ""
+        self.stream.write(up + "".join(f"\r{line}\x1b[0m\x1b[K\n" for line in lines))
+        self.stream.flush()
+        self.drawn = len(lines)
+
+    def lines(self, view: StressView) -> list[str]:
+        done = round(BAR * min(1.0, view.elapsed / view.seconds))
+        bar = f"\x1b[36m{'━' * done}\x1b[2m{'━' * (BAR - done)}\x1b[0m"
+        colour = "31" if view.failed else "32"
+        late = "31" if view.lag > 0.005 else "2"
+        room = max(0, self.width - 60)
+        rates, tails = sparks(self.rates)[-room:] if room else "", sparks(self.tails)[-room:] if room else ""
+        speed = f"offered {view.offered:>9,.0f}/s   answered {view.rate:>9,.0f}/s"
+        times = f"p50 {span(view.p50):<9} p90 {span(view.p90):<9} p99 {span(view.p99)}"
+        counts = f"\x1b[{colour}m{view.failed:,} of {view.sent:,} failed\x1b[0m   {view.in_flight:,} under way"
+        return [
+            f"{bar}  {view.elapsed:.1f} of {view.seconds:.0f} s",
+            f"{speed:<55} \x1b[36m{rates}",
+            f"{times:<55} \x1b[35m{tails}",
+            f"{counts}   \x1b[{late}mgenerator {span(view.lag)} late at p99",
+        ]
+
+    def close(self) -> None:
+        """Take the picture away; the report says it all again."""
+        if self.drawn:
+            self.stream.write(f"\x1b[{self.drawn}A\x1b[J")
+            self.stream.flush()
+            self.drawn = 0
