@@ -12,9 +12,10 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-from model_parts import breast_cancer, draft, make_bundle, rows_of, signature_of
+from model_parts import breast_cancer, draft, make_bundle, rows_of, signature_of, write_bundle
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -127,7 +128,7 @@ class Scripted:
         self.probabilities = probabilities
         self.calls = 0
 
-    def score(self, rows: Sequence[Row]) -> Outputs:
+    def score(self, rows: Sequence[Row], probabilities: bool = True) -> Outputs:
         self.calls += 1
         values: list[float] = [row[0] for row in rows]  # type: ignore[misc]  # numbers only in these tests
         if 666.0 in values:
@@ -135,7 +136,7 @@ class Scripted:
         odd = {13.0: float("nan"), 14.0: float("inf")}
         answers = [odd.get(value, 2 * value) for value in values]
         chances = [[float("nan"), 0.5] if value == 15.0 else [0.5, 0.5] for value in values]
-        return Outputs(answers, chances if self.probabilities else None)
+        return Outputs(answers, chances if probabilities and self.probabilities else None)
 
 
 def scripted(scorer: flavors.Scorer, golden: GoldenRows | None = None) -> Model:
@@ -156,6 +157,32 @@ def test_only_the_rows_without_an_answer_are_blamed() -> None:
     with pytest.raises(ModelFailed) as caught:
         scripted(Scripted(probabilities=True)).score([(1.0,), (15.0,)])
     assert caught.value.rows == (1,)
+
+
+@pytest.mark.parametrize("form", ["linear", "onnx", "skops"])
+def test_without_probabilities_the_predictions_are_the_same(form: str, tmp_path: Path) -> None:
+    X, y = breast_cancer()
+    models = {
+        "linear": LogisticRegression(),
+        "onnx": RandomForestClassifier(5, random_state=0),
+        "skops": KNeighborsClassifier(),
+    }
+    model = make_pipeline(StandardScaler(), models[form]).fit(X, y)
+    signature, rows = signature_of(model, X), rows_of(X)
+    stored = convert.store(model, signature, [] if form == "skops" else rows)  # unproven, it stays as it is
+    assert write_bundle(tmp_path / "bundle", stored, signature, rows).conversion.form == form
+    packed = load(tmp_path / "bundle")
+    assert packed.score(rows).probabilities is not None
+    assert packed.score(rows, probabilities=False).predictions == packed.score(rows).predictions
+
+
+def test_nobody_asks_for_probabilities_that_nobody_wants() -> None:
+    model = scripted(Scripted(probabilities=True))
+    assert model.score([(1.0,)]).probabilities == [[0.5, 0.5]]
+    assert model.score([(1.0,)], probabilities=False) == Outputs([2.0])
+    with pytest.raises(ModelFailed) as caught:
+        model.score([(1.0,), (666.0,), (2.0,)], probabilities=False)
+    assert (caught.value.rows, caught.value.outputs) == ((1,), Outputs([2.0, None, 4.0]))
 
 
 def test_a_row_that_raises_does_not_take_its_batch_with_it() -> None:

@@ -45,18 +45,19 @@ class Model:
     def signature(self) -> Signature:
         return self.manifest.signature
 
-    def score(self, rows: Sequence[Row]) -> Outputs:
+    def score(self, rows: Sequence[Row], probabilities: bool = True) -> Outputs:
         """The answers for rows that the signature has checked, as plain Python values.
 
+        probabilities: False where nobody will see them; asking scikit-learn for them can take as long as predicting.
         Raises ModelFailed, which names the rows concerned and holds the answers of all others.
         """
         try:
-            outputs = self._score(rows)
+            outputs = self._score(rows) if probabilities else self._score(rows, False)
         except Exception as error:  # whatever a model raises concerns these rows, not the service
             if len(rows) == 1:
                 reason = f"raised {type(error).__name__}: {error}"
                 raise ModelFailed(reason, (0,), Outputs([None])) from error
-            return self._score_apart(rows)
+            return self._score_apart(rows, probabilities)
         bad = unsendable(outputs)
         if bad:
             raise failed(bad, outputs)
@@ -78,23 +79,23 @@ class Model:
         """Answer the golden rows again. Raises GoldenDiffers when an answer is not the one that was packed."""
         golden.replay(self, self.golden, self.manifest.golden)
 
-    def _score_apart(self, rows: Sequence[Row]) -> Outputs:
+    def _score_apart(self, rows: Sequence[Row], probabilities: bool) -> Outputs:
         """The answers of a batch that raised, found by halving it, so that only the guilty rows go without."""
         middle = len(rows) // 2
         predictions: list[Any] = []
-        probabilities: list[list[float]] = []
+        chances: list[list[float]] = []
         bad: list[int] = []
         reason = ""
         for start, part in ((0, rows[:middle]), (middle, rows[middle:])):
             try:
-                outputs = self.score(part)
+                outputs = self.score(part, probabilities)
             except ModelFailed as error:
                 outputs = error.outputs
                 bad.extend(start + row for row in error.rows)
                 reason = error.reason
             predictions.extend(outputs.predictions)
-            probabilities.extend(outputs.probabilities or [[] for _ in part])
-        merged = Outputs(predictions, probabilities if any(probabilities) else None)
+            chances.extend(outputs.probabilities or [[] for _ in part])
+        merged = Outputs(predictions, chances if any(chances) else None)
         if bad:
             raise ModelFailed(reason, tuple(bad), merged)
         return merged

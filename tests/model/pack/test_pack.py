@@ -26,10 +26,12 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 import wherry
 from wherry.contract.events import Event, Note, Step
-from wherry.contract.manifest import Manifest
+from wherry.contract.golden import GoldenRows
+from wherry.contract.manifest import Manifest, Measured
 from wherry.errors import (
     DiskFull,
     FolderTaken,
+    GoldenDiffers,
     ModelNotFitted,
     ModelUnknown,
     ModelUnsafe,
@@ -39,7 +41,7 @@ from wherry.errors import (
     UsageRefused,
     VersionDrift,
 )
-from wherry.model import bundle
+from wherry.model import bundle, golden
 from wherry.model.pack import naming, pack_file
 from wherry.model.pack.baseline import Baseline
 
@@ -51,6 +53,23 @@ LABELS = np.where(FRAME["a"] > 0, "up", "down")
 
 def simple() -> LogisticRegression:
     return LogisticRegression().fit(NUMBERS, LABELS)
+
+
+@pytest.fixture
+def own_process() -> None:
+    """For the tests in which the process that measures is what matters."""
+
+
+@pytest.fixture(autouse=True)
+def measured_here(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everywhere else the bundle is loaded and asked in this process, which has imported scikit-learn already."""
+
+    def measure(folder: Path) -> Measured:
+        wherry.load(folder).replay()
+        return Measured(0.1, 100_000_000)
+
+    if "own_process" not in request.fixturenames:
+        monkeypatch.setattr("wherry.model.measure.measure", measure)
 
 
 @pytest.fixture(scope="module")
@@ -243,7 +262,7 @@ def test_a_target_of_other_values_is_told_not_scored(tmp_path: Path) -> None:
     assert any("none of the model's classes (down, up)" in note.text for note in notes)
 
 
-def test_without_a_sample_there_are_no_golden_rows(tmp_path: Path) -> None:
+def test_without_a_sample_there_are_no_golden_rows(tmp_path: Path, own_process: None) -> None:
     joblib.dump(LogisticRegression().fit(NUMBERS.to_numpy(), LABELS), tmp_path / "model.joblib")
     manifest = pack_file(tmp_path / "model.joblib", data=None, target=None, to=tmp_path / "bundle")
     assert manifest.golden.rows == 0
@@ -251,6 +270,23 @@ def test_without_a_sample_there_are_no_golden_rows(tmp_path: Path) -> None:
     packed = wherry.load(tmp_path / "bundle")
     packed.replay()
     assert packed.predict(json.loads((tmp_path / "bundle" / "example.json").read_bytes()))[0] in ("down", "up")
+
+
+def test_golden_numbers_are_held_as_closely_as_their_form_can(tmp_path: Path) -> None:
+    """A graph in float32 gives other last digits on another processor; one in float64, or sums, do not."""
+    rows = RNG.normal(size=(300, 4))
+    answers = 1000 * rows[:, 0] + 300 * rows[:, 1] ** 2
+    single = wherry.pack(GradientBoostingRegressor(n_estimators=20).fit(rows, answers), rows, to=tmp_path / "single")
+    double = wherry.pack(LinearRegression().fit(rows, answers), rows, to=tmp_path / "double")
+    assert (single.conversion.form, double.conversion.form) == ("onnx", "linear")
+    assert (single.golden.rtol, single.golden.atol) == (1e-5, 1e-6)
+    assert (double.golden.rtol, double.golden.atol) == (1e-6, 1e-9)
+    packed = wherry.load(tmp_path / "single")
+    first, *others = packed.golden.predictions
+    rounded = GoldenRows(packed.golden.columns, packed.golden.rows, (first * (1 + 5e-6), *others))
+    golden.replay(packed, rounded, single.golden)
+    with pytest.raises(GoldenDiffers):
+        golden.replay(packed, rounded, double.golden)
 
 
 def test_few_rows_make_few_golden_rows(tmp_path: Path) -> None:
@@ -277,7 +313,7 @@ class HomeMade(LogisticRegression):  # type: ignore[misc]  # scikit-learn ships 
     """A class that a user wrote in a file of their own."""
 
 
-def test_pickle_stays_out_unless_permitted(tmp_path: Path) -> None:
+def test_pickle_stays_out_unless_permitted(tmp_path: Path, own_process: None) -> None:
     """What only pickle holds is refused; what even pickle cannot load elsewhere is never sealed."""
     model = HomeMade().fit(NUMBERS, LABELS)
     with pytest.raises(NotStorable):
@@ -288,7 +324,9 @@ def test_pickle_stays_out_unless_permitted(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_importable_class_is_kept_as_pickle_where_permitted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_importable_class_is_kept_as_pickle_where_permitted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_process: None
+) -> None:
     code = tmp_path / "code"
     code.mkdir()
     (code / "homemade_models.py").write_text(

@@ -27,10 +27,11 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import MinMaxScaler, OneHotEncoder, StandardScaler
 from sklearn.svm import SVC
 
-from wherry.contract.events import Step
+from wherry.contract.events import Note, Step
 from wherry.errors import NotStorable
 from wherry.model.loaded import load
-from wherry.model.proving import convert
+from wherry.model.proving import boundaries, convert
+from wherry.model.proving.boundaries import PAIRS
 
 
 def store(estimator: Any, X: Any, **options: Any) -> convert.Stored:
@@ -210,6 +211,22 @@ def test_what_is_tried_is_told() -> None:
     told: list[Any] = []
     store(SVC().fit(X, y), X, tell=told.append)
     assert [event.text.split()[-1] for event in told if isinstance(event, Step)][-2:] == ["linear", "onnx"]
+
+
+def test_fewer_boundaries_of_a_slow_model_are_told_and_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    X, y = load_iris(return_X_y=True)
+    model = LogisticRegression(max_iter=500).fit(X, y)
+    told: list[Any] = []
+    every = store(model, X, tell=told.append).conversion
+    assert (every.boundary_pairs, every.boundary_pairs_left_out) == (3 * PAIRS, 0)
+    assert not [event for event in told if isinstance(event, Note)]
+    monkeypatch.setattr(boundaries, "SECONDS", 0.0)  # as if each row took an age
+    fewer = store(model, X, tell=told.append).conversion
+    assert fewer.boundary_pairs == 3 * (PAIRS // 3)
+    assert fewer.boundary_pairs + fewer.boundary_pairs_left_out == 3 * PAIRS
+    assert [event.text for event in told if isinstance(event, Note)] == [
+        f"{fewer.boundary_pairs} of {3 * PAIRS} pairs of rows at the boundaries are asked: the model is slow"
+    ]
 
 
 def test_a_thousand_rows_are_proven_in_seconds(capsys: pytest.CaptureFixture[str]) -> None:

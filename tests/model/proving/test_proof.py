@@ -35,7 +35,7 @@ class Case:
         reference = self.reference
 
         class Changed:
-            def score(self, rows: Sequence[Row]) -> Outputs:
+            def score(self, rows: Sequence[Row], probabilities: bool = True) -> Outputs:
                 outputs = reference.score(rows)
                 answers = list(outputs.predictions)
                 chances = [list(each) for each in outputs.probabilities] if outputs.probabilities else None

@@ -105,8 +105,8 @@ class LinearScorer:
         self.bias = model.bias
         self.answer = ANSWERS[form.decide](form)
 
-    def score(self, rows: Sequence[Row]) -> Outputs:
-        return self.answer(self.sums(rows))
+    def score(self, rows: Sequence[Row], probabilities: bool = True) -> Outputs:
+        return self.answer(self.sums(rows))  # probabilities are a few numbers more: no second way pays
 
     def sums(self, rows: Sequence[Row]) -> Floats:
         """n x k: what the answers are made of."""

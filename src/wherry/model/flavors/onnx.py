@@ -48,15 +48,14 @@ class OnnxScorer:
             raise BundleUnreadable(path, f"is no graph that ONNX Runtime reads: {error}") from error
         self.feed = feeder(session.get_inputs(), signature, path)
         output = signature.output
-        self.probabilities = output.probabilities and output.width == 1
         names = [each.name for each in session.get_outputs()]
-        self.names = names[: 2 if self.probabilities else 1]
+        self.names = names[: 2 if output.probabilities and output.width == 1 else 1]
         self.run = session.run
         self.decode = decoder(output)
 
-    def score(self, rows: Sequence[Row]) -> Outputs:
-        found = self.run(self.names, self.feed(rows))
-        return Outputs(self.decode(found[0]), found[1].tolist() if self.probabilities else None)
+    def score(self, rows: Sequence[Row], probabilities: bool = True) -> Outputs:
+        found = self.run(self.names if probabilities else self.names[:1], self.feed(rows))
+        return Outputs(self.decode(found[0]), found[1].tolist() if len(found) > 1 else None)
 
 
 def options() -> Any:

@@ -25,7 +25,7 @@ BATCH = 8192
 class Reference(Protocol):
     """The estimator itself."""
 
-    def score(self, rows: Sequence[Row]) -> Outputs: ...
+    def score(self, rows: Sequence[Row], probabilities: bool = True) -> Outputs: ...
 
     def gaps(self, rows: Sequence[Row]) -> list[float]:
         """How far the best answer of each row is from the second best, in probability or decision; inf: not known."""

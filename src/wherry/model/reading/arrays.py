@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from typing import Any
 
 import numpy as np
@@ -90,8 +91,8 @@ def scalar(value: Value) -> Value:
         raw = bytes_of(args[1]) if isinstance(args, tuple) and len(args) == 2 else None
         if raw is not None:
             try:
-                return np.frombuffer(raw, dtype=dtype_of(args[0]).code)[0].item()
-            except (Unsound, ValueError, TypeError, IndexError, SystemError):
+                return values_of(raw, dtype_of(args[0]))[0]
+            except (Unsound, ValueError, TypeError, IndexError):
                 return value
     return value
 
@@ -149,7 +150,16 @@ def plain(raw: bytes, dtype: Dtype) -> list[Any] | None:
     if dtype.has_object or dtype.code[1:2] in "VmM":
         return None
     try:
-        values: list[Any] = np.frombuffer(raw, dtype=dtype.code).tolist()
-    except (ValueError, TypeError, SystemError):  # numpy's SystemError: a text of numbers that are no characters
+        return values_of(raw, dtype)
+    except (ValueError, TypeError):
         return None
+
+
+def values_of(raw: bytes, dtype: Dtype) -> list[Any]:
+    """The items in `raw`. Raises ValueError or TypeError."""
+    if dtype.code[1:2] == "U":  # numpy would make texts of code points that are no characters, or break
+        order = {"<": "le", ">": "be"}.get(dtype.code[0], sys.byteorder[0] + "e")
+        starts = range(0, len(raw), dtype.itemsize)
+        return [raw[at : at + dtype.itemsize].decode(f"utf-32-{order}").rstrip("\0") for at in starts]
+    values: list[Any] = np.frombuffer(raw, dtype=dtype.code).tolist()
     return values

@@ -22,11 +22,11 @@ class EstimatorReference(EstimatorScorer):
     def __init__(self, estimator: Any, signature: Signature) -> None:
         super().__init__(estimator, builder(signature, fitted_on(estimator)), signature.output)
 
-    def score(self, rows: Sequence[Row]) -> Outputs:
+    def score(self, rows: Sequence[Row], probabilities: bool = True) -> Outputs:
         with warnings.catch_warnings():
             # unseen categories, overflow far out of range: the estimator's affair
             warnings.simplefilter("ignore")
-            return super().score(rows)
+            return super().score(rows, probabilities)
 
     def gaps(self, rows: Sequence[Row]) -> list[float]:
         """How far the best answer of each row is from the second best; decisions in units of the best, if above 1."""

@@ -36,20 +36,20 @@ class EstimatorScorer:
 
         self.openmp = ThreadpoolController().select(user_api="openmp")
 
-    def score(self, rows: Sequence[Row]) -> Outputs:
+    def score(self, rows: Sequence[Row], probabilities: bool = True) -> Outputs:
         if len(rows) > FEW:
-            return self.answer(rows)
+            return self.answer(rows, probabilities)
         # For a small batch OpenMP's threads take longer to meet than to compute: 43 ms instead of 1 ms a row, here.
         with self.openmp.limit(limits=1):
-            return self.answer(rows)
+            return self.answer(rows, probabilities)
 
-    def answer(self, rows: Sequence[Row]) -> Outputs:
+    def answer(self, rows: Sequence[Row], probabilities: bool) -> Outputs:
         table = self.build(rows)
         if self.by_probability:
             matrix = self.estimator.predict_proba(table)
             return Outputs([self.classes[best] for best in matrix.argmax(axis=1).tolist()], matrix.tolist())
         answers = plain_answers(self.estimator.predict(table), self.output)
-        if not self.probabilities:
+        if not (probabilities and self.probabilities):
             return Outputs(answers)
         return Outputs(answers, self.estimator.predict_proba(table).tolist())
 
