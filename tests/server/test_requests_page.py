@@ -71,5 +71,5 @@ def test_the_page_shows_every_way_in() -> None:
         "/v2/models/breast/infer",
         "/api/v1.0/predictions",
     ):
-        assert f"http://127.0.0.1:8080/{path}" in text
+        assert f"http://127.0.0.1:8080{path}" in text
     assert len(steps()) >= 15

@@ -1,7 +1,7 @@
 """The Arrow door: an IPC stream of record batches, columns matched by name. Pure; pyarrow is an extra.
 
 Read from strangers, so: plain columns only, no compression (a few bytes could stand for gigabytes), every batch
-validated in full before a value of it is looked at, and no more rows than a body of the size could hold honestly.
+validated in full before a value of it is looked at, and no more values than a body of JSON could hold.
 """
 
 from __future__ import annotations
@@ -12,10 +12,9 @@ from typing import Any
 
 from wherry.contract.wire import ARROW, FieldProblem
 from wherry.errors import BodyUnreadable, FieldsRefused, MediaWrong
-from wherry.server.doors.door import Asked, Encode, Sent
+from wherry.server.doors.door import MOST_CELLS, Asked, Encode, Sent
 from wherry.server.doors.native import Native
 
-MOST_ROWS = 1_000_000
 MOST_COLUMNS = 10_000
 SEND = "send an Arrow IPC stream of plain columns, uncompressed"
 
@@ -52,8 +51,8 @@ class Arrow:
                 if len(names) > MOST_COLUMNS:
                     raise BodyUnreadable("the stream has too many columns", hint=SEND)
                 for batch in stream:
-                    if len(rows) + batch.num_rows > min(MOST_ROWS, 8 * len(body)) or (not names and batch.num_rows):
-                        raise BodyUnreadable("the stream has more rows than fit into it", hint="send fewer rows")
+                    if (len(rows) + batch.num_rows) * max(1, len(names)) > MOST_CELLS:
+                        raise BodyUnreadable(f"the stream has over {MOST_CELLS:,} values", hint="send fewer rows")
                     batch.validate(full=True)
                     columns = [cells(column, pyarrow.types) for column in batch.columns]
                     rows += [list(row) for row in zip(*columns, strict=True)]

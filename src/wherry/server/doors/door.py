@@ -10,6 +10,9 @@ import msgspec
 from wherry.contract.wire import Outputs, Row
 from wherry.server.content import Content
 
+# Values in one request that came as bytes: there a value takes a bit or a byte, and in memory some forty.
+MOST_CELLS = 5_000_000
+
 
 class Asked(msgspec.Struct, frozen=True, gc=False):
     """What a request asks: rows ready for the model, whether it was one record, how many fields were left aside."""

@@ -17,7 +17,9 @@ def listed(native: Native, value: Any, field: str) -> Asked:
     """The rows in a list of records, of lists or, for a model with one column, of values."""
     if not isinstance(value, list):
         raise FieldsRefused((FieldProblem(0, field, f"is {kind_of(value)}, not a list of rows"),))
-    return native.understand([[cell] for cell in value] if plain(value) and one_column(native) else value)
+    rows = [[cell] for cell in value] if plain(value) and one_column(native) else value
+    flawless = native.flawless_rows({"columns": list(native.signature.names), "rows": rows})
+    return native.understand(rows) if flawless is None else Asked(flawless, False)
 
 
 def columnar(native: Native, value: dict[str, Any], field: str) -> Asked:

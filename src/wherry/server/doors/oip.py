@@ -11,7 +11,7 @@ from wherry.contract.signature import kind_of
 from wherry.contract.wire import JSON, Outputs
 from wherry.errors import BodyUnreadable, SwitchedOff
 from wherry.server.content import BINARY, Content
-from wherry.server.doors.door import Asked, Encode, Sent
+from wherry.server.doors.door import MOST_CELLS, Asked, Encode, Sent
 from wherry.server.doors.listed import object_of
 from wherry.server.doors.native import Native
 from wherry.server.doors.tensors import (
@@ -67,6 +67,7 @@ class Oip:
         if not isinstance(inputs, list) or not inputs or not all(isinstance(each, dict) for each in inputs):
             raise refused("inputs", "is not a list of tensors", "send one tensor a column, or one of all columns")
         found: dict[str, tuple[list[int], list[Any]]] = {}
+        total = 0
         for each in inputs:
             name, shape, datatype = each.get("name"), each.get("shape"), each.get("datatype")
             if not isinstance(name, str):
@@ -80,6 +81,9 @@ class Oip:
             if len(shape) not in (1, 2):
                 raise refused(name, f"has {len(shape)} dimensions", "send [rows], [rows, 1] or [rows, columns]")
             count = shape[0] * (shape[1] if len(shape) == 2 else 1)
+            total += count
+            if total > MOST_CELLS:
+                raise refused(name, f"makes more than {MOST_CELLS:,} values", "send fewer rows")
             parameters = parameters_of(each, name)
             if any(key.startswith("shared_memory") for key in parameters):
                 raise refused(name, "lies in shared memory, which is not read here", "send its data")
