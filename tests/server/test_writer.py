@@ -151,7 +151,7 @@ def test_a_killed_service_leaves_no_writer_behind(tmp_path: Path) -> None:
     began = time.monotonic()
     with (tmp_path / "spool" / "0" / segments.WRITER).open("rb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 3  # SQLite alone waits for five
     other.execute("ROLLBACK")
     other.close()
 
