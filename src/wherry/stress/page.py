@@ -25,7 +25,7 @@ def page(report: Report) -> str:
         + (f'<p class="warn">{escape(caution)}</p>' if caution else "")
         + figures(report)
         + f'<section class="pictures">{latency(report)}{curve(report)}{throughput(report)}{failures(report)}</section>'
-        + f'<section class="tables">{objective(report)}{conditions(report)}</section>'
+        + f'<section class="tables">{kinds(report)}{objective(report)}{conditions(report)}</section>'
         + "<footer>Latency runs from the moment a request was due, not from when it could be sent, so a service that "
         "stalls is charged for everybody who came meanwhile. It covers right answers and timeouts. Nothing was sent "
         "twice.</footer>"
@@ -114,7 +114,7 @@ def throughput(report: Report) -> str:
     offered = draw.stairs(series.at, series.width, series.offered)
     inside = draw.area(x, y, right, "a") + draw.line(x, y, right, "a") + draw.line(x, y, offered, "offered")
     legend = [("offered", "offered", True), ("a", "right" if report.golden else "answered", False)]
-    note = "requests that came due in a window, and how many of them were answered well"
+    note = "requests due in a window, and how many of those were answered well"
     return card("Throughput against offered load", note, draw.frame(x, y, inside, "throughput"), legend)
 
 
@@ -126,14 +126,21 @@ def failures(report: Report) -> str:
     x = draw.across(0, series.at[-1] + series.width, "seconds")
     y = draw.upward(tallest, f"in {series.width:g} s")
     stacks = [(COLOURS[kind], counts) for kind, counts in series.failed.items()]
+    inside = draw.frame(x, y, draw.bars(x, y, series.at, series.width, stacks), "failures over time")
+    return card("Failures", "by when the requests were due; what each colour is stands below", inside)
+
+
+def kinds(report: Report) -> str:
+    """What the failures were."""
+    if not report.failures:
+        return ""
     rows = "".join(
         f'<tr><td><i class="{COLOURS[kind]}"></i>{escape(kind)}</td><td>{escape(MEANING[kind])}</td>'
         f'<td class="n">{count:,}</td></tr>'
         for kind, count in report.failures.items()
     )
     first = f'<p class="note">The first: <code>{escape(report.remark[:300])}</code></p>' if report.remark else ""
-    inside = draw.frame(x, y, draw.bars(x, y, series.at, series.width, stacks), "failures over time")
-    return card("Failures", "by when the requests were due", f"{inside}<table>{rows}</table>{first}")
+    return f'<div class="card wide"><h2>What failed</h2><table>{rows}</table>{first}</div>'
 
 
 def objective(report: Report) -> str:

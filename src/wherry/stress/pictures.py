@@ -94,7 +94,8 @@ def frame(x: Axis, y: Axis, inside: str, label: str) -> str:
     for value, text in x.ticks:
         at = x.place(value)
         parts.append(f'<line class="axis" x1="{at:.1f}" x2="{at:.1f}" y1="{floor}" y2="{floor + 5}"/>')
-        parts.append(f'<text class="tick" x="{at:.1f}" y="{floor + 19}" text-anchor="middle">{text}</text>')
+        anchor = "end" if at > end - 12 else "middle"
+        parts.append(f'<text class="tick" x="{at:.1f}" y="{floor + 19}" text-anchor="{anchor}">{text}</text>')
     parts.append(f'<line class="axis" x1="{LEFT}" x2="{end}" y1="{floor}" y2="{floor}"/>')
     parts.append(f'<text class="unit" x="{end}" y="{HEIGHT - 5}" text-anchor="end">{escape(x.title)}</text>')
     middle = (TOP + floor) / 2

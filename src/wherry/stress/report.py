@@ -199,7 +199,7 @@ def number(value: float) -> str:
     """A figure as a person reads it: three significant places, thousands parted."""
     if value >= 1000:
         return f"{value:,.0f}"
-    return f"{value:.1f}" if value >= 100 else f"{value:.3g}"
+    return f"{value:.4g}" if value >= 100 else f"{value:.3g}"
 
 
 def span(milliseconds: float | None) -> str:
