@@ -355,7 +355,10 @@ class NoBuilder(BuildFailed):
     def __init__(self, reasons: dict[str, str]) -> None:
         self.reasons = reasons
         why = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
-        super().__init__(f"no image can be built here: {why}", hint="add --push or --output FILE, start Docker, or apt-get install buildah")
+        super().__init__(
+            f"no image can be built here: {why}",
+            hint="add --push or --output FILE, start Docker, or apt-get install buildah",
+        )
 
 
 class BaseMissing(BuildFailed):

@@ -139,6 +139,8 @@ def test_a_rehearsal_says_what_would_change_and_changes_nothing(
     assert planned["deployment/ferry"].action == "change"
     assert ".spec.template.metadata.labels.app.kubernetes.io/version" in planned["deployment/ferry"].fields
     assert planned["serviceaccount/ferry"].fields == (".metadata.labels.app.kubernetes.io/version",)
+    (version,) = planned["serviceaccount/ferry"].changes
+    assert (version.before, version.after) == ("1", "2")
     assert changes(server) == []
 
 

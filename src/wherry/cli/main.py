@@ -30,6 +30,7 @@ VERBS: dict[str, Entry] = {
     "stress": Entry("Service", "wherry.cli.stress:stress", "Put load on a service and judge how it held"),
     "build": Entry("Image", "wherry.cli.build:build", "Put the bundle and its service into an image"),
     "render": Entry("Cluster", "wherry.cli.render:render", "Print everything that deploy would make"),
+    "diff": Entry("Cluster", "wherry.cli.diff:diff", "Say what a deploy would change, field by field"),
     "deploy": Entry("Cluster", "wherry.cli.deploy:deploy", "Make the service exist, and prove that it answers"),
     "status": Entry("Cluster", "wherry.cli.status:status", "Say how deployed services are doing"),
     "logs": Entry("Cluster", "wherry.cli.logs:logs", "Print what a service's pods have written"),

@@ -12,8 +12,9 @@ from wherry.contract.names import ANNOTATION_CREATED_NAMESPACE, ANNOTATION_RELEA
 from wherry.deploy.cluster import Cluster
 from wherry.deploy.ownership import (
     HANDOVER_MANAGER,
+    Changed,
     below_minimum,
-    differing,
+    changed,
     handover,
     keep_scaled,
     may_give_way,
@@ -39,11 +40,16 @@ from wherry.release.release import Release
 
 
 class Planned(msgspec.Struct, frozen=True):
-    """What would become of one object. fields: where it would change."""
+    """What would become of one object, field by field."""
 
     what: str
     action: Literal["create", "change", "keep"]
-    fields: tuple[str, ...] = ()
+    changes: tuple[Changed, ...] = ()
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """Where it would change."""
+        return tuple(one.path for one in self.changes)
 
 
 def plan(release: Release, live: Mapping[str, Object | None], tell: Tell) -> tuple[Object, ...]:
@@ -72,8 +78,8 @@ def rehearse(wanted: tuple[Object, ...], live: Mapping[str, Object | None], clus
                 raise
             found.append(Planned(what(made), "create"))  # a namespace that is yet to be made checks nothing in it
             continue
-        fields = differing(there, after) if there else ()
-        found.append(Planned(what(made), "create" if there is None else "change" if fields else "keep", fields))
+        changes = changed(there, after) if there else ()
+        found.append(Planned(what(made), "create" if there is None else "change" if changes else "keep", changes))
     return tuple(found)
 
 

@@ -6,6 +6,8 @@ import copy
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
+
 from wherry.contract.names import ANNOTATION_RELEASE, MANAGER
 from wherry.deploy.cluster import SCALE_MANAGER
 from wherry.deploy.resources import Object, annotations_of, what
@@ -93,9 +95,22 @@ def may_give_way(fields: tuple[FieldConflict, ...]) -> bool:
     return bool(fields) and all(one.field == f".{REPLICAS}" and one.manager in GIVE_WAY for one in fields)
 
 
+class Changed(msgspec.Struct, frozen=True):
+    """One field as it is and as it would be; None: it is not there."""
+
+    path: str
+    before: Any
+    after: Any
+
+
 def differing(live: Object, after: Object) -> tuple[str, ...]:
     """The paths at which two versions of an object differ, but for what the server keeps for itself."""
-    return tuple(_paths(_bare(live), _bare(after), ""))
+    return tuple(one.path for one in changed(live, after))
+
+
+def changed(live: Object, after: Object) -> tuple[Changed, ...]:
+    """Each field at which two versions of an object differ, but for what the server keeps for itself."""
+    return tuple(_changed(_bare(live), _bare(after), ""))
 
 
 def _bare(made: Object) -> Object:
@@ -109,9 +124,10 @@ def _bare(made: Object) -> Object:
     return {"metadata": meta, **rest}
 
 
-def _paths(a: Any, b: Any, at: str) -> list[str]:
+def _changed(a: Any, b: Any, at: str) -> list[Changed]:
     if isinstance(a, dict) and isinstance(b, dict):
-        return [path for key in sorted({*a, *b}) for path in _paths(a.get(key), b.get(key), f"{at}.{key}")]
+        return [one for key in sorted({*a, *b}) for one in _changed(a.get(key), b.get(key), f"{at}.{key}")]
     if isinstance(a, list) and isinstance(b, list) and len(a) == len(b):
-        return [path for i, (x, y) in enumerate(zip(a, b, strict=True)) for path in _paths(x, y, f"{at}[{i}]")]
-    return [] if a == b else [at]
+        pairs = enumerate(zip(a, b, strict=True))
+        return [one for place, (x, y) in pairs for one in _changed(x, y, f"{at}[{place}]")]
+    return [] if a == b else [Changed(at, a, b)]
