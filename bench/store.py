@@ -1,28 +1,34 @@
-"""How fast predictions are kept: commits to the spool, and rows from the spool into SQLite.
+"""How fast predictions are kept: commits to the spool, and rows from the spool into databases.
 
-python bench/store.py [ROWS]: prints a table; ends with 1 when the writer is slower than 40,000 rows a second.
+python bench/store.py [ROWS] [URL ...]: prints a table, for SQLite and for the empty databases at each url, beside what
+the database's own bulk load makes of the same rows; ends with 1 when the writer is slower than it should be.
 """
 
 from __future__ import annotations
 
-import sqlite3
+import json
 import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Literal
 
+from sqlalchemy import select
+
 from wherry.server.ids import new_id
 from wherry.server.journal import Entry
+from wherry.server.migrations import MIGRATIONS
 from wherry.server.mover import Mover
 from wherry.server.segments import Origin
 from wherry.server.sinks import Sink
+from wherry.server.sinks.postgresql import copy
+from wherry.server.sinks.tables import predictions
 from wherry.server.spool import Spool
 
 COLUMNS = ("concavity_mean", "concave_points_mean", "perimeter_se", "area_se", "texture_worst", "area_worst")
 ROW = (0.3001, 0.1471, 8.589, 153.4, 17.33, 2019.0)
 ORIGIN = Origin("", "", "host", "breast", "1", "d" * 64, "s" * 64, COLUMNS)
-FLOOR = 40_000
+FLOORS = {"sqlite": 40_000, "mysql": 20_000, "postgresql": 20_000}
 
 
 def entries(count: int) -> list[Entry]:
@@ -46,41 +52,67 @@ def commits(folder: Path, each: int, mode: Literal["durable", "strict", "fast"],
     return len(made) / seconds
 
 
-def moves(folder: Path, database: Path) -> tuple[float, list[tuple[str]], list[tuple[object, ...]]]:
-    """Rows a second out of a spool into SQLite, the statements that made its table, and those rows."""
-    sink = Sink(f"sqlite:///{database}")
+def moves(folder: Path, url: str) -> tuple[float, float]:
+    """Rows a second out of a spool into an empty database, by the clock and by our own processor time."""
+    sink = Sink(url)
     sink.migrate()
-    mover = Mover(folder, sink)
+    mover = Mover(folder, sink, batch_rows=sink.backend.batch_rows)
     began, worked = time.perf_counter(), time.process_time()
     while mover.step():
         pass
     seconds, busy = time.perf_counter() - began, time.process_time() - worked
-    print(f"writer, of its own CPU time     {mover.progress.sequence / busy:12,.0f} rows/s")
     sink.close()
-    connection = sqlite3.connect(database)
-    rows = connection.execute("SELECT * FROM predictions").fetchall()
-    schema = connection.execute("SELECT sql FROM sqlite_master WHERE name LIKE 'predictions%'").fetchall()
-    connection.close()
-    return len(rows) / seconds, [row for row in schema if row[0]], rows
+    return mover.progress.sequence / seconds, mover.progress.sequence / busy
 
 
-def bulk(database: Path, schema: list[tuple[str]], rows: list[tuple[object, ...]]) -> float:
-    """Rows a second that SQLite takes at best: the same table and index, one transaction, one executemany."""
-    connection = sqlite3.connect(database, isolation_level=None)
-    connection.execute("PRAGMA journal_mode = WAL")
-    for (statement,) in schema:
-        connection.execute(statement)
-    began = time.perf_counter()
-    connection.execute("BEGIN IMMEDIATE")
-    connection.executemany(f"INSERT INTO predictions VALUES ({', '.join('?' * len(rows[0]))})", rows)
-    connection.execute("COMMIT")
-    seconds = time.perf_counter() - began
-    connection.close()
+def bulk(url: str) -> float:
+    """Rows a second that the database takes at best: what was just stored, into the same table made anew."""
+    sink = Sink(url)
+    kind = sink.backend.name
+    with sink.transaction() as connection:
+        rows = [tuple(row) for row in connection.execute(select(predictions)).all()]
+    with sink.transaction() as connection:
+        connection.exec_driver_sql("DROP TABLE predictions")
+        connection.exec_driver_sql(MIGRATIONS[0].statements[kind][0])
+    if kind == "mysql":
+        seconds = load_data(sink, rows)
+    else:
+        began = time.perf_counter()
+        with sink.transaction() as connection:
+            if kind == "sqlite":
+                marks = ", ".join("?" * len(rows[0]))
+                connection.exec_driver_sql(f"INSERT INTO predictions VALUES ({marks})", rows)
+            else:
+                copy(connection, predictions, [(*r[:7], *map(json.dumps, r[7:9]), *r[9:]) for r in rows])
+        seconds = time.perf_counter() - began
+    sink.close()
     return len(rows) / seconds
 
 
-def main(count: int) -> int:
+def load_data(sink: Sink, rows: list[tuple[object, ...]]) -> float:
+    """Seconds of LOAD DATA LOCAL INFILE, which wherry itself does not use."""
+    import pymysql
+
+    url = sink._url
+    with tempfile.NamedTemporaryFile("w", suffix=".tsv") as file:
+        file.writelines("\t".join(str(cell).replace("\\", "\\\\") for cell in row) + "\n" for row in rows)
+        file.flush()
+        connection = pymysql.connect(
+            host=url.host, port=url.port or 3306, user=url.username, password=str(url.password or ""),
+            database=url.database, local_infile=True,
+        )  # fmt: skip
+        began = time.perf_counter()
+        with connection.cursor() as cursor:
+            cursor.execute(f"LOAD DATA LOCAL INFILE '{file.name}' INTO TABLE predictions")
+        connection.commit()
+        seconds = time.perf_counter() - began
+        connection.close()
+    return seconds
+
+
+def main(count: int, urls: list[str]) -> int:
     made = entries(count)
+    slow = False
     with tempfile.TemporaryDirectory(dir=".") as name:
         folder = Path(name)
         cases: list[tuple[int, Literal["durable", "strict", "fast"]]] = [
@@ -93,11 +125,18 @@ def main(count: int) -> int:
             some = made if mode != "strict" else made[: count // 10]
             rate = commits(folder / f"{mode}{each}", each, mode, some)
             print(f"commit, {mode:8} {each:3} a commit  {rate:12,.0f} rows/s  {1e6 / rate:8.1f} us a row")
-        rate, schema, rows = moves(folder / "durable1", folder / "predictions.db")
-        best = bulk(folder / "bulk.db", schema, rows)
-        print(f"writer, spool to SQLite         {rate:12,.0f} rows/s  {rate / best:8.2f} of SQLite's own bulk load")
-    return 0 if rate >= FLOOR else 1
+        for number, url in enumerate([f"sqlite:///{folder / 'predictions.db'}", *urls]):
+            kind = url.partition(":")[0]
+            commits(folder / f"spool{number}", 1, "fast", made)
+            rate, own = moves(folder / f"spool{number}", url)
+            best = bulk(url)
+            print(
+                f"writer into {kind:10}          {rate:12,.0f} rows/s  {rate / best:8.2f} of its own bulk load"
+                f" ({best:,.0f} rows/s); {own:,.0f} rows a second of our own processor time"
+            )
+            slow = slow or rate < FLOORS.get(kind, 0)
+    return int(slow)
 
 
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1]) if len(sys.argv) > 1 else 200_000))
+    sys.exit(main(int(sys.argv[1]) if len(sys.argv) > 1 else 200_000, sys.argv[2:]))
