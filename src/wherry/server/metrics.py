@@ -160,20 +160,24 @@ class Ranges:
         bounded = [column.low is not None and column.high is not None for column in columns]
         self.lows = [c.low if b and c.low is not None else -inf for c, b in zip(columns, bounded, strict=True)]
         self.highs = [c.high if b and c.high is not None else inf for c, b in zip(columns, bounded, strict=True)]
+        self.pairs = tuple(zip(self.lows, self.highs, strict=True))
         self.limits: tuple[Any, Any] | None = None
 
     def outside(self, rows: Sequence[Row]) -> int:
         if not self.plain:
             return self.signature.outside(rows)
         if len(rows) < 4:  # an array costs more than it saves
-            limits = list(zip(self.lows, self.highs, strict=True))
-            found = [low <= cell <= high for row in rows for cell, (low, high) in zip(row, limits, strict=True)]  # type: ignore[operator]  # plain: every cell is a number
-            return found.count(False)
+            count = 0
+            for row in rows:
+                for cell, (low, high) in zip(row, self.pairs, strict=True):
+                    if not low <= cell <= high:  # type: ignore[operator]  # plain: every cell is a number
+                        count += 1
+            return count
         import numpy as np  # is there once a model is loaded; this module is imported before the threads are set
 
         if self.limits is None:
             self.limits = (np.array(self.lows), np.array(self.highs))
-        low, high = self.limits
+        lows, highs = self.limits
         width = len(self.lows)
         cells = np.fromiter(chain.from_iterable(rows), np.float64, len(rows) * width).reshape(len(rows), width)
-        return int(np.count_nonzero((cells < low) | (cells > high)))
+        return int(np.count_nonzero((cells < lows) | (cells > highs)))

@@ -59,7 +59,7 @@ class Template:
         self.pieces = merged
 
     def encode(self, outputs: Outputs, first_id: str) -> bytes:
-        return b"".join([p if isinstance(p, bytes) else encode(p(outputs, first_id)) for p in self.pieces])
+        return b"".join([p if p.__class__ is bytes else encode(p(outputs, first_id)) for p in self.pieces])  # type: ignore[operator]  # bytes or a Value
 
     def cut(self, template: Any, values: dict[str, Value]) -> None:
         add = self.pieces.append
