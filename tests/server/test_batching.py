@@ -15,7 +15,7 @@ from serving import Fake
 
 from wherry.contract.wire import Outputs, Row
 from wherry.errors import ModelFailed
-from wherry.server.batching import Batcher, Job, score
+from wherry.server.batching import Batcher, Job, answer, score
 from wherry.server.predictor import Cost, Predictor
 
 IN_LOOP, IN_THREAD = Cost(0.0, 1e-9), Cost(1.0, 0.0)
@@ -152,3 +152,23 @@ def test_a_model_that_loses_answers_is_a_failure() -> None:
     random.seed(0)
     with pytest.raises(ModelFailed, match="1 answers to 2 rows"):
         score(Short(), [(1.0,), (2.0,)], 10)
+
+
+def test_rows_whose_answers_are_there_are_not_asked_again() -> None:
+    """A model that names its bad rows gave the others' answers with the error."""
+
+    class Half:
+        calls = 0
+
+        def score(self, rows: Sequence[Row]) -> Outputs:
+            Half.calls += 1
+            bad = tuple(index for index, row in enumerate(rows) if row[0] == 13)
+            answers = [None if index in bad else row[0] for index, row in enumerate(rows)]
+            raise ModelFailed("answered an unknown value", bad, Outputs(answers))
+
+    jobs = [Job([(1.0,), (2.0,)]), Job([(3.0,), (13.0,)]), Job([(4.0,)])]
+    answer(Half(), jobs, 64)
+    assert Half.calls == 1
+    assert [job.outputs and job.outputs.predictions for job in jobs] == [[1.0, 2.0], None, [4.0]]
+    assert isinstance(jobs[1].error, ModelFailed)
+    assert jobs[1].error.rows == (1,)
