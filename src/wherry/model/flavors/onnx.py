@@ -42,6 +42,7 @@ class OnnxScorer:
     def __init__(self, data: bytes, signature: Signature, path: str = "model.onnx") -> None:
         if has_external_data(data):
             raise BundleUnreadable(path, "keeps part of its data in other files, which is never read")
+        onnxruntime.disable_telemetry_events()  # what is served is nobody else's business
         try:
             session = onnxruntime.InferenceSession(data, options(), providers=["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime has no class of its own to catch
