@@ -29,7 +29,8 @@ COLUMNS = ("concavity_mean", "concave_points_mean", "perimeter_se", "area_se", "
 ROW = (0.3001, 0.1471, 8.589, 153.4, 17.33, 2019.0)
 ORIGIN = Origin("", "", "host", "breast", "1", "d" * 64, "s" * 64, COLUMNS)
 TRIES = 3  # into SQLite, of which the best counts: one fsync of another program's costs a run a third
-FLOORS = {"sqlite": 40_000, "mysql": 20_000, "postgresql": 20_000}
+AIMS = {"sqlite": 40_000, "mysql": 20_000, "postgresql": 20_000}  # rows/s: they belong to a machine, and are told
+FLOORS = {"sqlite": 0.2, "mysql": 0.08, "postgresql": 0.4}  # of the database's own bulk load in the same run: the check
 
 
 def entries(count: int) -> list[Entry]:
@@ -114,6 +115,7 @@ def load_data(sink: Sink, rows: list[tuple[object, ...]]) -> float:
 def main(count: int, urls: list[str]) -> int:
     made = entries(count)
     best_of: dict[str, float] = {}
+    ratio_of: dict[str, float] = {}
     with tempfile.TemporaryDirectory(dir=".") as name:
         folder = Path(name)
         cases: list[tuple[int, Literal["durable", "strict", "fast"]]] = [
@@ -137,7 +139,11 @@ def main(count: int, urls: list[str]) -> int:
                 f" ({best:,.0f} rows/s); {own:,.0f} rows a second of our own processor time"
             )
             best_of[kind] = max(rate, best_of.get(kind, 0.0))
-    return int(any(rate < FLOORS.get(kind, 0) for kind, rate in best_of.items()))
+            ratio_of[kind] = max(rate / best, ratio_of.get(kind, 0.0))
+    for kind, rate in best_of.items():
+        if rate < AIMS.get(kind, 0):
+            print(f"{kind}: {rate:,.0f} rows/s, under the aim of {AIMS[kind]:,}")
+    return int(any(ratio < FLOORS.get(kind, 0) for kind, ratio in ratio_of.items()))
 
 
 if __name__ == "__main__":
