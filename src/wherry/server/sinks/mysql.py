@@ -113,6 +113,8 @@ class MySQL:
             raise SinkAway("another process holds the lock on the database's schema")
         try:
             yield
+            # Before the lock is let go of: who takes it next must see what was done under it.
+            connection.exec_driver_sql("COMMIT")
         finally:
             with contextlib.suppress(SQLAlchemyError):  # the end of the connection lets go of it as well
                 connection.exec_driver_sql("SELECT RELEASE_LOCK(%s)", (LOCK,))
