@@ -9,6 +9,7 @@ import os
 import shlex
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -33,8 +34,9 @@ def main() -> int:
     ):
         if (code := run(command)) != 0:
             return code
-    address = f"http://127.0.0.1:{os.environ.get('PORT', '8080')}"
-    service = start(["wherry", "serve"])
+    port = free_port(int(os.environ.get("PORT", "8080")))
+    address = f"http://127.0.0.1:{port}"
+    service = start(["wherry", "serve", *([] if port == 8080 else ["--port", str(port)])])
     try:
         if not ready(service, f"{address}/readyz"):
             return service.poll() or 1
@@ -81,6 +83,17 @@ def start(command: list[str]) -> subprocess.Popen[bytes]:
     signal.signal(signal.SIGINT, forward)
     signal.signal(signal.SIGTERM, forward)
     return service
+
+
+def free_port(wanted: int) -> int:
+    """The port, or the next one that nobody listens on: another service there would answer in this one's place."""
+    for port in range(wanted, wanted + 100):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) != 0:
+                if port != wanted:
+                    print(f"port {wanted} is taken; the demo serves on {port}")
+                return port
+    return wanted
 
 
 def ready(service: subprocess.Popen[bytes], url: str) -> bool:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import msgspec
 import pytest
 
-from wherry.contract.reply import fill, placeholders
+from wherry.contract.reply import Reply, fill, misnamed, placeholders
+from wherry.contract.signature import Column, OutputSpec, Signature
 
 VALUES: dict[str, Any] = {
     "prediction": 1,
@@ -49,3 +51,12 @@ def test_json_texts_are_spaced_as_the_standard_library_does() -> None:
 def test_placeholders_are_found_with_their_place() -> None:
     template = {"a": ["$x", "$$y"], "b": {"c": "$json:z"}, "d": "plain"}
     assert list(placeholders(template)) == [("a[0]", "x"), ("b.c", "json:z")]
+
+
+def test_labels_that_name_no_class_are_found_with_the_nearest() -> None:
+    output = OutputSpec("class", "string", classes=("SIRA", "SEKER"))
+    signature = Signature((Column("a", "number"),), output)
+    found = list(misnamed(Reply(labels={"SEKR": "x", "SIRA": "y"}), signature))
+    assert [(each.path, each.hint) for each in found] == [("reply.labels.SEKR", "did you mean SEKER?")]
+    numbers = msgspec.structs.replace(signature, output=OutputSpec("number", "number"))
+    assert not list(misnamed(Reply(labels={"SEKR": "x"}), numbers))

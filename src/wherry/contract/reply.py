@@ -6,12 +6,16 @@ as a JSON text; `$$` begins a literal dollar. Everything else is sent as it stan
 
 from __future__ import annotations
 
+import difflib
 import json
 from collections.abc import Iterator
 from typing import Annotated, Any
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
+
+from wherry.contract.signature import Signature
+from wherry.errors import SettingProblem
 
 # What a template may name, and what stands there.
 PLACEHOLDERS: dict[str, str] = {
@@ -96,3 +100,13 @@ def spaced_json(value: Any) -> str:
     """`value` as the standard library's json.dumps writes it, a blank after each comma and colon."""
 
     return json.dumps(msgspec.to_builtins(value), ensure_ascii=True)
+
+
+def misnamed(reply: Reply, signature: Signature) -> Iterator[SettingProblem]:
+    """The labels of [reply.labels] that name no class of the model, where its classes are known."""
+    classes = [str(each) for each in signature.output.classes]
+    for key in reply.labels if classes else ():
+        if key not in classes:
+            near = difflib.get_close_matches(key, classes, n=1)
+            hint = f"did you mean {near[0]}?" if near else "the classes are " + ", ".join(classes[:20])
+            yield SettingProblem(f"reply.labels.{key}", "is no class of this model", hint)

@@ -12,6 +12,7 @@ from wherry.contract.events import Note
 from wherry.contract.manifest import Manifest
 from wherry.contract.names import object_name
 from wherry.contract.project import Project
+from wherry.contract.reply import misnamed
 from wherry.errors import SettingProblem, SettingsRefused
 from wherry.release.objects import config, network, scaling, storage, workload
 from wherry.release.objects.identity import Identity, identity, namespace_object, service_account
@@ -113,6 +114,7 @@ def problems(project: Project, manifest: Manifest, *, local: bool) -> Iterator[S
         object_name(project.deploy.name or manifest.name)
     except ValueError as error:
         yield SettingProblem("deploy.name", f"is needed: {error}", '[deploy] name = "model"')
+    yield from misnamed(project.reply, manifest.signature)
     yield from storage.problems(project)
     yield from config.problems(project)
     yield from network.problems(project, local=local)

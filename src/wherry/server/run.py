@@ -12,6 +12,8 @@ from pathlib import Path
 from wherry.contract import names
 from wherry.contract.events import Note, Step, Tell, silent
 from wherry.contract.project import Project
+from wherry.contract.reply import misnamed
+from wherry.errors import SettingsRefused
 from wherry.server import threads
 from wherry.server.admin import Admin, AdminSite, Alone
 from wherry.server.auth import Tokens
@@ -43,6 +45,8 @@ def serve(
     threads.limit(workers)
     tokens = Tokens(Path(project.serve.token_file)) if project.serve.token_file else None
     loaded = Loaded(bundle)
+    if wrong := tuple(misnamed(project.reply, loaded.manifest.signature)):
+        raise SettingsRefused(wrong, "the model and the settings")
     with contextlib.ExitStack() as stack:
         if workers > 1:
             from wherry.server.crew import Crew  # one process needs none of it
