@@ -51,6 +51,10 @@ def test_what_is_written_is_read_again(manifest: Manifest) -> None:
     assert Manifest.parse(manifest.pretty()).sealed().digest == manifest.digest
 
 
+def test_it_prints_as_one_short_line(manifest: Manifest) -> None:
+    assert repr(manifest) == str(manifest) == f"<Manifest größe 1, linear, sha256:{manifest.digest[:12]}...>"
+
+
 def test_the_digest_covers_every_field(manifest: Manifest) -> None:
     digests = {manifest.digest}
     changed: dict[str, Any] = {

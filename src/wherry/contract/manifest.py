@@ -96,6 +96,10 @@ class Manifest(msgspec.Struct, frozen=True):
     metrics: tuple[Metric, ...] = ()
     allow_pickle: bool = False
 
+    def __repr__(self) -> str:
+        """One line, as `print(wherry.pack(...))` shows it; `pretty` has everything."""
+        return f"<Manifest {self.name} {self.version}, {self.conversion.form}, sha256:{self.digest[:12]}...>"
+
     @staticmethod
     def parse(text: bytes | str) -> Manifest:
         """The manifest in `text`. Raises FormatUnknown, BundleUnreadable."""
