@@ -12,8 +12,10 @@ from typing import Any, NamedTuple
 
 import click
 
+from wherry.cli import csv_cells
+from wherry.cli.csv_cells import cell
 from wherry.contract.names import MANIFEST_FILE
-from wherry.contract.signature import Column, Signature
+from wherry.contract.signature import Signature
 from wherry.contract.wire import Cell
 from wherry.errors import BodyUnreadable, BundleMissing, FileMissing
 
@@ -102,30 +104,6 @@ def from_pairs(pairs: dict[str, str], signature: Signature | None) -> dict[str, 
     return {key: cell(text, columns.get(key)) for key, text in pairs.items()}
 
 
-def cell(text: str, column: Column | None) -> Cell:
-    """`text` as the type of `column`, or as what it looks like where no column is known."""
-    if column is None:
-        return guess(text)
-    if column.nullable and text in ("", "null"):
-        return None
-    if column.type == "string":
-        return text
-    if column.type == "boolean":
-        return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}.get(text.lower(), text)
-    try:
-        return int(text) if column.type == "integer" else float(text)
-    except ValueError:
-        return guess(text)
-
-
-def guess(text: str) -> Cell:
-    try:
-        value = json.loads(text)
-    except ValueError:
-        return text
-    return value if value is None or isinstance(value, (bool, int, float, str)) else text
-
-
 def table_file(body: bytes, file: Path) -> tuple[Path, tempfile.TemporaryDirectory[str] | None]:
     """A path that holds `body`: the file itself, or a copy of standard input that lives as long as the folder does."""
     if str(file) != "-":
@@ -139,12 +117,15 @@ def table_file(body: bytes, file: Path) -> tuple[Path, tempfile.TemporaryDirecto
 def read_table(path: Path, encoding: str, signature: Signature | None) -> Rows:
     """The rows of a CSV, Parquet or JSON-lines file, each cell as its column's type; the target apart from them.
 
-    Raises what wherry.model.tables.read raises.
+    Raises what wherry.model.tables.read raises, and FieldsRefused for cells of a CSV that are not of their type.
     """
     from wherry.model.records import frame_records
     from wherry.model.tables import read
 
-    frame = read(path, encoding).frame
+    table = read(path, encoding)
+    frame = table.frame
+    if signature is not None and table.text:
+        csv_cells.convert(frame, table.text, signature)
     truth = None
     if signature is not None and signature.target in frame.columns:
         truth = [record[signature.target] for record in frame_records(frame[[signature.target]])]

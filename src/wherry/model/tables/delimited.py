@@ -6,6 +6,7 @@ import csv
 import io
 import re
 from collections import Counter
+from collections.abc import Collection
 from typing import Any
 
 from wherry.errors import DataUnreadable, TableEmpty
@@ -25,7 +26,7 @@ def from_csv(text: str, source: str) -> Any:
     hold_header(header, second, source)
     if second is None:
         raise TableEmpty(source, "has a header and no rows")
-    decimal = "," if delimiter == ";" and DECIMAL_COMMA.search(text) and not DECIMAL_POINT.search(text) else "."
+    decimal = decimal_of(text, delimiter)
     try:
         return pd.read_csv(
             io.StringIO(text),
@@ -48,6 +49,27 @@ def delimiter_of(text: str) -> str:
     outside = "".join(part for place, part in enumerate(line.split('"')) if place % 2 == 0)
     counts = Counter(sign for sign in outside if sign in DELIMITERS)
     return counts.most_common(1)[0][0] if counts else ","
+
+
+def decimal_of(text: str, delimiter: str) -> str:
+    """The sign before the fractions of the numbers in `text`."""
+    return "," if delimiter == ";" and DECIMAL_COMMA.search(text) and not DECIMAL_POINT.search(text) else "."
+
+
+def lines_of(text: str, rows: Collection[int]) -> dict[int, int]:
+    """The line, from 1, at which each of these rows begins; rows are counted from 0, under the header."""
+    reader = csv.reader(io.StringIO(text), delimiter=delimiter_of(text), skipinitialspace=True)
+    found: dict[int, int] = {}
+    seen, begins, last = -1, 1, max(rows)
+    for cells in reader:
+        if len(cells) > 1 or "".join(cells).strip():  # else: a blank line, which is no row
+            if seen in rows:
+                found[seen] = begins
+            if seen == last:
+                break
+            seen += 1
+        begins = reader.line_num + 1
+    return found
 
 
 def first_rows(text: str, delimiter: str, source: str) -> tuple[list[str], list[str] | None]:

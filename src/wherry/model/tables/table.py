@@ -35,10 +35,14 @@ OTHERS: tuple[tuple[bytes, str, str], ...] = (
 
 
 class Table(msgspec.Struct, frozen=True):
-    """A table that was read. frame: a pandas DataFrame with text column names; source: what an error calls it."""
+    """A table that was read. frame: a pandas DataFrame with text column names; source: what an error calls it.
+
+    text: what a delimited text (CSV) says, empty for a form whose cells have types of their own.
+    """
 
     frame: Any
     source: str = "the sample"
+    text: str = ""
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -76,10 +80,11 @@ def read(path: Path, encoding: str = "utf-8") -> Table:
         if content.startswith(magic):
             raise DataUnreadable(source, what, hint)
     text = decoded(content, source, encoding)
-    frame = from_json(text, source) if text.lstrip()[:1] in ("[", "{") else from_csv(text, source)
+    typed = text.lstrip()[:1] in ("[", "{")
+    frame = from_json(text, source) if typed else from_csv(text, source)
     if not len(frame):
         raise TableEmpty(source, "has a header and no rows")
-    return Table(named(frame, source), source)
+    return Table(named(frame, source), source, "" if typed else text)
 
 
 def parquet(content: bytes, source: str) -> Any:
