@@ -299,10 +299,10 @@ class NotStorable(ModelUnreadable):
             reason = f"it is made of types that wherry does not know to be safe: {', '.join(types)}"
         else:
             reason = "; ".join(f"{form}: {why}" for form, why in refused.items())
-        super().__init__(
-            f"the model cannot be stored without pickle: {reason}",
-            hint="--allow-pickle keeps pickle in the bundle (recorded in its manifest): loading it can run code",
-        )
+        hint = "--allow-pickle keeps pickle in the bundle (recorded in its manifest): loading it can run code"
+        if any(name.startswith("__main__.") for name in types):  # which pickle would not find again
+            hint = "what lives in a script or notebook is not found again: put it in a module that can be imported"
+        super().__init__(f"the model cannot be stored without pickle: {reason}", hint=hint)
 
 
 class CallFailed(WherryError):

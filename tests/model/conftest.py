@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
+import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 for path in ("model_parts.py", "reading/honest.py", "reading/malicious.py"):
     name = Path(path).stem
@@ -14,3 +17,22 @@ for path in ("model_parts.py", "reading/honest.py", "reading/malicious.py"):
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     spec.loader.exec_module(module)
+
+
+@pytest.fixture
+def scripted(tmp_path: Path) -> Path:
+    """A model with a function of the script that trained it, as a notebook saves it."""
+    script = """
+import joblib, sys
+from sklearn.linear_model import LinearRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
+
+def lg(x):
+    return x
+
+joblib.dump(make_pipeline(FunctionTransformer(lg), LinearRegression()).fit([[1.0], [2.0]], [1, 2]), sys.argv[1])
+"""
+    path = tmp_path / "m.joblib"
+    subprocess.run([sys.executable, "-c", script, str(path)], check=True)
+    return path

@@ -143,3 +143,9 @@ def test_golden_answers_that_changed(bundles: tuple[Path, Path], tmp_path: Path)
     assert len(found.golden_changed) == found.golden_common
     assert {(change.before, change.after) for change in found.golden_changed} == {("up", "down"), ("down", "up")}
     assert "accuracy" in {change.what for change in found.metrics}
+
+
+def test_what_lives_in_the_training_script_is_named_and_trust_is_not_offered(scripted: Path) -> None:
+    found = inspect.inspect(scripted)
+    assert found.verdict == "can run code: __main__.lg"
+    assert found.hindrance == "needs `lg`, which lives in the script or notebook that trained it"

@@ -129,4 +129,6 @@ def show_changes(console: Console, found: Comparison) -> None:
 
 
 def loading(found: Description) -> str:
+    if found.hindrance:
+        return f"it is not loaded, for it {found.hindrance}"
     return "it is loaded as it is" if found.loads_unasked else "it is loaded only with --trust"

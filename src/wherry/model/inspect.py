@@ -47,6 +47,7 @@ class Description(msgspec.Struct, frozen=True, omit_defaults=True):
     compression: str = ""
     verdict: str = ""
     loads_unasked: bool = False  # whether it is loaded without --trust
+    hindrance: str = ""  # why it is not loaded with --trust either
     names: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
     estimator: str = ""
@@ -127,6 +128,7 @@ def of_file(path: Path) -> Description:
         )
     contents = vouch.contents_of(file)
     summary = contents.summary
+    scripts = contents.of_scripts()
     joblib = file.kind == "pickle" and (contents.arrays_apart or bool(file.compression))
     return Description(
         path=file.path,
@@ -135,6 +137,7 @@ def of_file(path: Path) -> Description:
         size=file.size,
         compression=file.compression,
         verdict=contents.sentence(),
+        hindrance=" ".join(vouch.scripted(scripts)[:2]) if scripts else "",
         loads_unasked=contents.verdict == "known",
         names=contents.names,
         unknown=contents.unknown,

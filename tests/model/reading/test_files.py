@@ -7,6 +7,7 @@ import gzip
 import io
 import lzma
 import pickle
+import sys
 import zipfile
 import zlib
 from pathlib import Path
@@ -18,7 +19,7 @@ import pytest
 import skops.io
 from sklearn.linear_model import LogisticRegression
 
-from wherry.errors import FileMissing, ModelUnknown, ModelUnsafe
+from wherry.errors import FileMissing, ModelUnknown, ModelUnsafe, NotStorable, NotVouched
 from wherry.model.reading import files, vouch
 from wherry.model.reading.kinds import kind_of
 
@@ -165,3 +166,23 @@ def test_a_library_that_is_not_installed_is_named_before_anybody_is_asked(tmp_pa
     path.write_bytes(b"\x80\x04\x8c\x0dabsentml.nets\x8c\x03Net\x93)\x81}b.")
     with pytest.raises(ModelUnknown, match=r"absentml\.nets\.Net and absentml is not installed"):
         vouch.open_model(path)
+
+
+@pytest.mark.parametrize("trust", [False, True])
+def test_what_lives_in_the_training_script_is_named_before_anybody_is_asked(scripted: Path, trust: bool) -> None:
+    with pytest.raises(ModelUnknown) as unknown:
+        vouch.open_model(scripted, trust=trust)
+    assert str(unknown.value) == f"{scripted}: needs `lg`, which lives in the script or notebook that trained it"
+    assert "put it in a module of its own" in unknown.value.hint
+
+
+def test_what_this_very_script_has_is_no_hindrance(scripted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules["__main__"], "lg", lambda x: x, raising=False)
+    assert vouch.open_model(scripted, trust=True).estimator.predict([[3.0]]).tolist() == pytest.approx([3.0])
+    with pytest.raises(NotVouched):
+        vouch.open_model(scripted)
+
+
+def test_pickle_is_not_offered_for_what_it_would_not_find_again() -> None:
+    assert "module that can be imported" in NotStorable(("__main__.lg",), {}).hint
+    assert "--allow-pickle" in NotStorable(("shop.lg",), {}).hint

@@ -6,6 +6,7 @@ lists; anything else "can run code". A stream that cannot be followed to its las
 
 from __future__ import annotations
 
+import sys
 from typing import Literal
 
 import msgspec
@@ -36,6 +37,12 @@ class Contents(msgspec.Struct, frozen=True):
         named = [*self.unknown, *self.reasons]
         more = f" and {len(named) - 8} more" if len(named) > 8 else ""
         return "can run code: " + ", ".join(named[:8]) + more
+
+    def of_scripts(self) -> tuple[str, ...]:
+        """What it needs of the script that trained it, and what no other program has."""
+        script = sys.modules["__main__"]
+        names = (name.removeprefix("__main__.") for name in self.unknown if name.startswith("__main__."))
+        return tuple(name for name in names if not hasattr(script, name.partition(".")[0]))
 
 
 def read(content: bytes) -> Contents:

@@ -7,6 +7,7 @@ Any other file can run code, and is loaded only when the user vouches for it: fo
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,8 @@ def refuse_unknown(file: ModelFile, contents: Contents) -> None:
     summary = contents.summary
     if contents.verdict == "unreadable" or not summary.module:
         return
+    if scripts := contents.of_scripts():
+        raise ModelUnknown(file.path, *scripted(scripts))
     package = summary.module.partition(".")[0]
     whole = f"{summary.module}.{summary.type}"
     if package in ("builtins", "numpy", "pandas", "collections", "scipy"):
@@ -95,6 +98,14 @@ def refuse_unknown(file: ModelFile, contents: Contents) -> None:
         raise ModelUnknown(file.path, f"holds {holds}", "and no estimator", "save the fitted estimator itself")
     if package != "__main__" and importlib.util.find_spec(package) is None:
         raise ModelUnknown(file.path, f"holds a {whole}", f"and {package} is not installed", f"pip install {package}")
+
+
+def scripted(names: Sequence[str]) -> tuple[str, str, str]:
+    """What to say of names that only the script that trained the model has: the need, where it lives, the way out."""
+    shown = ", ".join(f"`{name}`" for name in names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+    lives, one = ("which lives", "it") if len(names) == 1 else ("which live", "them")
+    hint = f"put {one} in a module of its own that can be imported here, and train and save the model with that"
+    return f"needs {shown},", f"{lives} in the script or notebook that trained it", hint
 
 
 def called(contents: Contents) -> str:
