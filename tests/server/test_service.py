@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from serving import (
     Answer,
     Child,
     Fake,
+    Linearly,
     Running,
     ask,
     child,
@@ -39,7 +41,7 @@ from wherry.server import threads
 from wherry.server.admin import HUNG, Admin, AdminSite, Alone
 from wherry.server.drain import Drain, Life
 from wherry.server.environment import project_of
-from wherry.server.ports import bind, bind_next, holder
+from wherry.server.ports import bind, bind_next, deafen, holder, waiting
 from wherry.server.predictor import Cost
 from wherry.server.run import serve
 
@@ -300,3 +302,87 @@ def test_a_loop_that_hangs_shows_on_the_admin_port() -> None:
 def test_the_facts_name_the_memory(packed: Path) -> None:
     with child(packed) as service:
         assert re.search(r"loaded in \d\.\d\d s, [\d.e-]+ ms a prediction, \d+ MiB", service.said)
+
+
+# Connections at the very end
+
+
+def burst(service: Running, stop: Callable[[], Awaitable[None] | None]) -> list[bytes]:
+    """What 40 clients read whose connections nobody had accepted when `stop` was called; empty where reset."""
+
+    async def connect_and_stop() -> list[socket.socket]:
+        made = [socket.create_connection(service.address, timeout=5) for _ in range(40)]
+        service.port.closing = True
+        stopping = stop()
+        if stopping is not None:
+            await stopping
+        return made
+
+    clients = asyncio.run_coroutine_threadsafe(connect_and_stop(), service.loop).result(10)
+    found = []
+    for client in clients:
+        with client:
+            try:
+                client.sendall(request("POST", "/predict", json.dumps(EXAMPLE).encode()))
+                found.append(client.makefile("rb").read())
+            except (ConnectionResetError, BrokenPipeError):
+                found.append(b"")
+    return found
+
+
+def test_whoever_is_connected_when_listening_ends_is_answered() -> None:
+    with Running(Linearly()) as service:
+        for data in burst(service, service.port.stop_politely):
+            answer, rest = parse(data)
+            assert (answer.status, answer.headers["connection"], rest) == (200, "close", b"")
+        with pytest.raises(OSError):
+            socket.create_connection(service.address, timeout=1)
+
+
+def test_the_same_check_finds_connections_that_a_plain_close_resets() -> None:
+    with Running(Linearly()) as service:
+        assert b"" in burst(service, service.port.stop_listening)
+
+
+def test_a_deaf_socket_begins_no_connection_and_keeps_those_it_has() -> None:
+    with bind("127.0.0.1", free_port()) as sock, socket.create_connection(sock.getsockname(), timeout=5) as early:
+        deafen(sock)
+        with pytest.raises(TimeoutError):
+            socket.create_connection(sock.getsockname(), timeout=0.1)
+        [accepted] = waiting(sock)
+        with accepted:
+            early.sendall(b"heard")
+            accepted.settimeout(5)
+            assert accepted.recv(9) == b"heard"
+
+
+@pytest.mark.parametrize(("number", "workers"), [(signal.SIGINT, 1), (signal.SIGTERM, 1), (signal.SIGINT, 2)])
+def test_no_connection_that_was_made_is_reset_by_the_end(packed: Path, number: int, workers: int) -> None:
+    """8 threads with a connection a request, and a signal: each is answered or refused."""
+    settings = {"WHERRY_SERVE_WORKERS": str(workers), "WHERRY_SERVE_DRAIN_SECONDS": "0.3"}
+    data = request("POST", "/predict", json.dumps(EXAMPLE).encode(), close=True)
+    outcomes: list[str] = []
+
+    def ask_until_refused(address: tuple[str, int]) -> None:
+        while True:
+            try:
+                connection = socket.create_connection(address, timeout=5)
+            except OSError:
+                return
+            with connection:
+                try:
+                    connection.sendall(data)
+                    outcomes.append("answered" if b" 200 OK" in connection.recv(65536) else "empty")
+                except OSError as error:
+                    outcomes.append(type(error).__name__)
+
+    with child(packed, **settings) as service:
+        threads = [threading.Thread(target=ask_until_refused, args=(service.address,)) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        until(lambda: len(outcomes) > 200)
+        service.process.send_signal(number)
+        for thread in threads:
+            thread.join(20)
+        assert service.process.wait(10) == 0
+    assert set(outcomes) == {"answered"}

@@ -92,6 +92,7 @@ def work(crew: Crew, lane: int, board: Board, cost: Cost | None, write: int, ali
         service = Service(crew.loaded, proof, crew.project, journal, crew.tokens, metrics, crew.address, line.tell)
 
         def signals(loop: asyncio.AbstractEventLoop, drain: Drain) -> None:
+            drain.shared = True
             loop.add_signal_handler(signal.SIGTERM, drain.terminate)
             loop.add_signal_handler(FINISH, drain.interrupt)
             loop.add_reader(alive, orphaned, loop, drain, alive)

@@ -33,6 +33,7 @@ class Drain:
     def __init__(self, port: Port, life: Life, idle: Callable[[], bool], tell: Tell, *, lame: float) -> None:
         self.port, self.life, self.idle, self.tell = port, life, idle, tell
         self.lame = lame  # seconds of answering new requests while not ready
+        self.shared = False  # whether other processes accept connections on the port's socket, and may go on
         self.begun = asyncio.Event()
         self.hurried = asyncio.Event()  # told twice
         self.seconds = 0.0
@@ -71,7 +72,10 @@ class Drain:
     async def finish(self) -> None:
         if self.seconds:
             await asyncio.sleep(self.seconds)
-        self.port.stop_listening()
+        if not self.shared:
+            self.port.deafen()
+        await asyncio.sleep(LOOK)  # for the connections that are being made
+        await self.port.stop_politely()
         # A request that is on its way already was accepted before the listening ended: it is still answered.
         await asyncio.sleep(LOOK)
         limits = self.port.limits

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from typing import Protocol
 
 from wherry.errors import DeadlinePassed, RequestRefused, TooSlow
 from wherry.server.heads import Head
 from wherry.server.limits import Limits
+from wherry.server.ports import BACKLOG, deafen, waiting
 from wherry.server.protocol import BODY, GONE, HEAD, IDLE, LINGER, Connection, Exchange
 
 FRESH = 0.5  # seconds for the first request of a connection that was accepted just before the end
@@ -39,18 +41,33 @@ class Port:
         self.date = b""
         self.heads: dict[bytes, Head] = {}  # header blocks that were read before, by their bytes
         self.ticked = time.monotonic()  # when the loop last looked at the clocks
+        self.sock: socket.socket | None = None
         self.server: asyncio.Server | None = None
         self.timer: asyncio.TimerHandle | None = None
 
-    async def open(self, sock: object) -> None:
+    async def open(self, sock: socket.socket) -> None:
         """Listen on a bound socket."""
-        self.server = await self.loop.create_server(lambda: Connection(self), sock=sock, backlog=1024)  # type: ignore[call-overload]  # a socket, kept out of this module's imports
+        self.sock = sock
+        self.server = await self.loop.create_server(lambda: Connection(self), sock=sock, backlog=BACKLOG)
         self.sweep()
 
     def stop_listening(self) -> None:
         """Accept nobody any more; connections stay."""
         if self.server is not None:
             self.server.close()
+
+    def deafen(self) -> None:
+        """Let no further connection begin, for any process that has this socket."""
+        if self.sock is not None:
+            deafen(self.sock)
+
+    async def stop_politely(self) -> None:
+        """Stop listening; whoever is connected as far as the kernel knows is taken in, where a close would reset it."""
+        last = list(waiting(self.sock)) if self.sock is not None else []
+        self.stop_listening()
+        for sock in last:
+            sock.setblocking(False)
+            await self.loop.connect_accepted_socket(lambda: Connection(self), sock)
 
     def close_idle(self) -> None:
         """End every connection that is owed nothing; a new one may have a request on its way and gets a moment."""

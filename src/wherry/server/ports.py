@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
 import re
 import socket
+import struct
+from collections.abc import Iterator
 from pathlib import Path
 
 from wherry.errors import AddressUnusable, PortTaken
 
+BACKLOG = 1024  # connections that the kernel makes and keeps for us
 NEXT_PORTS = 50  # ports after a busy one that are tried
+ATTACH_FILTER = 26  # SO_ATTACH_FILTER of Linux, which the socket module does not name; elsewhere no such option
+# A program for the kernel's packet filter: load the byte of TCP flags; with SYN set drop the packet, else keep it.
+NO_SYN = b"".join(
+    struct.pack("HBBI", *step)
+    for step in ((0x30, 0, 0, 13), (0x45, 0, 1, 2), (0x06, 0, 0, 0), (0x06, 0, 0, 0xFFFFFFFF))
+)
 
 
 def bind(host: str, port: int, *, setting: str = "--port") -> socket.socket:
@@ -26,7 +36,7 @@ def bind(host: str, port: int, *, setting: str = "--port") -> socket.socket:
         if family == socket.AF_INET6 and address[0] == "::":
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         sock.bind(address)
-        sock.listen(1024)  # two sockets may bind one port and fight over it here: the second must fail now
+        sock.listen(BACKLOG)  # two sockets may bind one port and fight over it here: the second must fail now
     except OSError as error:
         sock.close()
         if error.errno == errno.EADDRINUSE:
@@ -47,6 +57,26 @@ def bind_next(host: str, port: int, taken: frozenset[int]) -> socket.socket:
         except PortTaken as error:
             last = last or error
     raise last or PortTaken(host, port, setting="--admin-port")
+
+
+def deafen(sock: socket.socket) -> None:
+    """Let no further connection begin; one that is being made is still made, and can be accepted.
+
+    Whoever begins one finds the port closed a second later. Where this cannot be had (not Linux), nothing changes.
+    """
+    steps = ctypes.create_string_buffer(NO_SYN, len(NO_SYN))
+    program = struct.pack("HP", len(NO_SYN) // 8, ctypes.addressof(steps))
+    with contextlib.suppress(OSError):
+        sock.setsockopt(socket.SOL_SOCKET, ATTACH_FILTER, program)
+
+
+def waiting(sock: socket.socket) -> Iterator[socket.socket]:
+    """The connections of a listening socket that nobody has accepted yet, accepted."""
+    for _ in range(BACKLOG + 1):  # no more can wait: what comes meanwhile must not keep us
+        try:
+            yield sock.accept()[0]
+        except OSError:
+            return
 
 
 def holder(port: int) -> str:

@@ -26,6 +26,7 @@ from wherry.server.drain import Life
 from wherry.server.limits import Limits
 from wherry.server.metrics import Gauge, render
 from wherry.server.port import Port
+from wherry.server.ports import deafen
 from wherry.server.predictor import Cost
 from wherry.server.service import INTERRUPTED, announce, memory, model_gauges
 from wherry.server.slot import Slot
@@ -233,9 +234,13 @@ class Supervisor:
         self.deadline = time.monotonic() + lame + self.crew.project.serve.request_seconds + GRACE
         for slot in self.slots:
             slot.send(number)
-        # The workers hold it open as long as they accept; after them nobody may be left to wait.
-        self.loop.call_later(lame, self.crew.serving.close)
+        self.loop.call_later(lame, self.let_go)
         self.attention.set()
+
+    def let_go(self) -> None:
+        """Let nobody new connect. The workers hold the port open as long as they accept; after them nobody waits."""
+        deafen(self.crew.serving)
+        self.crew.serving.close()
 
     # What the admin port is told
 
