@@ -913,12 +913,15 @@ class FieldsRefused(RequestRefused):
     """Rows that do not fit the model's columns; `problems` names each row, field and what to do.
 
     record: the first row at fault as it was sent, where there is one; a corrected request can be made from it.
+    rows: the places of all rows that were asked, where known; table: whether they all have the same columns.
     """
 
     code, title = "fields", "Fields refused"
 
-    def __init__(self, problems: tuple[FieldAtFault, ...], record: Any = None) -> None:
-        self.problems, self.record = problems, record
+    def __init__(
+        self, problems: tuple[FieldAtFault, ...], record: Any = None, rows: range = range(0), table: bool = False
+    ) -> None:
+        self.problems, self.record, self.rows, self.table = problems, record, rows, table
         first = problems[0]
         rest = f", and {len(problems) - 1} more" if len(problems) > 1 else ""
         where = f"row {first.row}: " if first.row else ""

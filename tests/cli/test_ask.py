@@ -79,7 +79,7 @@ def test_a_refusal_names_every_field(echo: str) -> None:
         service.post("/predict", b"{}")
     text = str(refused.value)
     assert refused.value.status == 422
-    assert "422" in text and 'area is missing (add "area")' in text and "row 3, age is a text" in text
+    assert "422" in text and 'area is missing (add "area")' in text and "row 3: age is a text" in text
     assert refused.value.hint == "a request that does: curl -d '{}' http://x/predict"
 
 

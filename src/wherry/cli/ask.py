@@ -12,8 +12,11 @@ from types import TracebackType
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+import msgspec
+
+from wherry.cli import faults
 from wherry.contract.names import NATIVE_MEDIA
-from wherry.contract.wire import JSON
+from wherry.contract.wire import JSON, FieldProblem
 from wherry.errors import CallRefused, FileMissing, ServiceUnreachable, UsageRefused
 
 SECONDS = 60.0
@@ -61,12 +64,24 @@ class Service:
         """What `path` answers, whatever its status. Raises ServiceUnreachable."""
         return self._ask("GET", path, None, {"Accept": NATIVE_MEDIA} if native else {})
 
-    def post(self, path: str, body: bytes, *, native: bool = False, headers: Mapping[str, str] | None = None) -> Answer:
-        """What `path` answers to `body`, in wherry's own shape if `native`. Raises ServiceUnreachable, CallRefused."""
+    def post(
+        self,
+        path: str,
+        body: bytes,
+        *,
+        native: bool = False,
+        headers: Mapping[str, str] | None = None,
+        rows: range = range(0),
+        table: bool = False,
+    ) -> Answer:
+        """What `path` answers to `body`, in wherry's own shape if `native`. Raises ServiceUnreachable, CallRefused.
+
+        rows: the places that the rows of `body` have in what is asked, for errors; table: all have the same columns.
+        """
         accept = {"Accept": NATIVE_MEDIA} if native else {}
         answer = self._ask("POST", path, body, {"Content-Type": JSON, **accept, **(headers or {})})
         if answer.status >= 400:
-            raise refusal(f"{self.root}{path}", answer)
+            raise refusal(f"{self.root}{path}", answer, rows, table)
         return answer
 
     def _ask(self, method: str, path: str, body: bytes | None, headers: dict[str, str]) -> Answer:
@@ -111,7 +126,7 @@ def unreachable(url: str, error: Exception) -> ServiceUnreachable:
     return ServiceUnreachable(url, str(error) or type(error).__name__, "is it a wherry service?")
 
 
-def refusal(url: str, answer: Answer) -> CallRefused:
+def refusal(url: str, answer: Answer, rows: range = range(0), table: bool = False) -> CallRefused:
     """An error reply as an error: its sentence, each field at fault, and what to do."""
     try:
         problem = json.loads(answer.body)
@@ -121,16 +136,20 @@ def refusal(url: str, answer: Answer) -> CallRefused:
         text = answer.body.decode("utf-8", "replace").strip()[:500]
         return CallRefused(url, answer.status, text or http.client.responses.get(answer.status, ""), problem=problem)
     detail = str(problem.get("detail") or problem.get("title") or json.dumps(problem))
-    fields = [field for field in problem.get("errors") or () if isinstance(field, dict)]
-    if len(fields) > 1:
-        detail = "\n  ".join([str(problem.get("title") or detail).lower(), *map(field_line, fields)])
-    hint = str(problem.get("hint") or "") if len(fields) < 2 else ""
+    hint = str(problem.get("hint") or "")
+    fields = fields_of(problem, rows.start)
+    if fields:
+        problem = {**problem, "errors": msgspec.to_builtins(fields)}
+        detail, hint = faults.told(fields, rows, table)
     if problem.get("curl"):
         hint = f"{hint}; a request that does: {problem['curl']}" if hint else f"a request that does: {problem['curl']}"
     return CallRefused(url, answer.status, detail, hint, problem)
 
 
-def field_line(field: dict[str, Any]) -> str:
-    row = f"row {field['row']}, " if field.get("row") else ""
-    hint = f" ({field['hint']})" if field.get("hint") else ""
-    return f"{row}{field.get('field') or 'row'} {field.get('reason', '')}{hint}"
+def fields_of(problem: dict[str, Any], first: int) -> list[FieldProblem]:
+    """The fields at fault, the rows counted from `first`; none where the service tells them in a shape of its own."""
+    try:
+        found = msgspec.convert(problem.get("errors") or [], list[FieldProblem])
+    except msgspec.ValidationError:
+        return []
+    return [msgspec.structs.replace(field, row=field.row + first) for field in found]

@@ -13,8 +13,8 @@ import msgspec
 from wherry.cli.ask import Service
 from wherry.contract.names import HEADER_MODEL_DIGEST, HEADER_NO_STORE
 from wherry.contract.signature import Signature
-from wherry.contract.wire import INFO, PREDICT, Cell
-from wherry.errors import CallRefused, WherryError
+from wherry.contract.wire import INFO, PREDICT, Cell, FieldProblem
+from wherry.errors import CallRefused, FieldsRefused, WherryError
 
 
 class Reply(NamedTuple):
@@ -34,8 +34,8 @@ class Asker(Protocol):
     def ask(self, value: Any, body: bytes | None = None, *, single: bool) -> Reply:
         """The reply to one request: `body` as it stands, else `value` as JSON."""
 
-    def ask_rows(self, columns: Sequence[str], cells: list[list[Cell]]) -> list[Any]:
-        """One prediction a row."""
+    def ask_rows(self, columns: Sequence[str], cells: list[list[Cell]], first: int = 0) -> list[Any]:
+        """One prediction a row; `first` is the place of the first in the whole table, for errors."""
 
     def replay(self, request: dict[str, Any]) -> list[Any]:
         """The answers to golden rows; a service does not store them."""
@@ -63,16 +63,18 @@ class Remote:
 
     def ask(self, value: Any, body: bytes | None = None, *, single: bool) -> Reply:
         body = msgspec.json.encode(value) if body is None else body
-        return reply_of(self.service.post(self.path, body, native=not single).body)
+        rows = range(len(records_of(value)))
+        return reply_of(self.service.post(self.path, body, native=not single, rows=rows).body)
 
-    def ask_rows(self, columns: Sequence[str], cells: list[list[Cell]]) -> list[Any]:
-        return self._predictions({"columns": list(columns), "rows": cells}, {})
+    def ask_rows(self, columns: Sequence[str], cells: list[list[Cell]], first: int = 0) -> list[Any]:
+        return self._predictions({"columns": list(columns), "rows": cells}, {}, first)
 
     def replay(self, request: dict[str, Any]) -> list[Any]:
         return self._predictions(request, {HEADER_NO_STORE: "1"})
 
-    def _predictions(self, request: dict[str, Any], headers: dict[str, str]) -> list[Any]:
-        answer = self.service.post(self.path, msgspec.json.encode(request), native=True, headers=headers)
+    def _predictions(self, request: dict[str, Any], headers: dict[str, str], first: int = 0) -> list[Any]:
+        body, rows = msgspec.json.encode(request), range(first, first + len(request["rows"]))
+        answer = self.service.post(self.path, body, native=True, headers=headers, rows=rows, table=True)
         reply = reply_of(answer.body)
         if reply.predictions is None:
             url = f"{self.service.root}{self.path}"
@@ -94,18 +96,24 @@ class Local:
         return signature
 
     def ask(self, value: Any, body: bytes | None = None, *, single: bool) -> Reply:
-        predictions = self._predict(records_of(value))
+        records = records_of(value)
+        predictions = self._predict(records, range(len(records)), table=False)
         shape = {"prediction": predictions[0]} if single else {"predictions": predictions}
         return Reply(msgspec.json.encode(shape).decode(), predictions)
 
-    def ask_rows(self, columns: Sequence[str], cells: list[list[Cell]]) -> list[Any]:
-        return self._predict([dict(zip(columns, row, strict=True)) for row in cells])
+    def ask_rows(self, columns: Sequence[str], cells: list[list[Cell]], first: int = 0) -> list[Any]:
+        records = [dict(zip(columns, row, strict=True)) for row in cells]
+        return self._predict(records, range(first, first + len(records)), table=True)
 
     def replay(self, request: dict[str, Any]) -> list[Any]:
         return list(self.model.score([tuple(row) for row in request["rows"]]).predictions)
 
-    def _predict(self, records: list[Any]) -> list[Any]:
-        return list(self.model.predict(records))
+    def _predict(self, records: list[Any], rows: range, *, table: bool) -> list[Any]:
+        try:
+            return list(self.model.predict(records))
+        except FieldsRefused as error:
+            problems = tuple(FieldProblem(p.row + rows.start, p.field, p.reason, p.hint) for p in error.problems)
+            raise FieldsRefused(problems, error.record, rows, table) from error
 
 
 def served(bundle: Path, digest: str) -> Signature | None:

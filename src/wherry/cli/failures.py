@@ -15,6 +15,7 @@ from typing import Any
 import click
 
 from wherry import errors
+from wherry.cli import faults
 
 FAILED, USAGE, LOCKED, NO, INTERRUPTED = 1, 2, 3, 4, 130
 
@@ -61,8 +62,8 @@ def settle(error: BaseException, words: Sequence[str]) -> int:
 
 def sentence_of(error: BaseException) -> tuple[str, str]:
     """What went wrong, and the next thing to type."""
-    if isinstance(error, errors.FieldsRefused) and len(error.problems) > 1:
-        return "\n  ".join(["some fields do not fit the model", *map(field_line, error.problems)]), ""
+    if isinstance(error, errors.FieldsRefused):
+        return faults.told(error.problems, error.rows, error.table)
     if isinstance(error, errors.SettingsRefused) and len(error.problems) > 1:
         lines = [f"{one.path} {one.reason}" + (f" ({one.hint})" if one.hint else "") for one in error.problems]
         return "\n  ".join([f"{error.source}: {len(lines)} settings cannot be taken", *lines]), error.hint
@@ -91,13 +92,6 @@ def nearby(path: Path) -> str:
     there = sorted(each.name for each in path.parent.iterdir()) if path.parent.is_dir() else []
     near = difflib.get_close_matches(path.name, there, n=1, cutoff=0.6)
     return f"did you mean {path.parent / near[0]}?" if near else f"ls {path.parent}"
-
-
-def field_line(problem: errors.FieldAtFault) -> str:
-    """One field's problem on one line: where, what, and what to do."""
-    row = f"row {problem.row}: " if problem.row else ""
-    name = f"{problem.field} " if problem.field else ""
-    return f"{row}{name}{problem.reason}" + (f" ({problem.hint})" if problem.hint else "")
 
 
 def usage_sentence(error: click.UsageError) -> str:

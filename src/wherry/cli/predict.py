@@ -113,7 +113,7 @@ def many(console: Console, answers: Asker, body: bytes, file: Path, encoding: st
             folder.cleanup()
     predictions: list[Any] = []
     for part in payload.chunks(rows, CHUNK_ROWS):
-        found = answers.ask_rows(part.columns, part.cells)
+        found = answers.ask_rows(part.columns, part.cells, len(predictions))
         predictions.extend(found)
         if not console.as_json:
             console.say_all(line(prediction) for prediction in found)
