@@ -125,8 +125,22 @@ def test_a_bomb_stops_at_the_limit(pack: Any, tmp_path: Path) -> None:
 def test_cut_short_is_named(pack: Any, tmp_path: Path) -> None:
     path = tmp_path / "cut"
     path.write_bytes(pack(pickle.dumps(MODEL))[:-9])
-    with pytest.raises(ModelUnsafe, match="cut short or damaged"):
+    with pytest.raises(ModelUnsafe, match="cut short or damaged") as unsafe:
         files.read(path)
+    assert unsafe.value.hint == "copy it again"
+
+
+@pytest.mark.parametrize("trust", [False, True])
+@pytest.mark.parametrize("make", [lambda: pickle.dumps(MODEL), joblib_bytes])
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9, 1.0])
+def test_a_file_that_is_cut_off_is_told_so_trusted_or_not(make: Any, share: float, trust: bool, tmp_path: Path) -> None:
+    path = tmp_path / "cut.joblib"
+    whole = make()
+    path.write_bytes(whole[: int(len(whole) * share) - 1])
+    with pytest.raises(ModelUnsafe) as unsafe:
+        vouch.open_model(path, trust=trust)
+    assert str(unsafe.value) == f"{path}: ends too early (it is cut off)"
+    assert unsafe.value.hint == "copy it again"
 
 
 def test_a_file_larger_than_the_limit_is_not_read(tmp_path: Path) -> None:

@@ -47,7 +47,9 @@ def decompressed(stored: bytes, compression: Compression, path: str, limit: int 
                 if out.tell() > limit:
                     raise ModelUnsafe(path, f"unpacks to more than {limit:,} bytes")
     except (OSError, EOFError, zlib.error, lzma.LZMAError, RuntimeError) as error:
-        raise ModelUnsafe(path, f"is {compression} data that is cut short or damaged ({error})") from error
+        raise ModelUnsafe(
+            path, f"is {compression} data that is cut short or damaged ({error})", "copy it again"
+        ) from error
     return out.getvalue()
 
 

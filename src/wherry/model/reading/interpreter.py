@@ -12,7 +12,7 @@ import struct
 from wherry.model.reading.arrays import Unsound, dtype_of, scalar, shape_of
 from wherry.model.reading.known import NEVER_CALLED, is_known, mapped
 from wherry.model.reading.opcodes import EFFECTS
-from wherry.model.reading.standins import Array, Global, Group, Made, Pairs, Unreadable, Value
+from wherry.model.reading.standins import Array, CutOff, Global, Group, Made, Pairs, Unreadable, Value
 
 MAX_OPCODES = 30_000_000
 MAX_MEMO = 20_000_000
@@ -81,7 +81,7 @@ class Interpreter:
     def take(self, count: int) -> bytes:
         end = self.place + count
         if end > len(self.content):
-            raise Unreadable("the file ends in the middle of the stream")
+            raise CutOff("the file ends in the middle of the stream")
         if self.frame_end is not None:
             if self.place == self.frame_end:
                 self.frame_end = None
@@ -94,7 +94,7 @@ class Interpreter:
     def line(self) -> bytes:
         end = self.content.find(b"\n", self.place)
         if end < 0:
-            raise Unreadable("the file ends in the middle of a line")
+            raise CutOff("the file ends in the middle of a line")
         return self.take(end + 1 - self.place)[:-1]
 
     def number(self, form: str) -> int:
@@ -158,7 +158,7 @@ class Interpreter:
         if self.frame_end is not None and self.place != self.frame_end:
             raise Unreadable(f"byte {self.place}: a frame within a frame")
         if self.place + length > len(self.content):
-            raise Unreadable("the file ends in the middle of a frame")
+            raise CutOff("the file ends in the middle of a frame")
         self.frame_end = self.place + length if length else None
 
     def set_protocol(self) -> None:
@@ -271,7 +271,7 @@ class Interpreter:
 
     def take_unkept(self, count: int) -> None:
         if self.place + count > len(self.content):
-            raise Unreadable("the file ends in the middle of an array")
+            raise CutOff("the file ends in the middle of an array")
         self.place += count
 
     def old_object(self, maker: Value) -> None:

@@ -12,7 +12,7 @@ from typing import Literal
 import msgspec
 
 from wherry.model.reading.interpreter import Interpreter, unknown_names
-from wherry.model.reading.standins import Unreadable, Value
+from wherry.model.reading.standins import CutOff, Unreadable, Value
 from wherry.model.reading.summary import Summary, summarise
 
 Verdict = Literal["known", "code", "unreadable"]
@@ -27,6 +27,7 @@ class Contents(msgspec.Struct, frozen=True):
     reasons: tuple[str, ...] = ()
     summary: Summary = Summary()
     arrays_apart: bool = False  # joblib's arrays lie between the opcodes
+    cut_off: bool = False  # the file stops before the stream does: no loader can read it
 
     def sentence(self) -> str:
         """The verdict in words."""
@@ -51,7 +52,7 @@ def read(content: bytes) -> Contents:
     try:
         value: Value = reader.run()
     except Unreadable as error:
-        return unreadable(reader, str(error))
+        return unreadable(reader, str(error), cut_off=isinstance(error, CutOff))
     if reader.place != len(content):
         return unreadable(reader, f"{len(content) - reader.place:,} bytes follow its end")
     unknown = unknown_names(reader.globals)
@@ -65,8 +66,12 @@ def read(content: bytes) -> Contents:
     )
 
 
-def unreadable(reader: Interpreter, reason: str) -> Contents:
-    names = tuple(sorted(str(name) for name in reader.globals))
+def unreadable(reader: Interpreter, reason: str, *, cut_off: bool = False) -> Contents:
     return Contents(
-        "unreadable", names, unknown_names(reader.globals), (reason, *reader.refusals), arrays_apart=reader.wrapped
+        "unreadable",
+        tuple(sorted(str(name) for name in reader.globals)),
+        unknown_names(reader.globals),
+        (reason, *reader.refusals),
+        arrays_apart=reader.wrapped,
+        cut_off=cut_off,
     )

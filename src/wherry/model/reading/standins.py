@@ -79,6 +79,10 @@ class Unreadable(Exception):
     """The stream cannot be followed to its end."""
 
 
+class CutOff(Unreadable):
+    """The stream has no end: the file stops before."""
+
+
 def walk(value: Value) -> Iterator[Made]:
     """Every stand-in of a call below `value`, each once, without recursion."""
     seen: set[int] = set()

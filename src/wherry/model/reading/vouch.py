@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from wherry.errors import ModelUnknown, NotVouched
+from wherry.errors import ModelUnknown, ModelUnsafe, NotVouched
 from wherry.model.reading import files, pickles, skops_schema
 from wherry.model.reading.files import ModelFile
 from wherry.model.reading.kinds import CALLED
@@ -80,12 +80,14 @@ def check(file: ModelFile, contents: Contents, trust: bool | str) -> bool:
 
 
 def refuse_unknown(file: ModelFile, contents: Contents) -> None:
-    """Nothing when it may be a model of ours. Raises ModelUnknown where vouching for it would not help."""
+    """Nothing when it may be a model of ours. Raises ModelUnknown, ModelUnsafe where vouching would not help."""
     if file.kind not in LOADABLE:
         hint = ""
         if file.kind in ("text", "parquet"):
             hint = "is this the sample? The model comes first: wherry pack MODEL --data FILE"
         raise ModelUnknown(file.path, CALLED[file.kind], "is not a model that this wherry packs", hint)
+    if contents.cut_off:
+        raise ModelUnsafe(file.path, "ends too early (it is cut off)", "copy it again")
     summary = contents.summary
     if contents.verdict == "unreadable" or not summary.module:
         return
