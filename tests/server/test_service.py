@@ -44,6 +44,7 @@ from wherry.server.environment import project_of
 from wherry.server.ports import bind, bind_next, deafen, holder, waiting
 from wherry.server.predictor import Cost
 from wherry.server.run import serve
+from wherry.server.service import announce
 
 FORBIDDEN = ("click", "rich", "pandas", "sklearn", "scipy", "onnx", "onnxruntime", "sqlalchemy", "kubernetes", "yaml")
 
@@ -173,6 +174,27 @@ def test_the_chosen_admin_port_is_told() -> None:
 def test_an_address_of_another_machine_is_told() -> None:
     with pytest.raises(AddressUnusable, match="cannot listen"):
         bind("192.0.2.1", free_port())
+
+
+@pytest.mark.parametrize(
+    ("host", "lines"),
+    [
+        ("0.0.0.0", ["listening on 0.0.0.0:{0}", "page      /", "admin     listening on 0.0.0.0:{1}: /metrics"]),
+        ("::", ["listening on [::]:{0}", "page      /", "admin     listening on [::]:{1}: /metrics"]),
+        ("127.0.0.1", ["page      http://127.0.0.1:{0}/", "admin     http://127.0.0.1:{1}/metrics"]),
+    ],
+)
+def test_an_address_is_told_where_there_is_one(host: str, lines: list[str]) -> None:
+    if host == "::" and not socket.has_dualstack_ipv6():
+        pytest.skip("no IPv6 here")
+    told: list[Event] = []
+    with bind(host, free_port()) as serving, bind(host, free_port()) as admin:
+        announce(serving, admin, Project(serve=Serve(host=host)), "", told.append)
+        ports = [sock.getsockname()[1] for sock in (serving, admin)]
+    said = "\n".join(event.text for event in told if isinstance(event, Note))
+    for line in lines:
+        assert line.format(*ports) in said
+    assert ("http://" in said) == (host == "127.0.0.1")
 
 
 # The environment

@@ -119,6 +119,12 @@ def listening(port: int) -> set[str]:
     return found
 
 
+def everywhere(sock: socket.socket) -> str:
+    """HOST:PORT of a socket that is bound to every address, of which none is the one to use; empty for any other."""
+    host, port = sock.getsockname()[:2]
+    return {"0.0.0.0": f"0.0.0.0:{port}", "::": f"[::]:{port}"}.get(host, "")
+
+
 def address_text(sock: socket.socket) -> str:
     """HOST:PORT that a client on this machine can use."""
     host, port = sock.getsockname()[:2]

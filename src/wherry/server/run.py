@@ -74,7 +74,7 @@ def serve(
 
         def ready() -> None:
             gc.freeze()  # what is here now stays: the collector need not look at it again
-            announce(serving, address_text(admin), project, journal.where, tell)
+            announce(serving, admin, project, journal.where, tell)
             cost = 1000 * proof.cost.seconds(1)
             tell(Note(f"model     loaded in {seconds:.2f} s, {cost:.3g} ms a prediction, {memory()}"))
 

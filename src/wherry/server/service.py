@@ -23,7 +23,7 @@ from wherry.server.limits import Limits
 from wherry.server.loading import Loaded, Proof
 from wherry.server.metrics import Gauge, Metrics, label
 from wherry.server.port import Port, Site
-from wherry.server.ports import address_text
+from wherry.server.ports import address_text, everywhere
 from wherry.server.predictions import Predictions
 from wherry.server.predictor import Local, Measured
 from wherry.server.replies import Replies
@@ -141,14 +141,24 @@ def model_gauges(manifest: Manifest, ready: bool, seconds: float) -> list[Gauge]
     ]
 
 
-def announce(serving: socket.socket, admin: str, project: Project, where: str, tell: Tell) -> None:
-    """Say where everything is."""
-    address = f"http://{address_text(serving)}"
-    tell(Note(f"page      {address}/" if project.serve.page else f"serving   {address}"))
-    if project.serve.docs:
+def announce(serving: socket.socket, admin: socket.socket, project: Project, where: str, tell: Tell) -> None:
+    """Say where everything is: as an address to follow, unless every address of the machine is listened on."""
+    settings, place = project.serve, everywhere(serving)
+    address = "" if place else f"http://{address_text(serving)}"
+    if place:
+        tell(Note(f"listening on {place}"))
+    if settings.page:
+        tell(Note(f"page      {address}/"))
+    elif not place:
+        tell(Note(f"serving   {address}"))
+    if settings.docs:
         tell(Note(f"docs      {address}{DOCS}"))
     tell(Note(f"store     {where}" if where else "store     off: predictions are not kept"))
-    tell(Note(f"admin     http://{admin}/metrics, /readyz, /livez"))
+    paths = "/metrics, /readyz, /livez"
+    place = everywhere(admin)
+    tell(
+        Note(f"admin     listening on {place}: {paths}" if place else f"admin     http://{address_text(admin)}{paths}")
+    )
 
 
 def memory() -> str:

@@ -185,7 +185,7 @@ class Supervisor:
         self.seconds += report.proof.seconds
         tell(Step(f"model {manifest.name} {manifest.version} ({manifest.digest[:12]})", self.seconds))
         tell(Note(report.proof.said, warn=not report.proof.golden))
-        announce(self.crew.serving, self.crew.address, self.crew.project, report.where, tell)
+        announce(self.crew.serving, self.crew.admin, self.crew.project, report.where, tell)
         cost = 1000 * self.cost.seconds(1)
         tell(Note(f"model     loaded in {self.seconds:.2f} s, {cost:.3g} ms a prediction, {memory()}"))
         adds = max(each.memory for each in self.slots) / 2**20
