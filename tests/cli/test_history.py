@@ -60,7 +60,8 @@ def test_a_table_then_counts_and_classes_over_time(wherry: Run, kept: SimpleName
     done = wherry("history")
     assert done.returncode == 0, done.stderr
     table, _, chart = done.stdout.partition("\n\n")
-    assert [line.split()[2] for line in table.splitlines()[1:]] == kept.ids[-20:]
+    assert [line.split()[2] for line in table.splitlines()[1:]] == [each[-8:] for each in kept.ids[-20:]]
+    assert "1.5 ms" in table.splitlines()[-1][:76], "the latency has its place on a narrow terminal"
     assert " n=29 " in table.splitlines()[-1]
     assert chart.startswith("30 predictions match\n")
     shares = [line.split()[:4] for line in chart.splitlines()[2:]]

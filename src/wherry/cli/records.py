@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 BARS = " ▁▂▃▄▅▆▇█"
 BUCKETS = 40
+SHOWN_OF_ID = 8  # characters, the last: a whole one would leave no room for the inputs
 MOST_CLASSES = 12  # more distinct predictions than these are numbers, not classes
 BEFORE = ("id", "created_at", "request_id", "model", "version", "status", "latency_ms", "door", "host")
 AFTER = ("prediction", "probabilities", "truth")
@@ -30,7 +31,7 @@ def show(console: Console, records: Sequence[Record]) -> None:
     rows = [
         (
             record.created_at[:19].replace("T", " "),
-            record.id,
+            record.id[-SHOWN_OF_ID:],
             f"{record.model} {record.version}",
             record.prediction if record.status == 200 else f"failed ({record.status})",
             "" if record.truth is msgspec.UNSET else record.truth,
