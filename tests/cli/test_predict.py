@@ -144,6 +144,17 @@ def test_nothing_to_ask_is_said_so(wherry: Wherry, linear_bundle: Path) -> None:
     done = wherry("predict", linear_bundle)
     assert done.returncode == 2
     assert "nothing to ask" in done.stderr
+    assert f"wherry predict {linear_bundle} {linear_bundle}/example.json" in done.stderr
+
+
+def test_an_empty_folder_is_said_so(wherry: Wherry) -> None:
+    done = wherry("predict")
+    assert done.returncode == 2
+    assert "there is no bundle here" in done.stderr and "no service is named" in done.stderr
+    assert "hint: wherry predict http://127.0.0.1:8080 FILE" in done.stderr
+    looked = wherry("inspect")
+    assert looked.returncode == 2
+    assert "there is no bundle here" in looked.stderr and "wherry pack" in looked.stderr
 
 
 def test_broken_json_names_the_place(wherry: Wherry, linear_bundle: Path, tmp_path: Path) -> None:

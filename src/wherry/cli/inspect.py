@@ -13,6 +13,7 @@ from wherry.cli import describe, table
 from wherry.cli.common import Verb
 from wherry.cli.console import Console
 from wherry.contract.names import BUNDLE_DIR
+from wherry.errors import UsageRefused
 
 if TYPE_CHECKING:
     from wherry.model.inspect import Comparison, Description
@@ -35,6 +36,9 @@ def inspect(console: Console, a: Path, b: Path | None) -> None:
     """Say what A, a bundle or a model file, is, running none of it; with B, what changed from A to B."""
     from wherry.model import inspect as room
 
+    if a == Path(BUNDLE_DIR) and not a.exists():
+        hint = "wherry inspect MODEL, or make one: wherry pack MODEL --data FILE --target COLUMN"
+        raise UsageRefused(f"there is no bundle here (no ./{BUNDLE_DIR})", hint=hint)
     if b is None:
         description = room.inspect(a)
         if console.as_json:

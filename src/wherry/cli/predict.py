@@ -18,8 +18,9 @@ from wherry.cli.console import Console
 from wherry.cli.failures import NO
 from wherry.cli.quality import quality
 from wherry.contract.golden import Difference, differences
-from wherry.contract.names import BUNDLE_DIR, EXAMPLE_FILE
+from wherry.contract.names import BUNDLE_DIR, EXAMPLE_FILE, MANIFEST_FILE, SERVING_PORT
 from wherry.contract.wire import Cell
+from wherry.errors import UsageRefused
 
 CHUNK_ROWS = 1000  # rows a request; small enough for the service's body limit and for replies to come soon
 
@@ -51,8 +52,7 @@ def predict(
     """
     asked = payload.sort(words)
     if not check and asked.file is None and not asked.pairs:
-        where = asked.url or asked.bundle or BUNDLE_DIR
-        raise click.UsageError(f"nothing to ask: add a file, - or KEY=VALUE, as in {where} {BUNDLE_DIR}/{EXAMPLE_FILE}")
+        raise nothing_asked(asked)
     with asker(asked, token_file) as answers:
         if check:
             return replay(console, asked, answers)
@@ -68,6 +68,17 @@ def predict(
         else:
             listed(console, answers, value, body)
     return None
+
+
+def nothing_asked(asked: payload.Words) -> UsageRefused:
+    """What is missing of a request that names no rows, with the whole command."""
+    here = (Path(BUNDLE_DIR) / MANIFEST_FILE).is_file()
+    if asked.url is None and asked.bundle is None and not here:
+        reason = f"there is no bundle here (no ./{BUNDLE_DIR}), and no service is named"
+        return UsageRefused(reason, hint=f"wherry predict http://127.0.0.1:{SERVING_PORT} FILE, or BUNDLE FILE")
+    where = asked.url or asked.bundle or BUNDLE_DIR
+    example = f"{asked.bundle or BUNDLE_DIR}/{EXAMPLE_FILE}" if asked.bundle or here else "FILE"
+    return UsageRefused("nothing to ask: add a file, - or KEY=VALUE", hint=f"wherry predict {where} {example}")
 
 
 @contextmanager
