@@ -106,8 +106,23 @@ def test_without_names_the_sample_gives_them_if_the_count_fits() -> None:
     found = describe(model, NUMBERS.to_numpy(), LABELS)
     assert (found.signature.names, found.signature.named) == (("x0", "x1"), False)
     with pytest.raises(SampleUnfit, match="has 3 columns; the model was fitted on 2") as unfit:
-        describe(model, FRAME[["age", "income", "rooms"]], LABELS)
-    assert "--target" in unfit.value.hint
+        describe(model, FRAME[["age", "income", "rooms"]])
+    assert unfit.value.hint == "name the column of right answers: --target COLUMN"
+
+
+def test_a_column_too_many_is_no_target_when_there_is_one() -> None:
+    model = LogisticRegression().fit(NUMBERS.to_numpy(), LABELS)
+    with pytest.raises(SampleUnfit) as unfit:
+        describe(model, FRAME[["age", "income", "rooms"]], LABELS, target="rich")
+    assert unfit.value.hint == "leave out 1 of age, income, rooms"
+
+
+@pytest.mark.parametrize("name", ["Unnamed: 0", "__index_level_0__"])
+def test_a_saved_index_is_named(name: str) -> None:
+    model = LogisticRegression().fit(NUMBERS.to_numpy(), LABELS)
+    with pytest.raises(SampleUnfit, match=f"fitted on 2, without names: {name} looks like a saved index") as unfit:
+        describe(model, NUMBERS.assign(**{name: 0}), LABELS)
+    assert "to_csv(..., index=False)" in unfit.value.hint
 
 
 def test_an_array_for_a_model_with_names_takes_them() -> None:

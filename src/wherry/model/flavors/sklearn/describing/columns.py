@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -100,7 +101,7 @@ def finite(row: Sequence[Cell]) -> bool:
 
 
 def matched(
-    frame: pd.DataFrame, names: Sequence[str] | None, count: int | None, source: str
+    frame: pd.DataFrame, names: Sequence[str] | None, count: int | None, source: str, *, targeted: bool = False
 ) -> tuple[pd.DataFrame, tuple[str, ...]]:
     """The columns that the estimator was fitted on, in its order, and the sample's others.
 
@@ -119,16 +120,27 @@ def matched(
             raise SampleUnfit(source, f"does not have what the model was fitted on: {shown}", hint)
         return frame[list(names)], tuple(name for name in have if name not in names)
     if count is not None and len(have) != count:
-        reason = f"has {len(have)} columns; the model was fitted on {count}, without names"
-        extra = len(have) - count
-        hint = (
-            f"leave out the {extra} that it was not fitted on"
-            if extra > 0
-            else f"the sample has {', '.join(have[:12])}"
-        )
-        hint = "name the column of right answers: --target COLUMN" if extra == 1 else hint
-        raise SampleUnfit(source, reason, hint)
+        raise miscounted(have, count, source, targeted=targeted)
     return frame, ()
+
+
+def miscounted(have: Sequence[str], count: int, source: str, *, targeted: bool) -> SampleUnfit:
+    """What to say of a sample of another width than that of a model without names. targeted: the target is known."""
+    reason = f"has {len(have)} columns; the model was fitted on {count}, without names"
+    extra = len(have) - count
+    index = [name for name in have if is_saved_index(name)]
+    if extra > 0 and index:
+        looks = f"{index[0]} looks like a saved index"
+        return SampleUnfit(source, f"{reason}: {looks}", "leave it out: frame.to_csv(..., index=False)")
+    if extra == 1 and not targeted:
+        return SampleUnfit(source, reason, "name the column of right answers: --target COLUMN")
+    shown = ", ".join(have[:12]) + (", ..." if len(have) > 12 else "")
+    return SampleUnfit(source, reason, f"leave out {extra} of {shown}" if extra > 0 else f"the sample has {shown}")
+
+
+def is_saved_index(name: str) -> bool:
+    """Whether pandas gives a column this name when it saves an index, or reads a saved one again."""
+    return bool(re.fullmatch(r"Unnamed: \d+|__index_level_\d+__|level_\d+|index", name))
 
 
 def with_known(column: Column, known: Sequence[Any]) -> Column:

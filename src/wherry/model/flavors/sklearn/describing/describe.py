@@ -55,7 +55,8 @@ def describe(
     if sample is None:
         return without_sample(estimator, names, count, target)
     named = names is not None or hasattr(sample, "columns")
-    frame, unused = matched(frame_of(sample, names, source), names, count, source)
+    targeted = bool(target) or answers is not None
+    frame, unused = matched(frame_of(sample, names, source), names, count, source, targeted=targeted)
     refuse_unknown_floats(float_columns, tuple(frame.columns), source)
     columns = [column_of(n, frame[n], source=source, as_float=n in float_columns) for n in frame.columns]
     rows = list(zip(*(cells_of(frame[c.name], c.type) for c in columns), strict=True))
