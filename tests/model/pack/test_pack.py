@@ -303,6 +303,19 @@ def test_progress_is_told(tmp_path: Path) -> None:
     assert begun[-1] == ended[-1] == "loading it in a process of its own"
 
 
+@pytest.mark.parametrize(
+    ("extra", "target", "told"),
+    [({"kind": LABELS}, None, True), ({"kind": LABELS}, "kind", False), ({"kind": "else"}, None, False)],
+)
+def test_what_looks_like_the_target_is_told(extra: Any, target: str | None, told: bool, tmp_path: Path) -> None:
+    joblib.dump(simple(), tmp_path / "m.joblib")
+    NUMBERS.assign(**extra).to_csv(tmp_path / "rows.csv", index=False)
+    events: list[Event] = []
+    pack_file(tmp_path / "m.joblib", data=tmp_path / "rows.csv", target=target, to=tmp_path / "b", tell=events.append)
+    note = Note("kind looks like the right answers", hint="--target kind gives metrics")
+    assert (note in events) is told
+
+
 def test_the_same_model_makes_the_same_files(tmp_path: Path) -> None:
     one = wherry.pack(simple(), NUMBERS, LABELS, to=tmp_path / "one")
     two = wherry.pack(simple(), NUMBERS, LABELS, to=tmp_path / "two")

@@ -38,6 +38,15 @@ def of(output: OutputSpec, truth: Sequence[Any], outputs: Outputs, *, on: str = 
     return of_classes(output, right, answers, probabilities, on)
 
 
+def comparable(output: OutputSpec, values: Sequence[Any]) -> bool:
+    """Whether every one of these values could be a right answer to such a model."""
+    if output.width > 1 or output.kind == "cluster" or not values:
+        return False
+    if output.kind == "class":
+        return set(values) <= set(output.classes)
+    return all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values)
+
+
 def of_classes(
     output: OutputSpec, right: list[Any], answers: list[Any], probabilities: list[list[float]] | None, on: str
 ) -> tuple[Metric, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -147,6 +148,7 @@ def make(task: Task, tell: Tell) -> Manifest:
 
 def described(task: Task, tell: Tell) -> Any:
     """The signature and the rows of the task's sample."""
+    from wherry.model.flavors.sklearn.describing.columns import is_saved_index
     from wherry.model.flavors.sklearn.describing.describe import describe  # imports scikit-learn
 
     found = describe(
@@ -159,6 +161,10 @@ def described(task: Task, tell: Tell) -> Any:
     )
     if found.left_out:
         tell(Note(f"{found.left_out} rows with infinite numbers are left aside: no request can carry them", warn=True))
+    if task.answers is None and task.origin.file and len(found.signature.unused) == 1:
+        name = found.signature.unused[0]
+        if not is_saved_index(name) and metrics.comparable(found.signature.output, task.sample[name].dropna().tolist()):
+            tell(Note(f"{name} looks like the right answers", hint=f"--target {shlex.quote(name)} gives metrics"))
     return found
 
 
