@@ -321,8 +321,8 @@ def test_what_was_stored_is_read_and_pruned_alike(place: Any) -> None:
     assert place.query("SELECT count(*) FROM feedback") == [(0,)]
 
 
-def test_no_error_shows_a_password(remote: Any) -> None:
-    secret = "hunter2hunter2"
+@pytest.mark.parametrize("secret", ["hunter2hunter2", "hun/t2"])
+def test_no_error_shows_a_password(remote: Any, secret: str) -> None:
     for url in (
         remote.server.url(remote.name, password=secret),
         remote.server.url(remote.name, password=secret, port=1),

@@ -16,6 +16,7 @@ from wherry.server.destination import SUPPORTED, scheme_of
 from wherry.server.migrations import LATEST, LEDGER, MIGRATIONS
 from wherry.server.sinks.backend import Backend, patience
 from wherry.server.sinks.failing import RowsRefused, SinkAway, SinkUnclear
+from wherry.server.sinks.hiding import hidden
 from wherry.server.sinks.mysql import MySQL
 from wherry.server.sinks.postgresql import PostgreSQL
 from wherry.server.sinks.sqlite import SQLite
@@ -142,9 +143,7 @@ class Sink:
         return SinkAway(text)
 
     def _hidden(self, text: str) -> str:
-        """`text` without the password, whatever brought it there."""
-        secret = self._url.password
-        return text.replace(str(secret), "***") if secret else text
+        return hidden(text, str(self._url.password or ""))
 
 
 class TableMissing(Exception):
