@@ -59,7 +59,9 @@ def form(record: Conversion) -> Iterator[str]:
     proof = ""
     if record.proven_rows:
         proof = f", equal on {table.count(record.proven_rows, 'row')}"
-        if record.largest_difference:
+        if record.largest_difference and record.spread:
+            proof += f" within {record.largest_difference / record.spread:.1g} of a standard deviation"
+        elif record.largest_difference:
             proof += f" within {record.largest_difference:.1g}"
         if record.ties_left_out:
             proof += f", {table.count(record.ties_left_out, 'tie')} left out"

@@ -74,6 +74,7 @@ class Conversion(msgspec.Struct, frozen=True, omit_defaults=True):
     boundary_pairs: int = 0
     boundary_pairs_left_out: int = 0
     refused: dict[str, str] = {}
+    spread: float = 0.0  # of numbers: the standard deviation of the sample's answers, to hold the difference against
 
 
 class Manifest(msgspec.Struct, frozen=True):

@@ -165,6 +165,7 @@ def test_ties_excuse_no_form_that_is_all_ties() -> None:
 def test_numbers_may_differ_by_the_stated_tolerance_and_no_more(line: Case) -> None:
     proof = line.prove(lambda rows, answers, chances: Outputs([each * (1 + 5e-6) for each in answers]))
     assert 0 < proof.largest_difference < 1e-4
+    assert proof.spread == pytest.approx(np.std(line.evidence.answers.predictions))
     with pytest.raises(NotAlike, match="of 200 sample rows"):
         line.prove(lambda rows, answers, chances: Outputs([each * (1 + 3e-5) for each in answers]))
     with pytest.raises(NotAlike, match="no numbers"):

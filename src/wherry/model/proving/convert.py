@@ -93,6 +93,7 @@ def stored(candidate: Candidate, proof: Proof, evidence: Evidence | None, refuse
             boundary_pairs=0 if evidence is None else evidence.pairs,
             boundary_pairs_left_out=0 if evidence is None else evidence.pairs_left_out,
             refused=refused,
+            spread=proof.spread,
         ),
         requirements=requirements.here(candidate.form, candidate.packages),
     )

@@ -26,11 +26,15 @@ PROBABILITY = 1e-5
 
 
 class Proof(msgspec.Struct, frozen=True):
-    """How it was shown. largest_difference: of any number or probability, for rows within the sample's range."""
+    """How it was shown. largest_difference: of any number or probability, for rows within the sample's range.
+
+    spread: the standard deviation of the sample's answers, where they are numbers.
+    """
 
     rows: int
     ties_left_out: int
     largest_difference: float
+    spread: float = 0.0
 
 
 class NotAlike(Exception):
@@ -46,7 +50,7 @@ def prove(reference: Reference, candidate: Scorer, signature: Signature, evidenc
     if len(found.predictions) != len(evidence.rows):
         raise NotAlike(f"{len(found.predictions)} answers to {len(evidence.rows)} rows")
     if signature.output.kind == "number":
-        return Proof(len(evidence.rows), 0, same_numbers(evidence, found))
+        return Proof(len(evidence.rows), 0, same_numbers(evidence, found), spread_of(evidence))
     ties = same_labels(reference, evidence, found)
     difference = same_probabilities(evidence, found)
     return Proof(len(evidence.rows) - ties, ties, difference)
@@ -109,11 +113,9 @@ def same_numbers(evidence: Evidence, found: Outputs) -> float:
     have = as_floats(found.predictions)
     if have.shape != want.shape:
         raise NotAlike(f"its answers are {have.shape}, not {want.shape}")
-    sample = want[: evidence.sample]
-    spread = float(np.nanstd(sample)) if len(sample) else 0.0
     known = np.isfinite(want)
     difference = np.abs(have - want)
-    allowed = ATOL * spread + RTOL * np.abs(want)
+    allowed = ATOL * spread_of(evidence) + RTOL * np.abs(want)
     wrong = known & ~(difference <= allowed)
     if wrong.any():
         rows = np.flatnonzero(wrong.reshape(len(want), -1).any(axis=1)).tolist()
@@ -121,6 +123,12 @@ def same_numbers(evidence: Evidence, found: Outputs) -> float:
     # Far out of range an exponential may answer 1e120: said by the tolerance, no use as a figure.
     usual = slice(evidence.sample + 2 * evidence.pairs)
     return float(difference[usual][known[usual]].max(initial=0.0))
+
+
+def spread_of(evidence: Evidence) -> float:
+    """The standard deviation of the answers to the sample."""
+    sample = np.array(evidence.outputs.predictions[: evidence.sample], dtype=np.float64)
+    return float(np.nanstd(sample)) if len(sample) else 0.0
 
 
 def as_floats(answers: list[Any]) -> Any:
