@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import click
+import msgspec
 import pytest
 import yaml
 
 from wherry.cli import deploy, down, releases, rollback, scale, status
 from wherry.cli.console import Console
+from wherry.cli.main import run
 from wherry.deploy.address import Address
 from wherry.deploy.deploy import Verdict
 from wherry.deploy.life import Past
@@ -143,6 +146,30 @@ def test_down_lists_before_it_asks_even_when_quiet(capsys: pytest.CaptureFixture
     shown = capsys.readouterr().err
     assert "goes   deployment/breast" in shown and "goes   namespace/models" in shown
     assert "stays  image localhost:5000/breast:1" in shown
+
+
+@pytest.mark.parametrize(("answer", "code", "said"), [("n", 1, "nothing was removed\n"), ("y", 0, "")])
+def test_down_counts_what_it_lists_and_takes_a_no(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], answer: str, code: int, said: str
+) -> None:
+    found = Removal("breast", "models", ("deployment/breast", "service/breast"), (), namespace_goes=True)
+    asked: list[str] = []
+
+    def carry_out(*_: object, confirm: Callable[[Removal], bool], **__: object) -> Removal:
+        return msgspec.structs.replace(found, done=confirm(found))
+
+    def confirmed(question: str, **_: object) -> bool:
+        asked.append(question)
+        return answer == "y"
+
+    monkeypatch.setattr("wherry.deploy.life.down", carry_out)
+    monkeypatch.setattr(down, "connected", lambda *_: contextlib.nullcontext())
+    monkeypatch.setattr(Console, "interactive", True)
+    monkeypatch.setattr("wherry.cli.console.click.confirm", confirmed)
+    assert run(["down", "breast"]) == code
+    shown = capsys.readouterr().err
+    assert shown.count("  goes   ") == 3 and asked == ["Remove 3 objects of breast?"]
+    assert shown.endswith(said) and "--yes" not in shown
 
 
 def test_render_prints_one_yaml_stream_and_nothing_else(wherry: Wherry, linear_bundle: Path) -> None:

@@ -98,9 +98,15 @@ class Console:
 
     def confirm(self, question: str, *, flag: str) -> None:
         """Return when the user says yes; NotConfirmed, naming `flag`, when they do not or nobody is there."""
-        self.close()
-        if not self.interactive or not click.confirm(question, err=True):
+        if not self.agreed(question, flag=flag):
             raise NotConfirmed(question, flag)
+
+    def agreed(self, question: str, *, flag: str) -> bool:
+        """What the user answers; NotConfirmed, naming `flag`, when nobody is there."""
+        self.close()
+        if not self.interactive:
+            raise NotConfirmed(question, flag)
+        return click.confirm(question, err=True)
 
     def close(self) -> None:
         """End the live view, leaving what is done above."""

@@ -11,6 +11,7 @@ from wherry.cli import project, table
 from wherry.cli.clusters import cluster_flags, connected, own_name
 from wherry.cli.common import Verb, cluster_options, name_argument
 from wherry.cli.console import Console
+from wherry.cli.failures import FAILED
 
 if TYPE_CHECKING:
     from wherry.deploy.teardown import Removal
@@ -35,7 +36,7 @@ def down(
     context: str | None,
     namespace: str | None,
     kubeconfig: Path | None,
-) -> None:
+) -> int:
     """Remove the service NAME from the namespace; without a name, this folder's or the only one.
 
     Lists what goes and asks. Claims and Secrets with data stay unless --delete-data; what stays is named.
@@ -47,7 +48,8 @@ def down(
     def confirm(removal: Removal) -> bool:
         if not yes:
             listed(console, removal)
-            console.confirm(f"Remove {table.count(len(removal.objects), 'object')} of {removal.name}?", flag="--yes")
+            objects = table.count(len(goes(removal)), "object")
+            return console.agreed(f"Remove {objects} of {removal.name}?", flag="--yes")
         return True
 
     with connected(console, wanted, kubeconfig) as cluster:
@@ -67,6 +69,10 @@ def down(
     elif removal.done:
         console.say_all(f"removed  {one}" for one in goes(removal))
         console.say_all(f"stays    {one}" for one in removal.stays)
+    elif removal.objects:
+        console.note("nothing was removed")
+        return FAILED
+    return 0
 
 
 def listed(console: Console, removal: Removal) -> None:
