@@ -151,6 +151,24 @@ def test_a_busy_port_names_its_holder(packed: Path) -> None:
     assert holder(port) == ""
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_busy_port_is_told_before_the_model_is_loaded(
+    packed: Path, monkeypatch: pytest.MonkeyPatch, workers: int
+) -> None:
+    monkeypatch.setattr("wherry.server.run.Loaded", lambda bundle: pytest.fail("loaded"))
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(PortTaken):
+        serve(packed, Project(serve=Serve(port=taken.getsockname()[1], workers=workers)))
+
+
+def test_looking_whether_a_port_is_free_opens_it_to_nobody_and_leaves_it_free() -> None:
+    with bind("127.0.0.1", free_port(), listen=False) as looked:
+        address = looked.getsockname()
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(address, timeout=5)
+    with bind(*address), socket.create_connection(address, timeout=5):
+        pass
+
+
 def test_a_busy_admin_port_that_nobody_asked_for_becomes_the_next_free_one() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

@@ -23,8 +23,11 @@ NO_SYN = b"".join(
 )
 
 
-def bind(host: str, port: int, *, setting: str = "--port") -> socket.socket:
-    """A bound socket; it listens, and connections are accepted, only later. Raises PortTaken, AddressUnusable."""
+def bind(host: str, port: int, *, setting: str = "--port", listen: bool = True) -> socket.socket:
+    """A bound socket, whose connections are accepted only later; not `listen`: none can be made yet.
+
+    Raises PortTaken, AddressUnusable.
+    """
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except socket.gaierror as error:
@@ -36,7 +39,8 @@ def bind(host: str, port: int, *, setting: str = "--port") -> socket.socket:
         if family == socket.AF_INET6 and address[0] == "::":
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         sock.bind(address)
-        sock.listen(BACKLOG)  # two sockets may bind one port and fight over it here: the second must fail now
+        if listen:
+            sock.listen(BACKLOG)  # two sockets may bind one port and fight over it here: the second must fail now
     except OSError as error:
         sock.close()
         if error.errno == errno.EADDRINUSE:

@@ -44,6 +44,7 @@ def serve(
     workers = project.serve.workers
     threads.limit(workers)
     tokens = Tokens(Path(project.serve.token_file)) if project.serve.token_file else None
+    bind(project.serve.host, project.serve.port, listen=False).close()  # a port that is busy is told before the work
     loaded = Loaded(bundle)
     if wrong := tuple(misnamed(project.reply, loaded.manifest.signature)):
         raise SettingsRefused(wrong, "the model and the settings")
