@@ -33,6 +33,16 @@ def seen(column: Column) -> str:
     return "" if column.example is None else f"such as {column.example}"
 
 
+def assumed(value: Signature) -> str:
+    """The columns of a model that came without a sample: only those whose categories it holds have a type to state."""
+    shown = value.columns[:6]
+    known = [f"{column.name} ({column.type})" for column in shown if column.categories]
+    unknown = [column.name for column in shown if not column.categories]
+    if unknown:
+        known.append(f"{', '.join(unknown)} (types unknown: taken as numbers)")
+    return ", ".join(known) + (f" and {len(value.columns) - 6} more" if len(value.columns) > 6 else "")
+
+
 def target(value: Signature) -> str:
     return f"{value.target}: " if value.target else ""
 

@@ -82,6 +82,7 @@ def serve(
 
 def packed(console: Console, model: Path, data: Path | None, target: str | None, trust: bool | str) -> Path:
     """A bundle made of a model file, in the project's own folder."""
+    from wherry.cli import describe
     from wherry.cli.pack import vouched
 
     to = project.state() / "packed" / model.stem
@@ -101,9 +102,9 @@ def packed(console: Console, model: Path, data: Path | None, target: str | None,
     )
     console.note(f"packed {model} into {to}, stored as {manifest.conversion.form}")
     if data is None:
-        names = ", ".join(manifest.signature.names[:6]) + (", ..." if len(manifest.signature.names) > 6 else "")
+        columns = describe.assumed(manifest.signature)
         console.note(
-            f"no sample was given: the columns are taken to be {names}, all numbers, and nothing proves the answers",
+            f"no sample was given: the columns are {columns}, and nothing proves the answers",
             hint=f"wherry pack {model} --data FILE --target COLUMN",
         )
     return to
