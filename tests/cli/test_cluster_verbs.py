@@ -13,7 +13,7 @@ import msgspec
 import pytest
 import yaml
 
-from wherry.cli import deploy, down, releases, rollback, scale, status
+from wherry.cli import clusters, deploy, down, releases, rollback, scale, status
 from wherry.cli.console import Console
 from wherry.cli.main import run
 from wherry.deploy.address import Address
@@ -121,7 +121,27 @@ def test_a_deploy_ends_with_what_was_seen_and_how_to_undo_it(capsys: pytest.Capt
     deploy.show(Console(), verdict)
     shown = capsys.readouterr()
     assert shown.out == "http://10.96.0.9\n", "scripts read the address from standard output"
-    assert shown.err.splitlines()[-1] == "240 requests, 0 failed, worst p99 12.5 ms; undo: wherry rollback 6"
+    *_, following, undo = shown.err.splitlines()
+    assert undo == "240 requests, 0 failed, worst p99 12.5 ms; undo: wherry rollback 6"
+    assert following == "Next: wherry status"
+    deploy.show(Console(), verdict, " -n models --context fake")
+    told = capsys.readouterr().err
+    assert "Next: wherry status -n models --context fake\n" in told
+    assert told.endswith("undo: wherry rollback 6 -n models --context fake\n"), "later verbs need the same flags"
+
+
+def test_flags_are_repeated_as_they_are_typed() -> None:
+    assert clusters.flags_again(None, None, None) == ""
+    again = clusters.flags_again("my context", "models", Path("config"))
+    assert again == " -n models --context 'my context' --kubeconfig config"
+
+
+def test_ctrl_c_during_a_rollout_says_what_stands(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(KeyboardInterrupt), clusters.leaving(Console(), " -n models"):
+        raise KeyboardInterrupt
+    told = capsys.readouterr().err
+    assert "goes on in the cluster; run the same command to finish it" in told
+    assert "wherry rollback -n models\n" in told and "wherry down -n models\n" in told
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("90", 90.0), ("90s", 90.0), ("5m", 300.0), ("1.5m", 90.0)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -42,3 +43,23 @@ def own_name(project: Project) -> str:
 def cluster_flags(context: str | None, namespace: str | None) -> dict[str, str | None]:
     """The flags of every verb that touches a cluster, as settings."""
     return {"deploy.context": context, "deploy.namespace": namespace}
+
+
+def flags_again(context: str | None, namespace: str | None, kubeconfig: Path | None) -> str:
+    """The flags of this command that the next ones need to reach the same cluster, as they are typed after a verb."""
+    given = (("-n", namespace), ("--context", context), ("--kubeconfig", kubeconfig and str(kubeconfig)))
+    return "".join(f" {flag} {shlex.quote(value)}" for flag, value in given if value)
+
+
+@contextmanager
+def leaving(console: Console, flags: str) -> Iterator[None]:
+    """Says at Ctrl-C what stands in the cluster then, and what to type."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        console.note(
+            "interrupted: what was applied goes on in the cluster; run the same command to finish it, or go back:",
+            hint=f"wherry rollback{flags}\n  wherry down{flags}",
+            warn=True,
+        )
+        raise

@@ -10,7 +10,7 @@ import click
 
 from wherry.cli import imaging, project, table
 from wherry.cli.ask import token_in
-from wherry.cli.clusters import connected
+from wherry.cli.clusters import connected, flags_again, leaving
 from wherry.cli.common import Verb, bundle_argument, cluster_options, image_options, token_option
 from wherry.cli.console import Console
 from wherry.cli.failures import FAILED
@@ -128,8 +128,9 @@ def deploy(
             named = imaging.built(
                 console, wanted, manifest, bundle, reference, push=True, force=force, platform=platform
             ).pinned
-        verdict = carry_out(release_of(named), cluster, probe, timeout=timeout, verify=verify, tell=console.tell)
-    show(console, verdict)
+        with leaving(console, flags_again(context, namespace, kubeconfig)):
+            verdict = carry_out(release_of(named), cluster, probe, timeout=timeout, verify=verify, tell=console.tell)
+    show(console, verdict, flags_again(context, namespace, kubeconfig))
     return 0 if verdict.ok or verdict.outcome == "paused" else FAILED
 
 
@@ -166,8 +167,11 @@ def show_changes(console: Console, changes: tuple[Planned, ...]) -> None:
     console.note("Nothing was changed, and no image was built.")
 
 
-def show(console: Console, verdict: Verdict) -> None:
-    """The address, which is all of standard output, then what was seen and how to undo it."""
+def show(console: Console, verdict: Verdict, flags: str = "") -> None:
+    """The address, which is all of standard output, then what was seen, what comes next and how to undo it.
+
+    flags: what the commands named need, to reach the same cluster.
+    """
     if console.as_json:
         console.document(verdict)
         return
@@ -178,7 +182,8 @@ def show(console: Console, verdict: Verdict) -> None:
         console.say(where.url)
     if verdict.ok:
         console.note(f"{verdict.name} answers, as release {verdict.release}, after {table.duration(verdict.seconds)}")
+        console.note(f"Next: wherry status{flags}")
         console.note(
             f"{table.count(verdict.requests, 'request')}, {verdict.failed} failed, "
-            f"worst p99 {verdict.p99_ms:g} ms; undo: {verdict.undo}"
+            f"worst p99 {verdict.p99_ms:g} ms; undo: {verdict.undo}{flags}"
         )

@@ -9,7 +9,7 @@ import click
 
 from wherry.cli import project
 from wherry.cli.ask import token_in
-from wherry.cli.clusters import cluster_flags, connected, own_name
+from wherry.cli.clusters import cluster_flags, connected, flags_again, own_name
 from wherry.cli.common import Verb, cluster_options, token_option
 from wherry.cli.console import Console
 from wherry.cli.deploy import Seconds, show
@@ -59,7 +59,7 @@ def rollback(
             verify=verify,
             tell=console.tell,
         )
-    show(console, verdict)
+    show(console, verdict, flags_again(context, namespace, kubeconfig))
     return 0 if verdict.ok or verdict.outcome == "paused" else FAILED
 
 
