@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.ensemble import VotingClassifier
+from sklearn.ensemble import HistGradientBoostingClassifier, VotingClassifier
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -70,6 +70,20 @@ def test_classes_of_every_type(writer: str, protocol: int, labels: Any) -> None:
 
 def test_an_unfitted_estimator_is_told() -> None:
     assert not read(pickle.dumps(LogisticRegression())).summary.fitted
+
+
+def test_what_boosting_with_categories_brings_is_explained_and_not_waved_through() -> None:
+    frame = X.assign(city=pd.Categorical(["a", "b", "a", "b"]))
+    model = HistGradientBoostingClassifier(max_iter=1, categorical_features="from_dtype").fit(frame, Y)
+    found = read(written(model, "joblib", 4))
+    assert found.verdict == "code"
+    assert found.unknown == ("functools.partial", "sklearn.utils.validation.check_array")
+    assert found.sentence().endswith(" (boosting with categories brings these, and other code can too)")
+
+
+def test_a_function_that_is_put_together_is_named_so() -> None:
+    found = read(b"\x80\x02cbuiltins\nlist\n)R)R.")
+    assert found.sentence() == "can run code: calls a function that it puts together while it is loaded"
 
 
 def plain(value: Any) -> Any:

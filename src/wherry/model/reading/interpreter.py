@@ -117,7 +117,7 @@ class Interpreter:
     def call(self, maker: Value, args: Value, *, new: bool) -> Made:
         """What `maker` would make of `args`: as a function, or (`new`) as a class whose __init__ is left out."""
         if not isinstance(maker, Global):
-            self.refuse("calls what it made itself")
+            self.refuse("calls a function that it puts together while it is loaded")
             return Made(Global("?", "?"), args)
         if not isinstance(args, tuple):
             self.refuse("calls with arguments that are no tuple")

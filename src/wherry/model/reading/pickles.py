@@ -15,6 +15,9 @@ from wherry.model.reading.interpreter import Interpreter, unknown_names
 from wherry.model.reading.standins import CutOff, Unreadable, Value
 from wherry.model.reading.summary import Summary, summarise
 
+# What HistGradientBoosting keeps for categories. Not on the list: a partial calls whatever function it is given.
+BOOSTING = frozenset({"functools.partial", "sklearn.utils.validation.check_array"})
+
 Verdict = Literal["known", "code", "unreadable"]
 
 
@@ -37,7 +40,8 @@ class Contents(msgspec.Struct, frozen=True):
             return f"cannot be read safely: {self.reasons[0]}"
         named = [*self.unknown, *self.reasons]
         more = f" and {len(named) - 8} more" if len(named) > 8 else ""
-        return "can run code: " + ", ".join(named[:8]) + more
+        usual = " (boosting with categories brings these, and other code can too)" if {*named} == BOOSTING else ""
+        return "can run code: " + ", ".join(named[:8]) + more + usual
 
     def of_scripts(self) -> tuple[str, ...]:
         """What it needs of the script that trained it, and what no other program has."""
