@@ -11,7 +11,11 @@ import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
+
+from wherry.cli.pack import name_line
+from wherry.model.bundle import read_manifest
 
 Wherry = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -207,3 +211,18 @@ def test_a_full_disk_leaves_nothing_half_written(wherry: Wherry, folder: Path, f
     before = sorted(full_disk.iterdir())
     refused(pack(wherry, "--to", str(full_disk / "bundle")), 1, "no space left", str(full_disk))
     assert sorted(full_disk.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "given", "line"),
+    [
+        ("a", "model.joblib", False, "a 1 (the folder's, as the file is called model); --name changes it"),
+        ("model", "model.joblib", False, "model 1 (the file's); --name changes it"),
+        ("breast", "breast.joblib.gz", False, "breast 1 (the file's); --name changes it"),
+        ("a", "model.joblib", True, "a 1"),
+        ("My_Model", "x.joblib", True, "My_Model 1, in a cluster my-model"),
+    ],
+)
+def test_pack_says_where_the_name_is_from(linear_bundle: Path, name: str, file: str, given: bool, line: str) -> None:
+    manifest = msgspec.structs.replace(read_manifest(linear_bundle), name=name, version="1")
+    assert name_line(manifest, Path(file), given=given) == line

@@ -62,7 +62,21 @@ def pack(console: Console, /, model: Path, trust: str | None, to: Path, **option
     elif console.quiet:
         console.say(str(to))
     else:
-        show(console, manifest, to)
+        show(console, manifest, to, name_line(manifest, model, given=options["name"] is not None))
+
+
+def name_line(manifest: Manifest, model: Path, *, given: bool) -> str:
+    """The model's name and version, and where the name is from when nobody gave it."""
+    line = f"{manifest.name} {manifest.version}"
+    in_cluster = object_name(manifest.name)
+    if in_cluster != manifest.name:
+        line += f", in a cluster {in_cluster}"
+    if given:
+        return line
+    if model.name.partition(".")[0].lower() != "model":
+        return f"{line} (the file's); --name changes it"
+    whose = "the folder's, as the file is called model" if manifest.name != "model" else "the file's"
+    return f"{line} ({whose}); --name changes it"
 
 
 def vouched(console: Console, model: Path, trust: bool | str, **options: Any) -> Manifest:
@@ -82,15 +96,15 @@ def vouched(console: Console, model: Path, trust: bool | str, **options: Any) ->
         return pack_file(model, trust=f"sha256:{error.digest}", tell=console.tell, **options)
 
 
-def show(console: Console, manifest: Manifest, to: Path) -> None:
+def show(console: Console, manifest: Manifest, to: Path, name: str) -> None:
     console.say_all(describe.signature(manifest.signature, width=console.width))
     if manifest.metrics:
         console.say()
         console.say_all(describe.metrics(manifest.metrics))
     console.say()
-    cluster_name = object_name(manifest.name)
     known = [
-        ("bundle", f"{to}: {manifest.name} {manifest.version}, in a cluster {cluster_name}"),
+        ("bundle", str(to)),
+        ("name", name),
         ("stored as", "\n".join(describe.form(manifest.conversion))),
         ("measured", describe.measured(manifest.measured)),
     ]
