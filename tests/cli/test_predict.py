@@ -151,7 +151,7 @@ def test_an_empty_folder_is_said_so(wherry: Wherry) -> None:
     done = wherry("predict")
     assert done.returncode == 2
     assert "there is no bundle here" in done.stderr and "no service is named" in done.stderr
-    assert "hint: wherry predict http://127.0.0.1:8080 FILE" in done.stderr
+    assert "hint: wherry predict http://127.0.0.1:8080 FILE, or wherry predict BUNDLE FILE" in done.stderr
     looked = wherry("inspect")
     assert looked.returncode == 2
     assert "there is no bundle here" in looked.stderr and "wherry pack" in looked.stderr
