@@ -75,7 +75,9 @@ def nothing_asked(asked: payload.Words) -> UsageRefused:
     here = (Path(BUNDLE_DIR) / MANIFEST_FILE).is_file()
     if asked.url is None and asked.bundle is None and not here:
         reason = f"there is no bundle here (no ./{BUNDLE_DIR}), and no service is named"
-        return UsageRefused(reason, hint=f"wherry predict http://127.0.0.1:{SERVING_PORT} FILE, or wherry predict BUNDLE FILE")
+        return UsageRefused(
+            reason, hint=f"wherry predict http://127.0.0.1:{SERVING_PORT} FILE, or wherry predict BUNDLE FILE"
+        )
     where = asked.url or asked.bundle or BUNDLE_DIR
     example = f"{asked.bundle or BUNDLE_DIR}/{EXAMPLE_FILE}" if asked.bundle or here else "FILE"
     return UsageRefused("nothing to ask: add a file, - or KEY=VALUE", hint=f"wherry predict {where} {example}")
