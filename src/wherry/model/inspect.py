@@ -128,7 +128,6 @@ def of_file(path: Path) -> Description:
         )
     contents = vouch.contents_of(file)
     summary = contents.summary
-    scripts = contents.of_scripts()
     joblib = file.kind == "pickle" and (contents.arrays_apart or bool(file.compression))
     return Description(
         path=file.path,
@@ -137,7 +136,7 @@ def of_file(path: Path) -> Description:
         size=file.size,
         compression=file.compression,
         verdict=contents.sentence(),
-        hindrance=" ".join(vouch.scripted(scripts)[:2]) if scripts else "",
+        hindrance=vouch.hindrance(contents),
         loads_unasked=contents.verdict == "known",
         names=contents.names,
         unknown=contents.unknown,

@@ -20,6 +20,7 @@ from wherry.model.reading.kinds import CALLED
 from wherry.model.reading.pickles import Contents
 
 LOADABLE = frozenset({"pickle", "skops"})
+CUT_OFF = "ends too early (it is cut off)"
 
 
 class Opened(msgspec.Struct, frozen=True):
@@ -87,7 +88,7 @@ def refuse_unknown(file: ModelFile, contents: Contents) -> None:
             hint = "is this the sample? The model comes first: wherry pack MODEL --data FILE"
         raise ModelUnknown(file.path, CALLED[file.kind], "is not a model that this wherry packs", hint)
     if contents.cut_off:
-        raise ModelUnsafe(file.path, "ends too early (it is cut off)", "copy it again")
+        raise ModelUnsafe(file.path, CUT_OFF, "copy it again")
     summary = contents.summary
     if contents.verdict == "unreadable" or not summary.module:
         return
@@ -100,6 +101,14 @@ def refuse_unknown(file: ModelFile, contents: Contents) -> None:
         raise ModelUnknown(file.path, f"holds {holds}", "and no estimator", "save the fitted estimator itself")
     if package != "__main__" and importlib.util.find_spec(package) is None:
         raise ModelUnknown(file.path, f"holds a {whole}", f"and {package} is not installed", f"pip install {package}")
+
+
+def hindrance(contents: Contents) -> str:
+    """Why the file is not loaded though somebody vouches for it; empty where that helps."""
+    if contents.cut_off:
+        return CUT_OFF
+    scripts = contents.of_scripts()
+    return " ".join(scripted(scripts)[:2]) if scripts else ""
 
 
 def scripted(names: Sequence[str]) -> tuple[str, str, str]:
