@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
 import pty
@@ -120,6 +121,10 @@ def test_steps_are_drawn_and_ticked_off(seat: Callable[..., Seat], bomb: Path) -
     desk = seat(*PACK)
     desk.read_until("[y/N]")
     assert "✓ \x1b[0mreading train.csv" in desk.shown
-    desk.process.send_signal(signal.SIGINT)
-    desk.type("\n")  # a signal that comes just before the wait for input is seen when the input ends
+    # A signal that comes just before the wait for input would be seen only when the input ends: so, once more.
+    until = time.monotonic() + PATIENCE
+    while desk.process.poll() is None and time.monotonic() < until:
+        desk.process.send_signal(signal.SIGINT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            desk.process.wait(1)
     assert desk.end() == 130
