@@ -81,7 +81,7 @@ def tables(struct: type[msgspec.Struct], prefix: str = "") -> Iterator[tuple[str
 def error_classes(base: type[errors.WherryError] = errors.WherryError) -> Iterator[type[errors.WherryError]]:
     """The tree of errors, each before those that are kinds of it."""
     for kind in base.__subclasses__():
-        if kind.__module__ == errors.__name__:
+        if kind.__module__.startswith(f"{errors.__name__}."):
             yield kind
             yield from error_classes(kind)
 

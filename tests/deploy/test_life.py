@@ -170,6 +170,24 @@ def test_logs_of_all_pods_carry_their_pod(
     assert told == [Output(names[0], "one"), Output(names[0], "two"), Output(names[1], "three")]
 
 
+def test_a_pod_that_ended_and_is_deleted_is_not_among_them(
+    fake: Cluster, server: FakeApiServer, make_release: Any, probe: Probe, told: list[Any]
+) -> None:
+    deploy(make_release("boats"), fake, probe)
+    (made,) = server.api.all("pods", "boats")
+    name = made["metadata"]["name"]
+    crashed = {**made, "metadata": {**made["metadata"], "name": "crashed"}, "status": {"phase": "Failed"}}
+    leaving = {
+        **crashed,
+        "metadata": {**made["metadata"], "name": "leaving", "deletionTimestamp": "2026-01-01T00:00:00Z"},
+    }
+    server.api.put("pods", crashed, "boats")
+    server.api.put("pods", leaving, "boats")
+    server.api.logs = {name: "now", "crashed": "why", "leaving": "before"}
+    assert life.logs(fake, tell=told.append) == 2
+    assert sorted(event.source for event in told) == ["crashed", name]
+
+
 def test_followed_logs_take_up_new_pods(
     fake: Cluster, server: FakeApiServer, make_release: Any, probe: Probe, told: list[Any], monkeypatch: Any
 ) -> None:

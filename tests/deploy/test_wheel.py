@@ -23,7 +23,7 @@ def test_same_sources_make_the_same_bytes() -> None:
 def test_only_what_runs_in_the_container_is_in_it() -> None:
     names = zipfile.ZipFile(io.BytesIO(wheel()[1])).namelist()
     rooms = {name.split("/")[1] for name in names if name.startswith("wherry/")}
-    assert rooms == {"__init__.py", "errors.py", "py.typed", "contract", "model", "server"}
+    assert rooms == {"__init__.py", "errors", "py.typed", "contract", "model", "server"}
     assert not [name for name in names if name.endswith(".pyc")]
     assert all(f"wherry-{__version__}.dist-info/{name}" in names for name in ("METADATA", "WHEEL", "RECORD"))
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 from wherry.cli import explaining, imaging, project, table
-from wherry.cli.common import Verb, bundle_argument, image_options
 from wherry.cli.console import Console
+from wherry.cli.verb import Verb, bundle_argument, image_options
 
 if TYPE_CHECKING:
     from wherry.deploy.builders import Built

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from wherry.cli.common import Verb
 from wherry.cli.console import Console
+from wherry.cli.verb import Verb
 
 PLACES = {
     "bash": "wherry completion bash >> ~/.bash_completion",

@@ -8,8 +8,8 @@ import click
 import msgspec
 
 from wherry.cli import project, table
-from wherry.cli.common import Verb
 from wherry.cli.console import Console
+from wherry.cli.verb import Verb
 from wherry.contract.settings import Setting, declared
 
 VALUE_WIDTH = 24

@@ -11,9 +11,9 @@ import click
 from wherry.cli import imaging, project, table
 from wherry.cli.ask import token_in
 from wherry.cli.clusters import connected, flags_again, leaving
-from wherry.cli.common import Verb, bundle_argument, cluster_options, image_options, token_option
 from wherry.cli.console import Console
 from wherry.cli.failures import FAILED
+from wherry.cli.verb import Verb, bundle_argument, cluster_options, image_options, token_option
 from wherry.contract.manifest import Manifest
 from wherry.contract.project import Project
 

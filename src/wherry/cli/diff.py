@@ -11,9 +11,9 @@ import click
 
 from wherry.cli import imaging, project
 from wherry.cli.clusters import connected
-from wherry.cli.common import Verb, bundle_argument, cluster_options, image_options
 from wherry.cli.console import Console
 from wherry.cli.failures import NO
+from wherry.cli.verb import Verb, bundle_argument, cluster_options, image_options
 
 if TYPE_CHECKING:
     from wherry.deploy.applying import Planned

@@ -15,8 +15,8 @@ import click
 import msgspec
 
 from wherry.cli import project, table
-from wherry.cli.common import Verb
 from wherry.cli.console import Console
+from wherry.cli.verb import Verb
 from wherry.errors import ExtraMissing, FileMissing, StoreUnreachable, UsageRefused
 
 if TYPE_CHECKING:

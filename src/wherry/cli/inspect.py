@@ -10,8 +10,8 @@ import click
 import msgspec
 
 from wherry.cli import describe, table
-from wherry.cli.common import Verb
 from wherry.cli.console import Console
+from wherry.cli.verb import Verb
 from wherry.contract.names import BUNDLE_DIR
 from wherry.errors import UsageRefused
 

@@ -8,8 +8,8 @@ import click
 
 from wherry.cli import project
 from wherry.cli.clusters import cluster_flags, connected, own_name
-from wherry.cli.common import Verb, cluster_options, name_argument
 from wherry.cli.console import Console
+from wherry.cli.verb import Verb, cluster_options, name_argument
 from wherry.contract.events import Event, Output
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import click
 
 from wherry.cli import describe, table
-from wherry.cli.common import Verb, trust_of, trust_option
 from wherry.cli.console import Console
+from wherry.cli.verb import Verb, trust_of, trust_option
 from wherry.contract.manifest import Manifest
 from wherry.contract.names import BUNDLE_DIR, EXAMPLE_FILE, SERVING_PORT, object_name
 from wherry.errors import NotVouched

@@ -13,10 +13,10 @@ import msgspec
 from wherry.cli import payload, table
 from wherry.cli.ask import Service
 from wherry.cli.asking import Asker, Local, Remote, records_of
-from wherry.cli.common import Verb, token_option
 from wherry.cli.console import Console
 from wherry.cli.failures import NO
 from wherry.cli.quality import quality
+from wherry.cli.verb import Verb, token_option
 from wherry.contract.golden import Difference, differences
 from wherry.contract.names import BUNDLE_DIR, EXAMPLE_FILE, MANIFEST_FILE, SERVING_PORT
 from wherry.contract.wire import Cell

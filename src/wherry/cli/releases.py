@@ -9,8 +9,8 @@ import click
 
 from wherry.cli import project, table
 from wherry.cli.clusters import cluster_flags, connected, own_name
-from wherry.cli.common import Verb, cluster_options, name_argument
 from wherry.cli.console import Console
+from wherry.cli.verb import Verb, cluster_options, name_argument
 
 if TYPE_CHECKING:
     from wherry.deploy.life import Past

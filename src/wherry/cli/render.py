@@ -8,8 +8,8 @@ from pathlib import Path
 import click
 
 from wherry.cli import imaging, project
-from wherry.cli.common import Verb, bundle_argument, image_options
 from wherry.cli.console import Console
+from wherry.cli.verb import Verb, bundle_argument, image_options
 from wherry.contract.manifest import Manifest
 from wherry.contract.names import object_name
 from wherry.contract.project import Project

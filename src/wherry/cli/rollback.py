@@ -10,10 +10,10 @@ import click
 from wherry.cli import project
 from wherry.cli.ask import token_in
 from wherry.cli.clusters import cluster_flags, connected, flags_again, own_name
-from wherry.cli.common import Verb, cluster_options, token_option
 from wherry.cli.console import Console
 from wherry.cli.deploy import Seconds, show
 from wherry.cli.failures import FAILED
+from wherry.cli.verb import Verb, cluster_options, token_option
 
 
 @click.command(cls=Verb, examples=["wherry rollback", "wherry rollback 6", "wherry rollback breast 6 -n models"])

@@ -8,8 +8,8 @@ import click
 
 from wherry.cli import project, table
 from wherry.cli.clusters import cluster_flags, connected, own_name
-from wherry.cli.common import Verb, cluster_options
 from wherry.cli.console import Console
+from wherry.cli.verb import Verb, cluster_options
 
 
 @click.command(cls=Verb, examples=["wherry scale 3", "wherry scale breast 0 -n models"])

@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 
 from wherry.cli import project
-from wherry.cli.common import Verb, trust_of, trust_option
 from wherry.cli.console import Console
+from wherry.cli.verb import Verb, trust_of, trust_option
 from wherry.contract.names import BUNDLE_DIR
 
 

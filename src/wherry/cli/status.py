@@ -11,9 +11,9 @@ import click
 
 from wherry.cli import project, table
 from wherry.cli.clusters import cluster_flags, connected
-from wherry.cli.common import Verb, cluster_options, name_argument
 from wherry.cli.console import Console
 from wherry.cli.failures import NO
+from wherry.cli.verb import Verb, cluster_options, name_argument
 
 if TYPE_CHECKING:
     from wherry.deploy.status import Autoscaler, Status

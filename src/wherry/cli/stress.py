@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from wherry.cli.common import Verb, token_option
 from wherry.cli.console import Console
 from wherry.cli.failures import INTERRUPTED, NO
+from wherry.cli.verb import Verb, token_option
 from wherry.errors import FileMissing
 
 if TYPE_CHECKING:

@@ -29,7 +29,7 @@ def logs(
     live = workload(cluster, name)
     labels = match(live["spec"]["selector"]["matchLabels"])
     if not follow:
-        pods = sorted(cluster.list(POD, labels), key=name_of)
+        pods = sorted((pod for pod in cluster.list(POD, labels) if not _is_leaving(pod)), key=name_of)
         for pod in pods:
             _read(cluster, pod, False, tail, tell)
         if not pods:
@@ -65,6 +65,12 @@ def _read(cluster: Cluster, pod: Object, follow: bool, tail: int | None, tell: T
             tell(Output(name_of(pod), line))
     except ClusterFailed as error:
         tell(Note(f"no log of pod {name_of(pod)}: {error}", warn=True))
+
+
+def _is_leaving(pod: Object) -> bool:
+    """Ended and deleted: the cluster only has not forgotten it yet."""
+    ended = (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
+    return ended and "deletionTimestamp" in pod["metadata"]
 
 
 def _has_started(pod: Object) -> bool:

@@ -19,7 +19,7 @@ import wherry
 from wherry.contract.names import RUNTIME
 
 # The rooms of the container, and what they stand on.
-ROOMS = ("__init__.py", "errors.py", "py.typed", "contract", "model", "server")
+ROOMS = ("__init__.py", "errors", "py.typed", "contract", "model", "server")
 # The earliest time a zip can hold: equal files make equal bytes.
 ZIP_TIME = (1980, 1, 1, 0, 0, 0)
 

@@ -1,0 +1,243 @@
+"""Every error wherry raises. Facts are attributes, the sentence is composed in the class, `hint` is what to type next.
+
+    WherryError
+      UsageRefused            what was asked cannot be done as it was asked: flags, settings, files that are not there
+        SettingsRefused  SettingsUnreadable  FileMissing  FolderTaken  ExtraMissing  NoImageName  ImageNameRefused
+        NotVouched  NotConfirmed  StoreRefused  ExpressionRefused  LoadRefused
+      DataUnreadable          a table or a target that cannot be used: EncodingWrong, TableEmpty, TargetMissing
+        SampleUnfit
+      ModelUnreadable         a model file: ModelUnknown, ModelUnsafe, ModelNotFitted, VersionDrift, NotStorable
+      BundleUnreadable        a bundle: BundleMissing, BundleDamaged, FormatUnknown, BundleUnfit, GoldenDiffers
+      RequestRefused          a request to the service, by cause; server.problems knows the HTTP status of each
+        BodyUnreadable  FramingWrong  TokenRefused  SwitchedOff  PathUnknown  MethodWrong  TooSlow  TooLarge
+        UrlTooLong  MediaWrong  HostUnknown  FieldsRefused  HeadersTooLarge  Overloaded  DeadlinePassed
+      ModelFailed             the model raised, or answered what cannot be sent
+      ServiceFailed           the service cannot start or go on: PortTaken, AddressUnusable, StoreFailed
+        WorkerFailed
+      CallFailed              a service that wherry called did not answer as it should: ServiceUnreachable, CallRefused
+        StoreUnreachable
+      BuildFailed             an image: NoBuilder, BaseMissing, PipMissing, RequirementsUnresolved, LockUnreadable
+        WheelMissing  CacheUnusable  RegistryFailed  RegistryRefused  RepositoryMissing  ImageTaken
+      ClusterFailed           no cluster to use: NoCluster, CredentialsRefused, ContextUnclear, ContextMissing
+        NotPermitted  NamespaceMissing  Conflict  ObjectForeign  ObjectRefused  ObjectMissing  SecretMissing
+        ObjectChanged  RolloutFailed  ProbeFailed  NothingDeployed  ReleaseMissing  NameUnclear
+        StillThere
+      LockHeld                somebody else is at it: SpoolHeld, DeployHeld
+      DiskFull
+
+No HTTP status and no exit code here: server.problems and cli.main hold those tables.
+"""
+
+from __future__ import annotations
+
+from wherry.errors.bundles import (
+    BundleDamaged,
+    BundleMissing,
+    BundleUnfit,
+    BundleUnreadable,
+    DataUnreadable,
+    EncodingWrong,
+    FolderTaken,
+    FormatUnknown,
+    GoldenDiffers,
+    ModelNotFitted,
+    ModelUnknown,
+    ModelUnreadable,
+    ModelUnsafe,
+    NotStorable,
+    NotVouched,
+    SampleUnfit,
+    TableEmpty,
+    TargetMissing,
+    VersionDrift,
+)
+from wherry.errors.calls import (
+    CallFailed,
+    CallRefused,
+    LoadRefused,
+    ServiceUnreachable,
+    StoreUnreachable,
+)
+from wherry.errors.clusters import (
+    AccessRule,
+    ClusterFailed,
+    Conflict,
+    ContextMissing,
+    ContextUnclear,
+    CredentialsRefused,
+    DeployHeld,
+    FieldConflict,
+    NamespaceMissing,
+    NameUnclear,
+    NoCluster,
+    NothingDeployed,
+    NotPermitted,
+    ObjectChanged,
+    ObjectForeign,
+    ObjectMissing,
+    ObjectRefused,
+    ProbeFailed,
+    ReleaseMissing,
+    RolloutFailed,
+    SecretMissing,
+    StillThere,
+)
+from wherry.errors.images import (
+    BaseMissing,
+    BuildFailed,
+    CacheUnusable,
+    ImageTaken,
+    LockUnreadable,
+    NoBuilder,
+    PipMissing,
+    RegistryFailed,
+    RegistryRefused,
+    RepositoryMissing,
+    RequirementsUnresolved,
+    WheelMissing,
+)
+from wherry.errors.requests import (
+    BodyUnreadable,
+    DeadlinePassed,
+    FieldAtFault,
+    FieldsRefused,
+    FramingWrong,
+    HeadersTooLarge,
+    HostUnknown,
+    MediaWrong,
+    MethodWrong,
+    ModelFailed,
+    Overloaded,
+    PathUnknown,
+    RequestRefused,
+    SwitchedOff,
+    TokenRefused,
+    TooLarge,
+    TooSlow,
+    UrlTooLong,
+)
+from wherry.errors.root import (
+    DiskFull,
+    ExpressionRefused,
+    ExtraMissing,
+    FileMissing,
+    LockHeld,
+    NotConfirmed,
+    UsageRefused,
+    WherryError,
+)
+from wherry.errors.services import (
+    AddressUnusable,
+    PortTaken,
+    ServiceFailed,
+    SpoolHeld,
+    StoreFailed,
+    StoreRefused,
+    WorkerFailed,
+)
+from wherry.errors.settings import (
+    ImageNameRefused,
+    NoImageName,
+    SettingProblem,
+    SettingsRefused,
+    SettingsUnreadable,
+)
+
+__all__ = [
+    "AccessRule",
+    "AddressUnusable",
+    "BaseMissing",
+    "BodyUnreadable",
+    "BuildFailed",
+    "BundleDamaged",
+    "BundleMissing",
+    "BundleUnfit",
+    "BundleUnreadable",
+    "CacheUnusable",
+    "CallFailed",
+    "CallRefused",
+    "ClusterFailed",
+    "Conflict",
+    "ContextMissing",
+    "ContextUnclear",
+    "CredentialsRefused",
+    "DataUnreadable",
+    "DeadlinePassed",
+    "DeployHeld",
+    "DiskFull",
+    "EncodingWrong",
+    "ExpressionRefused",
+    "ExtraMissing",
+    "FieldAtFault",
+    "FieldConflict",
+    "FieldsRefused",
+    "FileMissing",
+    "FolderTaken",
+    "FormatUnknown",
+    "FramingWrong",
+    "GoldenDiffers",
+    "HeadersTooLarge",
+    "HostUnknown",
+    "ImageNameRefused",
+    "ImageTaken",
+    "LoadRefused",
+    "LockHeld",
+    "LockUnreadable",
+    "MediaWrong",
+    "MethodWrong",
+    "ModelFailed",
+    "ModelNotFitted",
+    "ModelUnknown",
+    "ModelUnreadable",
+    "ModelUnsafe",
+    "NameUnclear",
+    "NamespaceMissing",
+    "NoBuilder",
+    "NoCluster",
+    "NoImageName",
+    "NotConfirmed",
+    "NotPermitted",
+    "NotStorable",
+    "NotVouched",
+    "NothingDeployed",
+    "ObjectChanged",
+    "ObjectForeign",
+    "ObjectMissing",
+    "ObjectRefused",
+    "Overloaded",
+    "PathUnknown",
+    "PipMissing",
+    "PortTaken",
+    "ProbeFailed",
+    "RegistryFailed",
+    "RegistryRefused",
+    "ReleaseMissing",
+    "RepositoryMissing",
+    "RequestRefused",
+    "RequirementsUnresolved",
+    "RolloutFailed",
+    "SampleUnfit",
+    "SecretMissing",
+    "ServiceFailed",
+    "ServiceUnreachable",
+    "SettingProblem",
+    "SettingsRefused",
+    "SettingsUnreadable",
+    "SpoolHeld",
+    "StillThere",
+    "StoreFailed",
+    "StoreRefused",
+    "StoreUnreachable",
+    "SwitchedOff",
+    "TableEmpty",
+    "TargetMissing",
+    "TokenRefused",
+    "TooLarge",
+    "TooSlow",
+    "UrlTooLong",
+    "UsageRefused",
+    "VersionDrift",
+    "WheelMissing",
+    "WherryError",
+    "WorkerFailed",
+]
