@@ -31,7 +31,7 @@ def commands() -> Iterator[str]:
     """Every verb with its flags and examples."""
     yield "# Commands\n"
     yield "`-q`, `-v` and `--json` may stand before or behind the verb. Exit codes are in [errors](errors.md).\n"
-    root = click.Context(wherry, info_name="wherry")
+    root = click.Context(wherry, info_name="wherry", **wherry.context_settings)
     for name, entry in VERBS.items():
         verb = wherry.get_command(root, name)
         assert verb is not None
