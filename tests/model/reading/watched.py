@@ -28,12 +28,12 @@ FORBIDDEN = (
 
 def main(folder: Path) -> None:
     # What the libraries themselves need is loaded before anybody watches.
-    import joblib  # noqa: F401
-    import skops.io  # noqa: F401
+    import joblib  # noqa: F401  # imported before the hook watches
+    import skops.io  # noqa: F401  # imported before the hook watches
 
     from wherry.model import inspect, pack
-    from wherry.model.flavors.sklearn import restore  # noqa: F401
-    from wherry.model.flavors.sklearn.describing import describe  # noqa: F401
+    from wherry.model.flavors.sklearn import restore  # noqa: F401  # imported before the hook watches
+    from wherry.model.flavors.sklearn.describing import describe  # noqa: F401  # imported before the hook watches
 
     here = ["", ""]
     events: list[tuple[str, str, str]] = []

@@ -122,7 +122,7 @@ def as_estimator(
             try:
                 copy = made_to_serve(load(data), nameless=kind == "array")
                 scorer = EstimatorScorer(copy, builder(signature, kind), signature.output)
-            except Exception as error:
+            except Exception as error:  # whatever reading it back raises, it cannot be served in this form
                 raise NoForm(f"{type(error).__name__}: {first_line(error)}") from error
             packages = ("pandas",) if kind == "frame" else ()
             return Candidate(form, "sklearn", f"model.{form}", data, scorer, packages)
