@@ -11,6 +11,7 @@ from msgspec import Meta, Struct
 
 from wherry.contract.names import ADMIN_PORT, SERVING_PORT
 from wherry.contract.reply import Reply
+from wherry.contract.views import View
 
 Quantity = Annotated[str, Meta(pattern=r"^[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti)?$")]
 
@@ -47,6 +48,27 @@ class Serve(Struct, frozen=True, kw_only=True):
     body_limit: Annotated[int, Meta(ge=1024, description="largest body in bytes")] = 10 * 1024 * 1024
 
 
+class StoreSecret(Struct, frozen=True, kw_only=True):
+    """The Secret of a cluster that says how to reach the database; wherry names it and never makes it."""
+
+    name: Annotated[str, Meta(description="Secret that holds the password of store.url; empty: none is needed")] = ""
+    password: Annotated[str, Meta(description="key of the password in that Secret")] = "password"
+    url: Annotated[
+        str,
+        Meta(description="key of a whole url in that Secret, password included; store.url then says where it leads"),
+    ] = ""
+
+
+class Database(Struct, frozen=True, kw_only=True):
+    """A database of the service's own, beside it in a compose file or a cluster: for trials."""
+
+    kind: Annotated[
+        Literal["", "mysql", "mariadb", "postgres"], Meta(description="database to run beside the service; empty: none")
+    ] = ""
+    image: Annotated[str, Meta(description="its image; empty: the official one")] = ""
+    size: Annotated[Quantity, Meta(description="size of its volume in a cluster")] = "1Gi"
+
+
 class Store(Struct, frozen=True, kw_only=True):
     """Where predictions are kept."""
 
@@ -67,6 +89,31 @@ class Store(Struct, frozen=True, kw_only=True):
     client_may_skip: Annotated[
         bool, Meta(description='let a request say "store": false beside its record or rows, and keep it out')
     ] = False
+    inputs: Annotated[
+        Literal["whole", "off", "hashed", "named"],
+        Meta(
+            description="what is kept of a request's cells: all, none, a keyed hash of each, or those of some columns"
+        ),
+    ] = "whole"
+    input_columns: Annotated[tuple[str, ...], Meta(description='columns that are kept where inputs = "named"')] = ()
+    hash_key_file: Annotated[
+        str, Meta(description='file with the key of inputs = "hashed"; empty: on a desk, one made in .wherry/')
+    ] = ""
+    keep_days: Annotated[
+        Annotated[float, Meta(gt=0)] | None, Meta(description="remove predictions that are older; unset: keep them")
+    ] = None
+    keep_rows: Annotated[
+        Annotated[int, Meta(ge=1)] | None, Meta(description="remove all but the newest so many; unset: keep them")
+    ] = None
+    keep_bytes: Annotated[
+        Annotated[int, Meta(ge=1024 * 1024)] | None,
+        Meta(description="remove all but the newest that take so many bytes; unset: keep them"),
+    ] = None
+    views: Annotated[
+        dict[str, View], Meta(description="views beside the table of predictions, by name: `columns`, and a `model`")
+    ] = {}
+    secret: StoreSecret = StoreSecret()
+    database: Database = Database()
 
 
 class Image(Struct, frozen=True, kw_only=True):

@@ -13,6 +13,7 @@ import msgspec
 from wherry.contract.names import ENV_KNOWN, ENV_PREFIX
 from wherry.contract.project import Project
 from wherry.contract.reply import ERROR_PLACEHOLDERS, PLACEHOLDERS, REQUEST_PLACEHOLDERS, Reply, placeholders
+from wherry.contract.views import store_contradictions
 from wherry.errors import SettingProblem, SettingsRefused
 
 LONGEST_ROOT = 100_000  # bytes of the page at /
@@ -231,6 +232,7 @@ def contradictions(project: Project) -> Iterator[SettingProblem]:
                 hint = f"did you mean ${near[0]}?" if near else "known: " + ", ".join(f"${p}" for p in allowed)
                 yield SettingProblem(f"reply.{name}{'.' if where else ''}{where}", f"names ${key}", hint)
     yield from reply_contradictions(project.reply)
+    yield from store_contradictions(project.store)
 
 
 def reply_contradictions(reply: Reply) -> Iterator[SettingProblem]:
@@ -273,7 +275,19 @@ def to_text(setting: Setting, value: Any) -> str:
     return msgspec.json.encode(value).decode()
 
 
-UNITS = {"m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
+UNITS = {
+    "n": 1e-9,
+    "u": 1e-6,
+    "m": 1e-3,
+    "k": 1e3,
+    "M": 1e6,
+    "G": 1e9,
+    "T": 1e12,
+    "Ki": 2**10,
+    "Mi": 2**20,
+    "Gi": 2**30,
+    "Ti": 2**40,
+}
 
 
 def quantity(text: str) -> float:
