@@ -53,9 +53,9 @@ target = Target("127.0.0.1", port, "/predict", address="127.0.0.1")
 plan = Plan(target, asks_of(target, [b'{"a":1.5,"b":2}'], {}), shape.constant(rate, seconds), 10**7,
             timeout=60, connections=connections)
 begun, used = time.perf_counter(), time.process_time()
-recording = run(plan, silent)
+tally = run(plan, silent)
 wall, used = time.perf_counter() - begun, time.process_time() - used
-found = document(report_of(plan, recording, ()))
+found = document(report_of(plan, tally, ()))
 print(json.dumps({**found, "wall": wall, "used": used}))
 """
 

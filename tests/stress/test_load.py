@@ -22,7 +22,7 @@ from wherry.stress import outcomes
 from wherry.stress import shape as shapes
 from wherry.stress.load import run
 from wherry.stress.plan import Ask, Plan, Target, asks_of, request
-from wherry.stress.recording import Recording, percentile
+from wherry.stress.tally import Tally, percentile
 
 Start = Callable[..., Any]
 GOOD = b'HTTP/1.1 200 OK\r\nContent-Length: 16\r\nX-Model-Digest: abc123\r\n\r\n{"prediction":1}'
@@ -33,12 +33,12 @@ def plan_for(target: Target, rate: float, seconds: float, **changes: Any) -> Pla
     return Plan(target, asks, shapes.constant(rate, seconds), changes.pop("count", 10**6), **changes)
 
 
-def failures(recording: Recording) -> dict[str, int]:
-    return {kind: int(counts.sum()) for kind, counts in recording.failed.items() if counts.any()}
+def failures(tally: Tally) -> dict[str, int]:
+    return {kind: int(counts.sum()) for kind, counts in tally.failed.items() if counts.any()}
 
 
-def at(recording: Recording, share: float) -> float:
-    found = percentile(recording.latency.sum(axis=0), share, float(recording.worst.max()))
+def at(tally: Tally, share: float) -> float:
+    found = percentile(tally.latency.sum(axis=0), share, float(tally.worst.max()))
     assert found is not None
     return found
 
@@ -73,37 +73,37 @@ def test_a_pause_is_charged_for_all_who_would_have_come(stand_in: Start) -> None
     assert pause.is_set() and max(control) > 0.9
     assert statistics.quantiles(control, n=100)[98] < 0.1, "the control shows the pause: too few requests were made"
     pause.clear()
-    recording = run(plan_for(service.target, 100, 5), silent)
-    assert failures(recording) == {}
-    assert int(recording.ok.sum()) == 500
+    tally = run(plan_for(service.target, 100, 5), silent)
+    assert failures(tally) == {}
+    assert int(tally.ok.sum()) == 500
     # a fifth of the requests came due during the pause, and waited from 0 to 1 s
-    assert at(recording, 99) > 0.7
-    assert 0.3 < at(recording, 92) < 0.9
-    assert at(recording, 50) < 0.3
+    assert at(tally, 99) > 0.7
+    assert 0.3 < at(tally, 92) < 0.9
+    assert at(tally, 50) < 0.3
 
 
 def test_each_second_offers_its_rate(stand_in: Start, good: Any) -> None:
     service = stand_in(good)
-    recording = run(plan_for(service.target, 400, 3), silent)
-    assert failures(recording) == {}
-    assert service.requests == int(recording.ok.sum()) == 1200
-    assert int(recording.lag.sum()) == 1200
-    assert 3.0 <= recording.elapsed < 6
-    per_second = recording.ok.reshape(3, -1).sum(axis=1)
+    tally = run(plan_for(service.target, 400, 3), silent)
+    assert failures(tally) == {}
+    assert service.requests == int(tally.ok.sum()) == 1200
+    assert int(tally.lag.sum()) == 1200
+    assert 3.0 <= tally.elapsed < 6
+    per_second = tally.ok.reshape(3, -1).sum(axis=1)
     assert np.abs(per_second - 400).max() <= 2
 
 
 def test_connections_are_kept_open(stand_in: Start, good: Any) -> None:
     service = stand_in(good)
-    recording = run(plan_for(service.target, 200, 1, connections=3), silent)
-    assert int(recording.ok.sum()) == 200
-    assert recording.connections == service.connections <= 3
+    tally = run(plan_for(service.target, 200, 1, connections=3), silent)
+    assert int(tally.ok.sum()) == 200
+    assert tally.connections == service.connections <= 3
 
 
 def test_or_opened_for_each_request(stand_in: Start, good: Any) -> None:
     service = stand_in(good)
-    recording = run(plan_for(service.target, 200, 1, fresh=True), silent)
-    assert int(recording.ok.sum()) == service.requests == 200
+    tally = run(plan_for(service.target, 200, 1, fresh=True), silent)
+    assert int(tally.ok.sum()) == service.requests == 200
     assert service.connections >= 200
     assert all(b"Connection: close" in head for head in service.heads)
 
@@ -124,9 +124,9 @@ def test_without_a_body_it_is_a_get() -> None:
 
 def test_no_more_than_the_count_is_sent(stand_in: Start, good: Any) -> None:
     service = stand_in(good)
-    recording = run(plan_for(service.target, 500, 60, count=50), silent)
-    assert service.requests == int(recording.ok.sum()) == 50
-    assert recording.elapsed < 10
+    tally = run(plan_for(service.target, 500, 60, count=50), silent)
+    assert service.requests == int(tally.ok.sum()) == 50
+    assert tally.elapsed < 10
 
 
 def test_a_full_pool_makes_requests_wait_and_their_wait_counts(stand_in: Start) -> None:
@@ -135,10 +135,10 @@ def test_a_full_pool_makes_requests_wait_and_their_wait_counts(stand_in: Start) 
         writer.write(GOOD)
 
     service = stand_in(behave)
-    recording = run(plan_for(service.target, 100, 1, connections=2), silent)
-    assert int(recording.ok.sum()) == 100 and service.connections <= 2
-    assert recording.waited > 30
-    assert at(recording, 99) > 1.0  # a hundred times 50 ms over two connections take 2.5 s
+    tally = run(plan_for(service.target, 100, 1, connections=2), silent)
+    assert int(tally.ok.sum()) == 100 and service.connections <= 2
+    assert tally.waited > 30
+    assert at(tally, 99) > 1.0  # a hundred times 50 ms over two connections take 2.5 s
 
 
 def test_the_run_is_told_while_it_goes_on(stand_in: Start, good: Any) -> None:
@@ -169,12 +169,12 @@ def test_the_first_interrupt_ends_it_with_what_is_known(stand_in: Start) -> None
 
     service = stand_in(behave)
     begun = time.monotonic()
-    recording = run(plan_for(service.target, 100, 60), silent)
+    tally = run(plan_for(service.target, 100, 60), silent)
     assert time.monotonic() - begun < 30
-    assert recording.interrupted
-    assert int(recording.ok.sum()) == 40
-    assert failures(recording) == {}
-    assert 40 <= service.requests <= 40 + recording.unfinished  # what was under way is counted apart
+    assert tally.interrupted
+    assert int(tally.ok.sum()) == 40
+    assert failures(tally) == {}
+    assert 40 <= service.requests <= 40 + tally.unfinished  # what was under way is counted apart
     with pytest.raises(KeyboardInterrupt):  # and the handler is the one from before again
         signal.raise_signal(signal.SIGINT)
 
@@ -216,20 +216,20 @@ def test_a_failure_is_named_and_nothing_is_repeated(kind: str, stand_in: Start) 
     service = stand_in(CASES[kind])
     asks = (Ask(request(service.target, b"{}", {}, False), 1),)
     plan = plan_for(service.target, 60, 1, asks=asks, digest="abc123", timeout=1.0)
-    recording = run(plan, silent)
-    assert failures(recording) == {kind: 20}
-    assert int(recording.ok.sum()) == 40
+    tally = run(plan, silent)
+    assert failures(tally) == {kind: 20}
+    assert int(tally.ok.sum()) == 40
     assert service.requests == 60
-    assert recording.remark.startswith(f"{kind}: ")
-    assert int(recording.latency.sum()) == (60 if kind == outcomes.TIMEOUT else 40)
+    assert tally.remark.startswith(f"{kind}: ")
+    assert int(tally.latency.sum()) == (60 if kind == outcomes.TIMEOUT else 40)
 
 
 def test_a_right_service_has_no_failure(stand_in: Start) -> None:
     """The control of the cases above: the same plan, and every answer right."""
     service = stand_in(answering(GOOD))
     asks = (Ask(request(service.target, b"{}", {}, False), 1),)
-    recording = run(plan_for(service.target, 60, 1, asks=asks, digest="abc123", timeout=1.0), silent)
-    assert failures(recording) == {} and int(recording.ok.sum()) == 60
+    tally = run(plan_for(service.target, 60, 1, asks=asks, digest="abc123", timeout=1.0), silent)
+    assert failures(tally) == {} and int(tally.ok.sum()) == 60
 
 
 def test_a_service_that_goes_away_refuses(stand_in: Start) -> None:
@@ -239,10 +239,10 @@ def test_a_service_that_goes_away_refuses(stand_in: Start) -> None:
             threading.Thread(target=service.stop).start()
 
     service = stand_in(behave)
-    recording = run(plan_for(service.target, 100, 1.5, timeout=2.0), silent)
-    found = failures(recording)
+    tally = run(plan_for(service.target, 100, 1.5, timeout=2.0), silent)
+    found = failures(tally)
     assert found[outcomes.REFUSED] > 50
-    assert int(recording.ok.sum()) + sum(found.values()) == 150
+    assert int(tally.ok.sum()) + sum(found.values()) == 150
 
 
 @pytest.mark.parametrize(
@@ -258,15 +258,15 @@ def test_a_service_that_goes_away_refuses(stand_in: Start) -> None:
 def test_other_right_forms_of_a_reply_are_read(data: bytes, stand_in: Start) -> None:
     service = stand_in(answering(data))
     asks = (Ask(request(service.target, b"{}", {}, False), 1),)
-    recording = run(plan_for(service.target, 60, 0.5, asks=asks, timeout=2.0), silent)
-    assert failures(recording) == {} and int(recording.ok.sum()) == 30
+    tally = run(plan_for(service.target, 60, 0.5, asks=asks, timeout=2.0), silent)
+    assert failures(tally) == {} and int(tally.ok.sum()) == 30
 
 
 def test_a_reply_without_a_length_is_whole_when_its_connection_ends(stand_in: Start) -> None:
     service = stand_in(answering(b'HTTP/1.1 200 OK\r\n\r\n{"prediction":1}', close=True))
     asks = (Ask(request(service.target, b"{}", {}, False), 1),)
-    recording = run(plan_for(service.target, 60, 0.5, asks=asks, timeout=2.0), silent)
-    assert failures(recording) == {} and int(recording.ok.sum()) == 30
+    tally = run(plan_for(service.target, 60, 0.5, asks=asks, timeout=2.0), silent)
+    assert failures(tally) == {} and int(tally.ok.sum()) == 30
 
 
 def test_numbers_are_compared_within_the_tolerance(stand_in: Start) -> None:

@@ -14,16 +14,16 @@ from wherry.stress.grammar import read_objective
 from wherry.stress.outcomes import FAILURES, OWN, SERVER_ERROR, TIMEOUT
 from wherry.stress.page import page
 from wherry.stress.plan import Plan, Target, asks_of
-from wherry.stress.recording import BINS, Recording, bins_of, percentile, recording_for
+from wherry.stress.tally import BINS, Tally, bins_of, percentile, tally_for
 from wherry.stress.report import Report, document, junit, lines, report_of, warning
 
 TARGET = Target("127.0.0.1", 8080, "/predict?a=<b>", address="127.0.0.1")
 PLAN = Plan(TARGET, asks_of(TARGET, [b"{}"], {}), shapes.constant(100, 10), 10**6)
 
 
-def recorded(latencies: float | list[float] = 0.01, lag: float = 0.0001) -> Recording:
+def recorded(latencies: float | list[float] = 0.01, lag: float = 0.0001) -> Tally:
     """A run of 1,000 right answers, evenly over ten seconds."""
-    found = recording_for(10)
+    found = tally_for(10)
     due = np.arange(1000) / 100
     found.add_latencies(due, np.resize(np.array(latencies, dtype=float), 1000))
     found.add_right(due)
@@ -32,8 +32,8 @@ def recorded(latencies: float | list[float] = 0.01, lag: float = 0.0001) -> Reco
     return found
 
 
-def report(recording: Recording, slo: str = "p99<50ms,errors<0.1%") -> Report:
-    return report_of(PLAN, recording, read_objective(slo), "2026-01-02 03:04")
+def report(tally: Tally, slo: str = "p99<50ms,errors<0.1%") -> Report:
+    return report_of(PLAN, tally, read_objective(slo), "2026-01-02 03:04")
 
 
 @pytest.mark.parametrize("share", [50, 90, 99, 99.9])
@@ -62,17 +62,17 @@ def test_the_document_has_the_keys_that_scripts_rely_on() -> None:
 
 
 def test_a_fast_failure_does_not_flatter_and_a_timeout_does_not_vanish() -> None:
-    recording = recorded(0.06)
+    tally = recorded(0.06)
     for k in range(5000):
-        recording.add_failure(SERVER_ERROR, k / 500)
-    missed = report(recording)
+        tally.add_failure(SERVER_ERROR, k / 500)
+    missed = report(tally)
     assert missed.latency.p50 == pytest.approx(60, rel=0.006)
     assert missed.failed == 5000 and not missed.met
-    recording = recorded(0.001)
-    recording.add_latencies(np.linspace(0, 9, 50), np.full(50, 10.0))
+    tally = recorded(0.001)
+    tally.add_latencies(np.linspace(0, 9, 50), np.full(50, 10.0))
     for k in range(50):
-        recording.add_failure(TIMEOUT, k / 10)
-    assert report(recording).latency.p99 == 10_000
+        tally.add_failure(TIMEOUT, k / 10)
+    assert report(tally).latency.p99 == 10_000
 
 
 def test_the_objective_is_missed_by_either_limit() -> None:
@@ -86,7 +86,7 @@ def test_the_objective_is_missed_by_either_limit() -> None:
 
 
 def test_a_run_without_an_answer_meets_no_limit_on_latency() -> None:
-    empty = recording_for(10)
+    empty = tally_for(10)
     empty.add_failure(SERVER_ERROR, 1.0)
     found = report(empty, "p99<50ms")
     assert not found.met and found.latency.p99 is None
@@ -104,9 +104,9 @@ def test_a_late_generator_marks_the_run(lag: float, limited: bool) -> None:
 
 
 def test_a_machine_without_ports_marks_the_run() -> None:
-    recording = recorded()
-    recording.add_failure(OWN, 1.0)
-    assert report(recording).generator_limited
+    tally = recorded()
+    tally.add_failure(OWN, 1.0)
+    assert report(tally).generator_limited
 
 
 def test_junit_has_a_case_for_each_limit() -> None:
@@ -121,10 +121,10 @@ def test_junit_has_a_case_for_each_limit() -> None:
 
 
 def test_what_xml_cannot_hold_does_not_break_junit() -> None:
-    recording = recorded()
-    recording.add_failure(SERVER_ERROR, 1.0)
-    recording.remark = "500 \x00\x1b[31m\x07 oh"
-    xml.fromstring(junit(report(recording)).encode())
+    tally = recorded()
+    tally.add_failure(SERVER_ERROR, 1.0)
+    tally.remark = "500 \x00\x1b[31m\x07 oh"
+    xml.fromstring(junit(report(tally)).encode())
 
 
 class Tags(HTMLParser):
@@ -159,19 +159,19 @@ def elsewhere(text: str) -> list[str]:
     return asked + re.findall(r"url\([^)]*\)|@import[^;]*", text)
 
 
-def everything_failed() -> Recording:
-    recording = recorded([0.001, 0.5])
+def everything_failed() -> Tally:
+    tally = recorded([0.001, 0.5])
     for place, kind in enumerate(FAILURES):
-        recording.add_failure(kind, float(place))
-    recording.remark = '500 <script src="http://elsewhere.invalid/x.js"></script>'
-    return recording
+        tally.add_failure(kind, float(place))
+    tally.remark = '500 <script src="http://elsewhere.invalid/x.js"></script>'
+    return tally
 
 
-@pytest.mark.parametrize("recording", [recorded(), recorded([0.0001, 2.0]), everything_failed(), recording_for(10)])
-def test_the_page_asks_nobody_for_anything(recording: Recording) -> None:
-    text = page(report(recording))
+@pytest.mark.parametrize("tally", [recorded(), recorded([0.0001, 2.0]), everything_failed(), tally_for(10)])
+def test_the_page_asks_nobody_for_anything(tally: Tally) -> None:
+    text = page(report(tally))
     assert elsewhere(text) == []
-    assert text.count("<svg") >= (3 if recording.ok.any() else 1)
+    assert text.count("<svg") >= (3 if tally.ok.any() else 1)
     assert "a=&lt;b&gt;" in text
 
 

@@ -25,6 +25,7 @@ from wherry.contract.wire import INFO, PREDICT
 from wherry.errors import FileMissing, ServiceUnreachable, TableEmpty
 
 if TYPE_CHECKING:
+    from wherry.cli.stress_cluster import Deployed
     from wherry.stress.plan import Ask, Target
 
 MOST_BODIES = 10_000
@@ -92,8 +93,27 @@ def asking(
     if there and (bundle is not None or for_model):
         served = digest_served(target, token_file)
         if served or bundle is not None:
-            return from_bundle(console, predict, folder, served, headers, fresh=fresh, no_store=no_store)
+            return from_bundle(console, predict, folder, served, token_file, fresh=fresh, no_store=no_store)
     return Asking(target, asks_of(target, [None], headers, fresh=fresh))
+
+
+def from_release(
+    target: Target, deployed: Deployed, token_file: Path | None, *, fresh: bool, no_store: bool
+) -> Asking | None:
+    """The golden rows that the deployment's release keeps, with their answers; None where it keeps none."""
+    from wherry.cli.stress_cluster import golden
+    from wherry.stress.plan import golden_asks
+
+    rows = golden(deployed.probe) if deployed.probe is not None else None
+    if rows is None or deployed.probe is None:
+        return None
+    predict = msgspec.structs.replace(target, path=PREDICT)
+    asks = golden_asks(predict, rows, golden_headers(token_file, no_store), fresh=fresh)
+    return Asking(predict, asks, deployed.digest, deployed.probe.rtol, deployed.probe.atol)
+
+
+def golden_headers(token_file: Path | None, no_store: bool) -> dict[str, str]:
+    return {**bearer(token_file), "Accept": NATIVE_MEDIA, **({HEADER_NO_STORE: "1"} if no_store else {})}
 
 
 def from_bundle(
@@ -101,7 +121,7 @@ def from_bundle(
     target: Target,
     folder: Path,
     served: str,
-    headers: dict[str, str],
+    token_file: Path | None,
     *,
     fresh: bool,
     no_store: bool,
@@ -121,9 +141,8 @@ def from_bundle(
     rows = golden(folder, manifest)
     if not rows.rows:
         body = (folder / EXAMPLE_FILE).read_bytes()
-        return Asking(target, asks_of(target, [body], headers, fresh=fresh), digest)
-    extra = {**headers, "Accept": NATIVE_MEDIA, **({HEADER_NO_STORE: "1"} if no_store else {})}
-    asks = golden_asks(target, rows, extra, fresh=fresh)
+        return Asking(target, asks_of(target, [body], bearer(token_file), fresh=fresh), digest)
+    asks = golden_asks(target, rows, golden_headers(token_file, no_store), fresh=fresh)
     return Asking(target, asks, digest, manifest.golden.rtol, manifest.golden.atol)
 
 

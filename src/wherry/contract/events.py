@@ -60,10 +60,26 @@ class RolloutView(msgspec.Struct, frozen=True, tag=True):
     elapsed: float
 
 
+class ClusterView(msgspec.Struct, frozen=True, tag=True):
+    """How a deployment under load stands. cpu: millicores of all pods; current, target: percent of the CPU request.
+
+    most: replicas at most, None without an autoscaler. What is not known is None.
+    """
+
+    name: str
+    wanted: int = 0
+    ready: int = 0
+    most: int | None = None
+    cpu: int | None = None
+    current: int | None = None
+    target: int | None = None
+
+
 class StressView(msgspec.Struct, frozen=True, tag=True):
     """How a run of load stands; shown in place. Rates a second and latencies in seconds are since the view before.
 
     offered: requests that came due; rate: right answers; sent, failed: from the start; lag: the generator's own, p99.
+    cluster: the deployment under it, None for an address.
     """
 
     elapsed: float
@@ -77,6 +93,7 @@ class StressView(msgspec.Struct, frozen=True, tag=True):
     failed: int
     in_flight: int
     lag: float
+    cluster: ClusterView | None = None
 
 
 Event: TypeAlias = Step | Progress | Note | Output | RolloutView | StressView

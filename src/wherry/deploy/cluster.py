@@ -289,7 +289,7 @@ class Cluster:
         for item in items:  # a list's items leave out what the list says once
             item.setdefault("kind", kind.kind)
             item.setdefault("apiVersion", kind.api_version)
-        return tuple(items), str(reply["metadata"]["resourceVersion"])
+        return tuple(items), str(reply["metadata"].get("resourceVersion", ""))  # metrics have none
 
     def _json(
         self,

@@ -63,6 +63,7 @@ ROLE = Kind("Role", "roles", "rbac.authorization.k8s.io")
 ROLE_BINDING = Kind("RoleBinding", "rolebindings", "rbac.authorization.k8s.io")
 JOB = Kind("Job", "jobs", "batch")
 CRON_JOB = Kind("CronJob", "cronjobs", "batch")
+POD_METRICS = Kind("PodMetrics", "pods", "metrics.k8s.io", "v1beta1")
 LEASE = Kind("Lease", "leases", "coordination.k8s.io")
 ACCESS_REVIEW = Kind("SelfSubjectAccessReview", "selfsubjectaccessreviews", "authorization.k8s.io", namespaced=False)
 

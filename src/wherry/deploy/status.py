@@ -11,6 +11,7 @@ import msgspec
 from wherry.contract.names import ANNOTATION_DIGEST, ANNOTATION_MODEL, ANNOTATION_UNMEASURED, LABEL_VERSION
 from wherry.deploy.address import Address, address_of
 from wherry.deploy.cluster import Cluster
+from wherry.deploy.conditions import utilization
 from wherry.deploy.names import services, workload
 from wherry.deploy.resources import (
     AUTOSCALER,
@@ -128,10 +129,7 @@ def problems(rollout: Rollout) -> list[str]:
 def autoscaler(made: Object, deployment: Object, seconds: float) -> Autoscaler:
     """What an autoscaler aims at and sees. seconds: its age, by which an unknown figure may be merely new."""
     spec, state = made["spec"], made.get("status") or {}
-    aims = [one["resource"] for one in spec.get("metrics") or () if one["type"] == "Resource"]
-    target = next((one["target"].get("averageUtilization") for one in aims if one["name"] == "cpu"), None)
-    seen = [one["resource"] for one in state.get("currentMetrics") or () if one.get("type") == "Resource"]
-    cpu = next((one["current"].get("averageUtilization") for one in seen if one["name"] == "cpu"), None)
+    cpu, target = utilization(made)
     return Autoscaler(
         min=int(spec.get("minReplicas", 1)),
         max=int(spec["maxReplicas"]),

@@ -35,7 +35,7 @@ from wherry.stress.outcomes import (
     WRONG_VERSION,
 )
 from wherry.stress.plan import Plan
-from wherry.stress.recording import Recording, bins_of, percentile, recording_for
+from wherry.stress.tally import Tally, bins_of, percentile, tally_for
 from wherry.stress.timer import Timer
 
 PART = 4096  # requests whose moments are worked out at once
@@ -46,7 +46,7 @@ OTHER_FILES = 64  # that the process has open beside its connections
 OWN_ERRORS = {errno.EADDRNOTAVAIL, errno.EMFILE, errno.ENFILE, errno.ENOBUFS}
 
 
-def run(plan: Plan, tell: Tell) -> Recording:
+def run(plan: Plan, tell: Tell) -> Tally:
     """Put the load of `plan` on its target. The first Ctrl-C ends it early, with everything measured until then.
 
     Raises ServiceUnreachable when nobody accepts a connection before it begins.
@@ -67,7 +67,7 @@ def room_for(connections: int) -> int:
     return connections
 
 
-async def load(plan: Plan, tell: Tell) -> Recording:
+async def load(plan: Plan, tell: Tell) -> Tally:
     """As `run`, within an event loop."""
     loop = asyncio.get_running_loop()
     running = Load(plan, tell, loop)
@@ -96,7 +96,9 @@ class Load:
         self.check, self.digest = self.checker.needed, plan.digest.encode()
         self.keep_body = self.check
         self.total = min(plan.count, plan.shape.total)
-        self.recording = recording_for(plan.shape.seconds)
+        # A shape that ends with nothing to send is watched to its end; one cut short by the count is over with it.
+        self.ends = plan.shape.seconds if self.total == plan.shape.total else 0.0
+        self.tally = tally_for(plan.shape.seconds, plan.window)
         self.tls = ssl.create_default_context() if plan.target.tls else None
         self.lines: set[Line] = set()
         self.idle: list[Line] = []
@@ -109,7 +111,7 @@ class Load:
         self.settled = 0
         self.right = 0
         self.shown = (0, 0, 0.0)
-        self.tick_latency = np.zeros_like(self.recording.lag)
+        self.tick_latency = np.zeros_like(self.tally.lag)
         # samples not put away yet
         self.dues: list[float] = []
         self.latencies: list[float] = []
@@ -129,8 +131,8 @@ class Load:
             self.timer.close()
             raise unreachable(self.plan, error) from error
 
-    async def go(self) -> Recording:
-        self.begun = self.clock()
+    async def go(self) -> Tally:
+        self.begun, self.tally.start = self.clock(), time.time()
         sweep = self.loop.create_task(self.sweep())
         watch = self.loop.create_task(self.watch())
         self.come_due()
@@ -145,7 +147,7 @@ class Load:
                 line.transport.abort()
         self.put_away()
         self.show()
-        return self.recording
+        return self.tally
 
     def come_due(self) -> None:
         """Send every request that is due by now, and wake again for the next."""
@@ -171,32 +173,36 @@ class Load:
                 if len(self.lines) + len(self.opening) < self.plan.connections:
                     self.open()
                 elif len(self.opening) < len(self.waiting):
-                    self.recording.waited += 1
-        if not self.recording.elapsed:
-            self.recording.elapsed = max(self.plan.shape.seconds if self.total < self.plan.count else now, now)
+                    self.tally.waited += 1
+        if not self.tally.elapsed:
+            self.tally.elapsed = max(self.plan.shape.seconds if self.total < self.plan.count else now, now)
         self.finish()
 
     def finish(self) -> None:
         if self.settled >= self.next >= self.total and not self.over.done():
-            self.over.set_result(None)
+            left, self.ends = self.ends - (self.clock() - self.begun), 0.0
+            if left > 0:
+                self.loop.call_later(left, self.finish)
+            else:
+                self.over.set_result(None)
 
     def interrupt(self) -> None:
         """Send nothing more; what is under way has GRACE to end."""
-        if self.recording.interrupted:
+        if self.tally.interrupted:
             self.end_interrupted()
             return
-        self.recording.interrupted = True
-        self.recording.elapsed = self.recording.elapsed or self.clock() - self.begun
-        self.recording.unfinished += len(self.waiting)
+        self.tally.interrupted = True
+        self.tally.elapsed = self.tally.elapsed or self.clock() - self.begun
+        self.tally.unfinished += len(self.waiting)
         self.settled += len(self.waiting)
         self.waiting.clear()
-        self.total = self.next
+        self.total, self.ends = self.next, 0.0
         self.loop.call_later(GRACE, self.end_interrupted)
         self.finish()
 
     def end_interrupted(self) -> None:
         if not self.over.done():
-            self.recording.unfinished += self.next - self.settled
+            self.tally.unfinished += self.next - self.settled
             self.over.set_result(None)
 
     # --- connections
@@ -229,7 +235,7 @@ class Load:
 
     def opened(self, line: Line) -> None:
         self.lines.add(line)
-        self.recording.connections += 1
+        self.tally.connections += 1
         self.free(line)
 
     def free(self, line: Line) -> None:
@@ -283,8 +289,8 @@ class Load:
     # --- what is counted
 
     def failed(self, kind: str, due: float, remark: str) -> None:
-        self.recording.add_failure(kind, due)
-        self.recording.remark = self.recording.remark or f"{kind}: {remark}"
+        self.tally.add_failure(kind, due)
+        self.tally.remark = self.tally.remark or f"{kind}: {remark}"
         self.settled += 1
         self.finish()
 
@@ -295,13 +301,13 @@ class Load:
         """Samples into the histograms."""
         if self.dues:
             due, seconds = np.array(self.dues), np.array(self.latencies)
-            self.recording.add_latencies(due, seconds)
-            self.recording.add_right(due)
+            self.tally.add_latencies(due, seconds)
+            self.tally.add_right(due)
             self.tick_latency += np.bincount(bins_of(seconds), minlength=len(self.tick_latency))
             self.dues.clear()
             self.latencies.clear()
         if self.lags:
-            self.recording.add_lags(np.array(self.lags))
+            self.tally.add_lags(np.array(self.lags))
             self.lags.clear()
 
     async def sweep(self) -> None:
@@ -318,9 +324,7 @@ class Load:
                 line.transport.abort()
 
     def timed_out(self, due: float, remark: str) -> None:
-        self.recording.add_latencies(
-            np.array([due]), np.array([max(self.plan.timeout, self.clock() - self.begun - due)])
-        )
+        self.tally.add_latencies(np.array([due]), np.array([max(self.plan.timeout, self.clock() - self.begun - due)]))
         self.failed(TIMEOUT, due, f"{remark} within {self.plan.timeout:g} s")
 
     # --- what is shown
@@ -338,7 +342,7 @@ class Load:
         since = max(elapsed - at, 1e-9)
         largest = float("inf")
         p50, p90, p99 = (percentile(self.tick_latency, share, largest) for share in (50, 90, 99))
-        lag = percentile(self.recording.lag, 99, self.recording.lag_worst)
+        lag = percentile(self.tally.lag, 99, self.tally.lag_worst)
         self.tell(
             StressView(
                 elapsed=min(elapsed, self.plan.shape.seconds),
@@ -349,7 +353,7 @@ class Load:
                 p90=p90,
                 p99=p99,
                 sent=self.next,
-                failed=self.settled - self.right - self.recording.unfinished,
+                failed=self.settled - self.right - self.tally.unfinished,
                 in_flight=max(0, self.next - self.settled),
                 lag=lag or 0.0,
             )

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from html import escape
 from importlib.resources import files
 
+from wherry.contract.recording import Recording
 from wherry.stress import pictures as draw
 from wherry.stress.outcomes import FAILURES, MEANING
 from wherry.stress.report import Report, measured_text, number, span, warning
@@ -14,8 +15,8 @@ from wherry.stress.report import Report, measured_text, number, span, warning
 COLOURS = {kind: f"f{place}" for place, kind in enumerate(FAILURES)}
 
 
-def page(report: Report) -> str:
-    """The whole document."""
+def page(report: Report, run: Recording | None = None) -> str:
+    """The whole document; `run` is what became of the deployment under the load."""
     style = files("wherry.stress").joinpath("page.css").read_text(encoding="utf-8")
     swatches = "".join(f".f{k}{{fill:var(--f{k});background:var(--f{k})}}" for k in range(len(FAILURES)))
     caution = warning(report)

@@ -55,7 +55,10 @@ class Ask(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class Plan:
-    """A whole run. digest: what X-Model-Digest must say, "" for anything. fresh: a new connection for each request."""
+    """A whole run. digest: what X-Model-Digest must say, "" for anything. fresh: a new connection for each request.
+
+    window: seconds that are counted together; 0 for what suits the length of the run.
+    """
 
     target: Target
     asks: tuple[Ask, ...]
@@ -67,6 +70,7 @@ class Plan:
     digest: str = ""
     rtol: float = 1e-6
     atol: float = 1e-9
+    window: float = 0.0
 
 
 def target_of(url: str) -> Target:

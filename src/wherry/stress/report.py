@@ -1,4 +1,4 @@
-"""From a recording to a report: figures, verdicts, text, JSON and JUnit. Pure."""
+"""From a tally to a report: figures, verdicts, text, JSON and JUnit. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from wherry.stress.objective import Judged, Limit
 from wherry.stress.outcomes import FAILURES, MEANING, OWN
 from wherry.stress.plan import Plan
-from wherry.stress.recording import LAG_LIMIT, LAG_SUSPECT, Recording, percentile
+from wherry.stress.tally import LAG_LIMIT, LAG_SUSPECT, Tally, percentile
 
 CURVE = (0, 10, 20, 30, 40, 50, 60, 70, 75, 80, 85, 90, 92.5, 95, 97, 98, 99, 99.5, 99.8, 99.9, 99.95, 99.99, 99.999)
 
@@ -29,12 +29,13 @@ class Latency(msgspec.Struct, frozen=True):
 
 
 class Series(msgspec.Struct, frozen=True):
-    """The run by windows of time: where each begins (s), rates a second, milliseconds, failures by kind."""
+    """By windows of time: where each begins (s), rates a second, right answers, milliseconds, failures by kind."""
 
     width: float
     at: tuple[float, ...]
     offered: tuple[float, ...]
     right: tuple[float, ...]
+    ok: tuple[int, ...]
     p50: tuple[float | None, ...]
     p90: tuple[float | None, ...]
     p99: tuple[float | None, ...]
@@ -88,18 +89,18 @@ def ms(seconds: float | None) -> float | None:
     return None if seconds is None else round(seconds * 1000, 4)
 
 
-def report_of(plan: Plan, recording: Recording, limits: tuple[Limit, ...], begun: str = "") -> Report:
+def report_of(plan: Plan, tally: Tally, limits: tuple[Limit, ...], begun: str = "") -> Report:
     """The report of a run of `plan`."""
-    counts, largest = recording.latency.sum(axis=0), float(recording.worst.max(initial=0.0))
+    counts, largest = tally.latency.sum(axis=0), float(tally.worst.max(initial=0.0))
     total = int(counts.sum())
-    failures = {kind: int(recording.failed[kind].sum()) for kind in FAILURES if recording.failed[kind].any()}
-    ok, failed = int(recording.ok.sum()), sum(failures.values())
-    seconds = recording.elapsed or recording.width
+    failures = {kind: int(tally.failed[kind].sum()) for kind in FAILURES if tally.failed[kind].any()}
+    ok, failed = int(tally.ok.sum()), sum(failures.values())
+    seconds = tally.elapsed or tally.width
 
     def at(share: float) -> float | None:
         return ms(percentile(counts, share, largest))
 
-    mean = ms(recording.latency_sum / total) if total else None
+    mean = ms(tally.latency_sum / total) if total else None
     latency = Latency(at(50), at(90), at(99), ms(largest) if total else None, at(95), at(99.9), mean)
     errors = 100 * failed / (ok + failed) if ok + failed else None
     measured = {"max": latency.max, "mean": mean, "errors": errors, "rate": ok / seconds}
@@ -117,46 +118,47 @@ def report_of(plan: Plan, recording: Recording, limits: tuple[Limit, ...], begun
         sent=ok + failed,
         ok=ok,
         failed=failed,
-        unfinished=recording.unfinished,
-        interrupted=recording.interrupted,
-        offered=(ok + failed + recording.unfinished) / seconds,
+        unfinished=tally.unfinished,
+        interrupted=tally.interrupted,
+        offered=(ok + failed + tally.unfinished) / seconds,
         throughput=ok / seconds,
         latency=latency,
         failures=failures,
         slo=tuple(limit.judge(measure(limit)) for limit in limits),
-        lag_p99=ms(percentile(recording.lag, 99, recording.lag_worst)),
-        lag_max=recording.lag_worst * 1000,
-        connections=recording.connections,
-        waited=recording.waited,
+        lag_p99=ms(percentile(tally.lag, 99, tally.lag_worst)),
+        lag_max=tally.lag_worst * 1000,
+        connections=tally.connections,
+        waited=tally.waited,
         fresh=plan.fresh,
         golden=any(ask.expected is not msgspec.UNSET for ask in plan.asks),
-        remark=recording.remark,
-        series=series_of(plan, recording, failures, seconds),
+        remark=tally.remark,
+        series=series_of(plan, tally, failures, seconds),
         curve=tuple((share, value) for share, value in points if value is not None),
     )
 
 
-def series_of(plan: Plan, recording: Recording, failures: dict[str, int], seconds: float) -> Series:
+def series_of(plan: Plan, tally: Tally, failures: dict[str, int], seconds: float) -> Series:
     """The windows that the run reached."""
-    windows = min(recording.windows, max(1, int(np.ceil(seconds / recording.width - 1e-6))))
-    edges = np.minimum(np.arange(windows + 1) * recording.width, max(plan.shape.seconds, recording.width))
+    windows = min(tally.windows, max(1, int(np.ceil(seconds / tally.width - 1e-6))))
+    edges = np.minimum(np.arange(windows + 1) * tally.width, max(plan.shape.seconds, tally.width))
     widths = np.diff(edges)
-    if recording.elapsed:  # the last window of a run that ended early is only as wide as it got
+    if tally.elapsed:  # the last window of a run that ended early is only as wide as it got
         widths[-1] = max(1e-3, min(widths[-1], seconds - edges[-2]))
 
     def line(share: float) -> tuple[float | None, ...]:
-        return tuple(ms(percentile(recording.latency[k], share, float(recording.worst[k]))) for k in range(windows))
+        return tuple(ms(percentile(tally.latency[k], share, float(tally.worst[k]))) for k in range(windows))
 
     return Series(
-        width=recording.width,
+        width=tally.width,
         at=tuple(edges[:-1].tolist()),
         offered=tuple(plan.shape.offered(edges).tolist()),
-        right=tuple((recording.ok[:windows] / widths).tolist()),
+        right=tuple((tally.ok[:windows] / widths).tolist()),
+        ok=tuple(tally.ok[:windows].tolist()),
         p50=line(50),
         p90=line(90),
         p99=line(99),
         max=line(100),
-        failed={kind: tuple(recording.failed[kind][:windows].tolist()) for kind in failures},
+        failed={kind: tuple(tally.failed[kind][:windows].tolist()) for kind in failures},
     )
 
 

@@ -53,8 +53,8 @@ def window_width(seconds: float) -> float:
 
 
 @dataclass
-class Recording:
-    """Everything that is known of a run. Windows are `width` seconds wide, by when a request was due.
+class Tally:
+    """Everything that is counted of a run. Windows are `width` seconds wide, by when a request was due.
 
     latency: windows x BINS, of right answers and timeouts: a failure that came fast must not flatter, a timeout must
     not vanish. worst: each window's largest, in seconds. ok, failed: requests a window, by how they ended.
@@ -63,6 +63,7 @@ class Recording:
 
     width: float
     windows: int
+    start: float = 0.0  # when the first request came due, in seconds since the epoch
     latency: Counts = field(init=False)
     worst: Floats = field(init=False)
     ok: Counts = field(init=False)
@@ -106,6 +107,7 @@ class Recording:
         self.lag_worst = max(self.lag_worst, float(seconds.max(initial=0.0)))
 
 
-def recording_for(seconds: float) -> Recording:
-    width = window_width(seconds)
-    return Recording(width, max(1, math.ceil(seconds / width - 1e-9)))
+def tally_for(seconds: float, width: float = 0.0) -> Tally:
+    """A tally of a run that is `seconds` long, in windows of `width`, or of what suits its length."""
+    width = width or window_width(seconds)
+    return Tally(width, max(1, math.ceil(seconds / width - 1e-9)))
