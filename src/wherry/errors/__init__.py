@@ -3,7 +3,7 @@
     WherryError
       UsageRefused            what was asked cannot be done as it was asked: flags, settings, files that are not there
         SettingsRefused  SettingsUnreadable  FileMissing  FolderTaken  ExtraMissing  NoImageName  ImageNameRefused
-        NotVouched  NotConfirmed  StoreRefused  ExpressionRefused  LoadRefused
+        NotVouched  NotConfirmed  StoreRefused  ExpressionRefused  LoadRefused  KeyUnusable  DatabaseUnreadable
       DataUnreadable          a table or a target that cannot be used: EncodingWrong, TableEmpty, TargetMissing
         SampleUnfit
       ModelUnreadable         a model file: ModelUnknown, ModelUnsafe, ModelNotFitted, VersionDrift, NotStorable
@@ -17,7 +17,8 @@
       CallFailed              a service that wherry called did not answer as it should: ServiceUnreachable, CallRefused
         StoreUnreachable
       BuildFailed             an image: NoBuilder, BaseMissing, PipMissing, RequirementsUnresolved, LockUnreadable
-        WheelMissing  CacheUnusable  RegistryFailed  RegistryRefused  RepositoryMissing  ImageTaken
+        WheelMissing  CacheUnusable  RegistryFailed  RegistryRefused  RepositoryMissing  ImageTaken  ImageMissing
+        ImageUnverified: ImageUnsigned, SignatureWrong, DigestDiffers  AttachingRefused  TooVulnerable
       ClusterFailed           no cluster to use: NoCluster, CredentialsRefused, ContextUnclear, ContextMissing
         NotPermitted  NamespaceMissing  Conflict  ObjectForeign  ObjectRefused  ObjectMissing  SecretMissing
         ObjectChanged  RolloutFailed  ProbeFailed  NothingDeployed  ReleaseMissing  NameUnclear
@@ -83,10 +84,17 @@ from wherry.errors.clusters import (
     StillThere,
 )
 from wherry.errors.images import (
+    AttachingRefused,
     BaseMissing,
     BuildFailed,
     CacheUnusable,
+    DatabaseUnreadable,
+    DigestDiffers,
+    ImageMissing,
     ImageTaken,
+    ImageUnsigned,
+    ImageUnverified,
+    KeyUnusable,
     LockUnreadable,
     NoBuilder,
     PipMissing,
@@ -94,6 +102,8 @@ from wherry.errors.images import (
     RegistryRefused,
     RepositoryMissing,
     RequirementsUnresolved,
+    SignatureWrong,
+    TooVulnerable,
     WheelMissing,
 )
 from wherry.errors.requests import (
@@ -146,6 +156,7 @@ from wherry.errors.settings import (
 __all__ = [
     "AccessRule",
     "AddressUnusable",
+    "AttachingRefused",
     "BaseMissing",
     "BodyUnreadable",
     "BuildFailed",
@@ -162,8 +173,10 @@ __all__ = [
     "ContextUnclear",
     "CredentialsRefused",
     "DataUnreadable",
+    "DatabaseUnreadable",
     "DeadlinePassed",
     "DeployHeld",
+    "DigestDiffers",
     "DiskFull",
     "EncodingWrong",
     "ExpressionRefused",
@@ -178,8 +191,12 @@ __all__ = [
     "GoldenDiffers",
     "HeadersTooLarge",
     "HostUnknown",
+    "ImageMissing",
     "ImageNameRefused",
     "ImageTaken",
+    "ImageUnsigned",
+    "ImageUnverified",
+    "KeyUnusable",
     "LoadRefused",
     "LockHeld",
     "LockUnreadable",
@@ -223,6 +240,7 @@ __all__ = [
     "SettingProblem",
     "SettingsRefused",
     "SettingsUnreadable",
+    "SignatureWrong",
     "SpoolHeld",
     "StillThere",
     "StoreFailed",
@@ -234,6 +252,7 @@ __all__ = [
     "TokenRefused",
     "TooLarge",
     "TooSlow",
+    "TooVulnerable",
     "UrlTooLong",
     "UsageRefused",
     "VersionDrift",

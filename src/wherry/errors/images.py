@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from wherry.errors.root import WherryError
+from wherry.errors.root import UsageRefused, WherryError
 
 
 class BuildFailed(WherryError):
@@ -115,4 +115,95 @@ class ImageTaken(BuildFailed):
         super().__init__(
             f"{reference} is another image already ({digest})",
             hint="choose another tag, none (one is made of the content), or --force to move it",
+        )
+
+
+class KeyUnusable(UsageRefused):
+    """A file that was named as a key is none that signs or verifies images."""
+
+    def __init__(self, path: str, reason: str, hint: str) -> None:
+        self.path, self.reason = path, reason
+        super().__init__(f"the key {path} {reason}", hint=hint)
+
+
+class DatabaseUnreadable(UsageRefused):
+    """A database of vulnerabilities that cannot be read, or is none."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        self.path, self.reason = path, reason
+        super().__init__(
+            f"the database of vulnerabilities {path} {reason}",
+            hint="it is a folder or zip of OSV entries, as osv.dev publishes them in PyPI/all.zip",
+        )
+
+
+class TooVulnerable(BuildFailed):
+    """The image would hold packages with vulnerabilities that are known and not waived. `ids`: by package."""
+
+    def __init__(self, ids: dict[str, tuple[str, ...]], severity: str) -> None:
+        self.ids, self.severity = ids, severity
+        count = sum(map(len, ids.values()))
+        what = f"{count} known vulnerabilit{'y' if count == 1 else 'ies'}"
+        where = "; ".join(f"{package}: {', '.join(names)}" for package, names in ids.items())
+        first = next(iter(ids.values()))[0]
+        super().__init__(
+            f"not built: {what} of severity {severity} or worse: {where}",
+            hint=f'pack with a fixed version, or waive it: waived = ["{first}"] under [image] in wherry.toml',
+        )
+
+
+class AttachingRefused(BuildFailed):
+    """The image is in its registry, and what belongs beside it is not."""
+
+    def __init__(self, reference: str, reason: str) -> None:
+        self.reference, self.reason = reference, reason
+        super().__init__(f"{reference} was pushed, and nothing could be attached to it: {reason}", hint="--no-attest")
+
+
+class ImageMissing(BuildFailed):
+    """No registry holds an image of this name."""
+
+    def __init__(self, reference: str) -> None:
+        self.reference = reference
+        super().__init__(f"no registry holds {reference}", hint="wherry build --push --sign KEY")
+
+
+class ImageUnverified(BuildFailed):
+    """It is not proven that the owner of the key has signed this image."""
+
+
+class ImageUnsigned(ImageUnverified):
+    """Nobody has signed the image that the name means now."""
+
+    def __init__(self, reference: str, digest: str) -> None:
+        self.reference, self.digest = reference, digest
+        what = reference if digest in reference else f"{reference}, which is {digest},"
+        super().__init__(
+            f"{what} is not signed: it is not deployed",
+            hint="wherry build --push --sign KEY; was it signed, its tag has been moved to another image since",
+        )
+
+
+class SignatureWrong(ImageUnverified):
+    """The image has signatures, and none of this key over this digest. `vouched`: what the key's own are over."""
+
+    def __init__(self, reference: str, digest: str, vouched: tuple[str, ...]) -> None:
+        self.reference, self.digest, self.vouched = reference, digest, vouched
+        what = reference if digest in reference else f"{reference}, which is {digest},"
+        why = "no signature of it is by this key"
+        if vouched:
+            why = f"the signature by this key is of another image, {', '.join(vouched)}"
+        super().__init__(
+            f"{what} is not deployed: {why}", hint="name the key of who signed it, or sign it: wherry build --sign KEY"
+        )
+
+
+class DigestDiffers(ImageUnverified):
+    """A registry gives other bytes than the digest stands for."""
+
+    def __init__(self, reference: str, host: str, found: str) -> None:
+        self.reference, self.host, self.found = reference, host, found
+        super().__init__(
+            f"what {host} gives as {reference} has the digest {found}: it is not deployed",
+            hint="its registry is damaged, or somebody has changed what it holds; push the image again",
         )
