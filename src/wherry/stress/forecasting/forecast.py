@@ -22,7 +22,7 @@ BAND = (5, 50, 95)  # percentiles
 
 
 class Setup(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything but the traffic. pod_hour: the price of one pod's hour. replicas: at the start, None for the fewest."""
+    """Everything but the traffic. pod_hour: the price of one pod's hour. replicas: at the start."""
 
     replica: Replica
     autoscaler: Autoscaler

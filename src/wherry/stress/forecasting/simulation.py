@@ -127,8 +127,8 @@ def simulate(
         past.append((now + step, spent))
         desired[place], ready[place], served[place] = fleet.replicas, count, done
         refused[place], waiting[place], seen_usage[place] = lost, queue, usage
-    counts = (np.frombuffer(each, np.int64) for each in (desired, ready))
-    return Run(step, rate, *counts, *(np.frombuffer(each) for each in (served, refused, waiting, seen_usage)))
+    flows = (np.frombuffer(each) for each in (served, refused, waiting, seen_usage))
+    return Run(step, rate, np.frombuffer(desired, np.int64), np.frombuffer(ready, np.int64), *flows)
 
 
 class Fleet:

@@ -134,7 +134,8 @@ def events(name: str, given: Sequence[Any], first: int) -> Trace:
     width = EVENTS_BIN if span > 3600 else 1.0
     count = int(span // width) + 1
     counts = np.bincount(((times - times[0]) // width).astype(np.int64), minlength=count)
-    return Trace(np.arange(count) * width, counts / width, count * width, date_of(float(times[0])))
+    bins = np.arange(count, dtype=np.float64) * width
+    return Trace(bins, np.asarray(counts / width, np.float64), count * width, date_of(float(times[0])))
 
 
 def assemble(name: str, times: Sequence[Any], rates: Sequence[Any], first: int | None) -> Trace:
