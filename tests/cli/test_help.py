@@ -1,4 +1,4 @@
-"""What `--help` prints, kept so that a change of it is seen. WHERRY_TEST_GOLDEN=write writes the files again."""
+"""What `--help` prints, kept so that a change of it is seen. WHERRY_UPDATE_GOLDEN=1 writes the files again."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def test_help_is_what_it_was(wherry: Callable[..., subprocess.CompletedProcess[s
     assert done.stderr == ""
     assert max(map(len, done.stdout.splitlines())) <= 80
     kept = FOLDER / f"{verb or 'wherry'}.txt"
-    if os.environ.get("WHERRY_TEST_GOLDEN") == "write":
+    if os.environ.get("WHERRY_UPDATE_GOLDEN") == "1":
         kept.parent.mkdir(parents=True, exist_ok=True)
         kept.write_text(done.stdout)
     assert done.stdout == kept.read_text()

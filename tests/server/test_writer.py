@@ -45,13 +45,18 @@ def journal(tmp_path: Path) -> Any:
         each.close()
 
 
-def run_and_kill(folder: Path, mode: str, first: int, after: float) -> int:
-    """Let a producer run for a moment, kill it; the number after the last row that it acknowledged."""
+def run_and_kill(folder: Path, mode: str, first: int, after: float, awaited: Path | None = None) -> int:
+    """Let a producer run for a moment, kill it; the number after the last row that it acknowledged.
+
+    awaited: a file that has to be there before the moment begins.
+    """
     process = subprocess.Popen(
         [sys.executable, PROGRAM, folder, mode, str(first)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
     assert process.stdin is not None and process.stdout is not None
     heard = process.stdout.readline()
+    if awaited is not None:
+        parts.until(awaited.exists, 30)
     time.sleep(after)
     process.kill()
     heard += process.stdout.read()
@@ -147,9 +152,10 @@ def test_a_killed_service_leaves_no_writer_behind(tmp_path: Path) -> None:
     sink.close()
     other = sqlite3.connect(tmp_path / "predictions.db", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
-    run_and_kill(tmp_path, "durable", 0, 0.8)
+    held = tmp_path / "spool" / "0" / segments.WRITER
+    run_and_kill(tmp_path, "durable", 0, 0.8, held)
     began = time.monotonic()
-    with (tmp_path / "spool" / "0" / segments.WRITER).open("rb") as lock:
+    with held.open("rb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
     assert time.monotonic() - began < 3  # SQLite alone waits for five
     other.execute("ROLLBACK")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import click
@@ -15,10 +16,23 @@ from wherry.contract.names import object_name
 from wherry.contract.project import Project
 from wherry.contract.settings import Resolved
 from wherry.errors import SettingsRefused
-from wherry.release.release import Release, compose
-from wherry.release.text import to_yaml
+from wherry.release.release import Object, Release, compose
+from wherry.release.rendering.helm import chart
+from wherry.release.rendering.kserve import inference_service
+from wherry.release.rendering.kustomize import base_with_overlays
+from wherry.release.rendering.seldon import seldon_deployment
+from wherry.release.text import files_of, to_yaml
 
 DEFAULT_NAMESPACE = "default"
+# What a release is written as: a folder of files, or other objects in place of its own.
+FOLDERS: dict[str | None, Callable[[Release, Project, Manifest], dict[str, str]]] = {
+    "helm": chart,
+    "kustomize": base_with_overlays,
+}
+KINDS: dict[str | None, Callable[[Release, Project, Manifest], Sequence[Object]]] = {
+    "kserve": inference_service,
+    "seldon": seldon_deployment,
+}
 
 
 @click.command(
@@ -26,13 +40,23 @@ DEFAULT_NAMESPACE = "default"
     examples=[
         "wherry render --image registry.example/breast:1 > breast.yaml",
         "wherry render --to manifests",
+        "wherry render --helm --to chart",
         "wherry render --dockerfile",
     ],
 )
 @bundle_argument
 @image_options
 @click.option("-n", "--namespace", metavar="NAME", help="Namespace of the objects; by default [deploy] namespace.")
-@click.option("--dockerfile", is_flag=True, help="The Dockerfile in place of the objects; with --to all that it needs.")
+@click.option("--helm", "form", flag_value="helm", help="A Helm chart.")
+@click.option("--kustomize", "form", flag_value="kustomize", help="A Kustomize base with overlays.")
+@click.option("--kserve", "form", flag_value="kserve", help="A KServe InferenceService.")
+@click.option("--seldon", "form", flag_value="seldon", help="A SeldonDeployment (v1).")
+@click.option(
+    "--dockerfile",
+    "form",
+    flag_value="dockerfile",
+    help="The Dockerfile in place of the objects; with --to all that it needs.",
+)
 @click.option(
     "--to", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Write a file an object into DIR."
 )
@@ -43,7 +67,7 @@ def render(
     image: str | None,
     tag: str | None,
     namespace: str | None,
-    dockerfile: bool,
+    form: str | None,
     to: Path | None,
 ) -> None:
     """Print everything that deploy would make of BUNDLE; needs no cluster, engine or registry, and touches nothing.
@@ -54,17 +78,21 @@ def render(
 
     resolved = project.load(console, {"deploy.image": image, "image.tag": tag, "deploy.namespace": namespace})
     manifest = verify(bundle)
-    if dockerfile:
+    if form == "dockerfile":
         render_dockerfile(console, resolved.project, manifest, bundle, to)
         return
     release = composed(console, resolved, manifest)
+    if form in FOLDERS:
+        files = FOLDERS[form](release, resolved.project, manifest)
+        console.document(files) if console.as_json else write(console, to, files)
+        return
+    objects = KINDS[form](release, resolved.project, manifest) if form in KINDS else release.objects
     if console.as_json:
-        console.document(release.objects)
+        console.document(objects)
     elif to is None:
-        click.echo(to_yaml(release.objects), nl=False)
+        click.echo(to_yaml(objects), nl=False)
     else:
-        names = (f"{place:02}-{made['kind'].lower()}.yaml" for place, made in enumerate(release.objects, 1))
-        write(console, to, {name: to_yaml([made]) for name, made in zip(names, release.objects, strict=True)})
+        write(console, to, files_of(objects))
 
 
 def render_dockerfile(console: Console, project: Project, manifest: Manifest, bundle: Path, to: Path | None) -> None:
@@ -113,12 +141,12 @@ def composed(console: Console, resolved: Resolved, manifest: Manifest) -> Releas
 
 
 def write(console: Console, to: Path | None, files: dict[str, str]) -> None:
-    """The files into a folder, or their texts on stdout."""
+    """The files into a folder, or their texts on stdout, each behind a line with its name."""
     if to is None:
-        for text in files.values():
-            click.echo(text, nl=False)
+        for name, text in files.items():
+            click.echo(f"# {name}\n{text}", nl=False)
         return
-    to.mkdir(parents=True, exist_ok=True)
     for name, text in files.items():
+        (to / name).parent.mkdir(parents=True, exist_ok=True)
         (to / name).write_text(text, encoding="utf-8")
         console.say(str(to / name))

@@ -23,3 +23,8 @@ def to_yaml(objects: Iterable[dict[str, Any]]) -> str:
     return "".join(
         "---\n" + yaml.dump(made, Dumper=Plain, sort_keys=False, allow_unicode=True, width=120) for made in objects
     )
+
+
+def files_of(objects: Iterable[dict[str, Any]]) -> dict[str, str]:
+    """A file an object, named so that they sort in the order to apply them: 01-serviceaccount.yaml, ..."""
+    return {f"{place:02}-{made['kind'].lower()}.yaml": to_yaml([made]) for place, made in enumerate(objects, 1)}
