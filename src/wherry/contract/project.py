@@ -144,6 +144,9 @@ class Autoscale(Struct, frozen=True, kw_only=True):
     min: Annotated[int, Meta(ge=1, le=1000, description="fewest replicas")] = 2
     max: Annotated[int, Meta(ge=1, le=1000, description="most replicas")] = 10
     cpu: Annotated[int, Meta(ge=1, le=1000, description="CPU target, percent of the request")] = 60
+    down_after: Annotated[
+        int, Meta(ge=0, le=3600, description="seconds that fewer replicas must have been enough before one is removed")
+    ] = 300
 
 
 class Resources(Struct, frozen=True, kw_only=True):
@@ -179,6 +182,22 @@ class Deploy(Struct, frozen=True, kw_only=True):
     metrics: Scrape = Scrape()
 
 
+class Capacity(Struct, frozen=True, kw_only=True):
+    """What one replica was measured to do: `wherry advise` writes it, `wherry forecast` reads it."""
+
+    knee: Annotated[
+        Annotated[float, Meta(gt=0)] | None, Meta(description="highest requests a second at the objective")
+    ] = None
+    slo: Annotated[str, Meta(description="the objective, as p99<100ms,errors<0.1%")] = "p99<100ms,errors<0.1%"
+    cost: Annotated[
+        Annotated[float, Meta(gt=0)] | None, Meta(description="CPU of one request, in millicore-seconds")
+    ] = None
+    idle: Annotated[Annotated[float, Meta(ge=0)] | None, Meta(description="CPU without load, in millicores")] = None
+    start_seconds: Annotated[
+        Annotated[float, Meta(gt=0)] | None, Meta(description="from the creation of a pod to its readiness")
+    ] = None
+
+
 class Project(Struct, frozen=True, kw_only=True):
     """wherry.toml, or [tool.wherry] of pyproject.toml."""
 
@@ -187,3 +206,4 @@ class Project(Struct, frozen=True, kw_only=True):
     image: Image = Image()
     deploy: Deploy = Deploy()
     reply: Reply = Reply()
+    capacity: Capacity = Capacity()
