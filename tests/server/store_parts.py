@@ -18,14 +18,33 @@ from typing import Any
 import msgspec
 
 from wherry.contract.events import Event, silent
+from wherry.contract.manifest import Conversion, Golden, Manifest, Measured, Origin, Requirements
+from wherry.contract.signature import Column, OutputSpec, Signature
+from wherry.server import segments
 from wherry.server.ids import new_id
 from wherry.server.journal import Counts, Entry
 from wherry.server.keeper import Keeper, Task
-from wherry.server.segments import Origin
 from wherry.server.spool import Spool
 from wherry.server.stored import StoredJournal
 
-ORIGIN = Origin("", "", "host", "m", "1", "d" * 64, "s" * 64, ("n", "text"))
+ORIGIN = segments.Origin("", "", "host", "m", "1", "d" * 64, "s" * 64, ("n", "text"))
+
+MANIFEST = Manifest(
+    format=1,
+    name="m",
+    version="1",
+    digest="",
+    flavor="linear",
+    model="model.npz",
+    signature=Signature((Column("n", "integer"), Column("text", "string")), OutputSpec("class", "string", ("M", "B"))),
+    golden=Golden("golden.json", 0),
+    baseline="baseline.json",
+    requirements=Requirements("3.11", {}),
+    files={},
+    origin=Origin("LogisticRegression"),
+    conversion=Conversion("linear"),
+    measured=Measured(0.1, 1),
+).sealed()
 
 
 def entry(number: int, rows: int = 1) -> Entry:

@@ -15,9 +15,7 @@ from typing import Any
 import pytest
 
 from wherry.contract.events import Event, Note, silent
-from wherry.contract.manifest import Conversion, Golden, Manifest, Measured, Origin, Requirements
 from wherry.contract.project import Project, Store
-from wherry.contract.signature import Column, OutputSpec, Signature
 from wherry.errors import ExtraMissing, FileMissing, SpoolHeld, StoreRefused
 from wherry.server.destination import destination, shown
 from wherry.server.ids import new_id, row_id
@@ -26,22 +24,7 @@ from wherry.server.stored import origin_of
 
 parts = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("store_parts.py"))))
 
-MANIFEST = Manifest(
-    format=1,
-    name="m",
-    version="1",
-    digest="",
-    flavor="linear",
-    model="model.npz",
-    signature=Signature((Column("n", "integer"), Column("text", "string")), OutputSpec("class", "string", ("M", "B"))),
-    golden=Golden("golden.json", 0),
-    baseline="baseline.json",
-    requirements=Requirements("3.11", {}),
-    files={},
-    origin=Origin("LogisticRegression"),
-    conversion=Conversion("linear"),
-    measured=Measured(0.1, 1),
-).sealed()
+MANIFEST = parts.MANIFEST
 
 
 @pytest.fixture(autouse=True)
@@ -191,7 +174,7 @@ def test_the_service_itself_never_loads_sqlalchemy() -> None:
 
 
 def test_the_signature_has_a_hash_of_its_own() -> None:
-    origin = origin_of(MANIFEST)
+    origin = origin_of(MANIFEST, MANIFEST.signature.names)
     assert (origin.model_digest, origin.columns) == (MANIFEST.digest, ("n", "text"))
     assert len(origin.signature_hash) == 64
 

@@ -59,6 +59,8 @@ def show_one(console: Console, record: Record) -> None:
 
 
 def inputs_text(record: Record) -> str:
+    if not record.inputs:
+        return "not kept"
     return " ".join(f"{name}={table.cell_text(value)}" for name, value in record.inputs.items())
 
 

@@ -126,9 +126,9 @@ def open_journal(
 
     Call it before the port opens, in the process that appends; then `start()` once ready. `state` is the folder
     .wherry. In an image (`desk` false) the store is off unless a url is set. Each worker process has a `lane` of its
-    own, from 0. Raises StoreRefused (a database this version cannot write to), ExtraMissing (the store was asked for
-    and SQLAlchemy is not installed), SpoolHeld (another service uses the folder; its pid is named), StoreFailed,
-    DiskFull.
+    own, from 0. Raises SettingsRefused (of inputs: something that this model has not, or no key), StoreRefused (a
+    database this version cannot write to), ExtraMissing (the store was asked for and SQLAlchemy is not installed),
+    SpoolHeld (another service uses the folder; its pid is named), StoreFailed, DiskFull.
     """
     from wherry.server import stored  # the store's parts are not loaded where it is off
 

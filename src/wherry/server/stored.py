@@ -17,6 +17,7 @@ from wherry.errors import ExtraMissing, StoreUnreachable
 from wherry.server.asking import Asker
 from wherry.server.destination import DRIVERS, Destination, destination, scheme_of
 from wherry.server.history import Query
+from wherry.server.inputs import Reduce, kept_columns, reducing
 from wherry.server.journal import Counts
 from wherry.server.keeper import Keeper, Report, Task
 from wherry.server.segments import Origin
@@ -28,10 +29,18 @@ SPOOL = "spool"
 class StoredJournal:
     """Journal over a spool; see `wherry.server.journal.Journal` for what each method promises."""
 
-    def __init__(self, spool: Spool, keeper: Keeper, where: str, tell: Tell, asker: Asker | None = None) -> None:
+    def __init__(
+        self,
+        spool: Spool,
+        keeper: Keeper,
+        where: str,
+        tell: Tell,
+        asker: Asker | None = None,
+        reduce: Reduce | None = None,
+    ) -> None:
         self.where = where
         self._asker = asker
-        self.append = spool.append
+        self.append = spool.append if reduce is None else lambda entry: spool.append(reduce(entry))
         self.append_feedback = spool.append_feedback
         self.commit = spool.commit
         self._spool = spool
@@ -81,11 +90,13 @@ def open_journal(
     target = destination(store, os.environ, state, desk=desk)
     if target is None or not installed(target, tell):
         return None
+    columns = manifest.signature.names
+    reduce = reducing(store, columns, state, desk=desk)
     if target.warning:
         tell(Note(target.warning, warn=True, hint=f"predictions go to {target.shown}"))
     spool = Spool(
         state / SPOOL / str(lane),
-        origin_of(manifest),
+        origin_of(manifest, kept_columns(store, columns)),
         mode=store.mode,
         drop=(store.when_full or ("drop" if store.mode == "fast" else "refuse")) == "drop",
         limit=store.spool_limit,
@@ -93,7 +104,7 @@ def open_journal(
     if spool.torn:
         tell(Note(f"{spool.torn} bytes of a write that never ended were put aside in {spool.folder}", warn=True))
     keeper = Keeper(Task(str(spool.folder.absolute()), target.url), tell)
-    return StoredJournal(spool, keeper, target.shown, tell, Asker(target.url, target.shown))
+    return StoredJournal(spool, keeper, target.shown, tell, Asker(target.url, target.shown), reduce)
 
 
 def installed(target: Destination, tell: Tell) -> bool:
@@ -109,8 +120,8 @@ def installed(target: Destination, tell: Tell) -> bool:
     return False
 
 
-def origin_of(manifest: Manifest) -> Origin:
-    """What the rows of this service have in common."""
+def origin_of(manifest: Manifest, columns: tuple[str, ...]) -> Origin:
+    """What the rows of this service have in common; `columns` are those of their cells."""
     signature = msgspec.json.encode(manifest.signature, order="sorted")
     return Origin(
         spool="",
@@ -120,5 +131,5 @@ def origin_of(manifest: Manifest) -> Origin:
         model_version=manifest.version,
         model_digest=manifest.digest,
         signature_hash=hashlib.sha256(signature).hexdigest(),
-        columns=manifest.signature.names,
+        columns=columns,
     )
