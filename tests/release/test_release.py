@@ -35,6 +35,13 @@ EVERYTHING = {
     },
 }
 CLAIM = {"store": {"enabled": True}, "deploy": {"replicas": 1, "service": {"type": "NodePort", "node_port": 30080}}}
+STRICT = {
+    "store": {
+        "mode": "strict",
+        "url": "postgresql://writer@192.0.2.7/predictions",
+        "secret": {"name": "predictions-db", "password": "pw"},
+    }
+}
 
 
 def release(project: Project, manifest: Manifest, **changes: Any) -> Release:
@@ -47,6 +54,8 @@ def release(project: Project, manifest: Manifest, **changes: Any) -> Release:
         ("release-default.yaml", {}, {"create_namespace": True}),
         ("release-everything.yaml", EVERYTHING, {"local": False}),
         ("release-claim.yaml", CLAIM, {}),
+        ("release-database.yaml", {"store": {"database": {"kind": "mariadb", "size": "5Gi"}}}, {}),
+        ("release-strict.yaml", STRICT, {}),
     ],
 )
 def test_rendered_text_is_the_golden_file(
@@ -167,7 +176,8 @@ def test_memory_is_asked_for_by_what_pack_measured(manifest: Manifest, declare: 
         ({"deploy": {"egress": ["db"]}}, True, "deploy.egress", ("HOST:PORT",)),
         ({"store": {"enabled": True}}, True, "store.url", ("replicas = 1",)),
         ({"store": {"url": "sqlite:///x.db"}, "deploy": {"replicas": 2}}, True, "store.url", ("replicas = 1",)),
-        ({"store": {"url": "mysql://u@db/x", "mode": "strict"}}, True, "store.mode", ("durable",)),
+        ({"store": {"url": "mysql://u@db/x", "database": {"kind": "mysql"}}}, True, "store.database.kind", ("two",)),
+        ({"store": {"secret": {"name": "db"}}}, True, "store.secret.name", ("[store] url",)),
         ({"store": {"url": "nosuch://"}}, True, "store.url", ("HOST:PORT",)),
         ({"deploy": {"name": "---"}}, True, "deploy.name", ("name",)),
         ({"reply": {"root": "x" * 140_000}}, True, "reply.root", ("128 KiB",)),

@@ -32,8 +32,10 @@ from wherry.release.objects.storage import keeping
 from wherry.release.objects.workload import CACHES
 
 LIBRARIES = "/opt/libraries"
+STORE = "/opt/store"
 OWN = "/opt/wherry"
 REQUIREMENTS_FILE = "requirements.txt"
+STORE_FILE = "store.txt"
 UNPACK_FILE = "unpack.py"
 # python3: where Python is the system's own, there may be no python.
 ENTRYPOINT = ("python3", "-m", "wherry.server")
@@ -49,6 +51,8 @@ PYTHON = {
 }
 # What speaks to a database, where predictions are stored in one.
 DRIVERS = {"mysql": "pymysql", "mariadb": "pymysql", "postgresql": "psycopg"}
+# What is in an image for the store's sake alone: a layer of its own, absent where predictions are not stored.
+OF_STORE = frozenset({"greenlet", "psycopg", "psycopg-binary", "pymysql", "sqlalchemy", "typing-extensions"})
 DOCKERFILE = """\
 # {model}, as wherry packed it. The base is {base_name}.
 FROM {base} AS libraries
@@ -56,10 +60,7 @@ USER 0
 COPY {unpack} /build/
 
 # Every file is held against its hash, and only wheels are taken: nothing is built, nothing of theirs runs.
-COPY {requirements} /build/
-RUN python3 -m pip download --require-hashes --no-deps --only-binary :all: --dest /build/libraries \\
-      --no-cache-dir --disable-pip-version-check -r /build/{requirements} \\
- && python3 /build/{unpack} /build/libraries {libraries}
+{wheels}
 
 # wherry itself comes from the build context, never from a package index.
 COPY wheels/{wheel} /build/own/
@@ -70,8 +71,7 @@ FROM {base}
 USER 0
 RUN install -d -o {user} -g {user} {spool}
 WORKDIR {spool}
-COPY --from=libraries {libraries} {libraries}
-COPY --from=libraries {own} {own}
+{copies}
 {python}
 
 # The project's settings; the environment of the container wins over them.
@@ -89,6 +89,14 @@ COPY bundle/ {bundle}/
 """
 
 
+# What is downloaded from `listed` is laid down in `target`.
+WHEELS = """\
+COPY {listed} /build/
+RUN python3 -m pip download --require-hashes --no-deps --only-binary :all: --dest /build/{name} \\
+      --no-cache-dir --disable-pip-version-check -r /build/{listed} \\
+ && python3 /build/{unpack} /build/{name} {target}"""
+
+
 class ImageConfig(msgspec.Struct, frozen=True):
     """What the image says of how it runs, beside what its base says."""
 
@@ -102,7 +110,8 @@ class ImageConfig(msgspec.Struct, frozen=True):
 
 
 class ImagePlan(msgspec.Struct, frozen=True):
-    """What a builder needs. context: path to bytes, beside the bundle's files, which go into bundle/.
+    """What a builder needs. context: path to bytes, beside the bundle's files, which go into bundle/; STORE_FILE is in
+    it only where predictions are stored.
 
     config says for builders that read no Dockerfile what the Dockerfile says; python: the minor version of the base.
     """
@@ -161,6 +170,7 @@ def plan(
     )
     if too_long:
         raise SettingsRefused(too_long, "the image")
+    libraries, store = split(requirements) if keeping(project).kind != "nothing" else (requirements, "")
     labels = {
         "org.opencontainers.image.title": manifest.name,
         "org.opencontainers.image.version": manifest.version,
@@ -168,14 +178,16 @@ def plan(
         ANNOTATION_DIGEST: manifest.digest,
     }
     ports = (environ.get("WHERRY_SERVE_PORT", SERVING_PORT), environ.get("WHERRY_SERVE_ADMIN_PORT", ADMIN_PORT))
-    config = ImageConfig({**PYTHON, **CACHES, **environ}, labels, tuple(map(str, ports)))
+    python = {**PYTHON, "PYTHONPATH": f"{PYTHON['PYTHONPATH']}:{STORE}"} if store else PYTHON
+    config = ImageConfig({**python, **CACHES, **environ}, labels, tuple(map(str, ports)))
     model = " ".join(f"{manifest.name} {manifest.version}".split())
-    text = dockerfile(config, model, base, base_name or base, wheel[0], environ)
-    context = {REQUIREMENTS_FILE: requirements.encode(), UNPACK_FILE: unpack, f"wheels/{wheel[0]}": wheel[1]}
+    text = dockerfile(config, model, base, base_name or base, wheel[0], environ, store=bool(store))
+    listed = {REQUIREMENTS_FILE: libraries.encode(), **({STORE_FILE: store.encode()} if store else {})}
+    context = {**listed, UNPACK_FILE: unpack, f"wheels/{wheel[0]}": wheel[1]}
     tag = content_tag(text, context, manifest)
     return ImagePlan(
         dockerfile=f"{text}LABEL {ANNOTATION_CONTENT}={quoted(tag)}\n",
-        dockerignore=f"*\n!{REQUIREMENTS_FILE}\n!{UNPACK_FILE}\n!wheels\n!bundle\n",
+        dockerignore="*\n" + "".join(f"!{path}\n" for path in (*listed, UNPACK_FILE, "wheels", "bundle")),
         context=context,
         bundle_files=(MANIFEST_FILE, *sorted(manifest.files)),
         content_tag=tag,
@@ -184,6 +196,13 @@ def plan(
         python=manifest.requirements.python,
         model=model,
     )
+
+
+def split(requirements: str) -> tuple[str, str]:
+    """The lines of a requirements.txt that the model and the service need, and those that only the store does."""
+    lines = requirements.splitlines(keepends=True)
+    store = [line for line in lines if line.partition("==")[0] in OF_STORE]
+    return "".join(line for line in lines if line not in store), "".join(store)
 
 
 def content_tag(text: str, context: dict[str, bytes], manifest: Manifest) -> str:
@@ -197,25 +216,30 @@ def content_tag(text: str, context: dict[str, bytes], manifest: Manifest) -> str
 def image_environ(project: Project) -> dict[str, str]:
     """The project's settings as they hold wherever the image runs: no password, and no file that only a cluster has."""
     inside = contained(project)
-    if keeping(project).kind == "claim" or keeping(project).secret:
+    kept = keeping(project)
+    if kept.kind == "claim" or kept.secret or kept.beside:
         inside = msgspec.structs.replace(inside, store=msgspec.structs.replace(inside.store, url="", enabled=None))
     return {ENV_BUNDLE: IMAGE_BUNDLE, **dict(sorted(settings.to_environ(inside).items()))}
 
 
-def dockerfile(config: ImageConfig, model: str, base: str, base_name: str, wheel: str, environ: dict[str, str]) -> str:
+def dockerfile(
+    config: ImageConfig, model: str, base: str, base_name: str, wheel: str, environ: dict[str, str], *, store: bool
+) -> str:
     """The Dockerfile's text, without the label of its content."""
+    parts = [("libraries", REQUIREMENTS_FILE, LIBRARIES), *([("store", STORE_FILE, STORE)] if store else [])]
+    filled = [WHEELS.format(name=name, listed=listed, unpack=UNPACK_FILE, target=to) for name, listed, to in parts]
     return DOCKERFILE.format(
         model=model,
         base=base,
         base_name=base_name,
-        requirements=REQUIREMENTS_FILE,
         unpack=UNPACK_FILE,
-        libraries=LIBRARIES,
+        wheels="\n".join(filled),
+        copies="\n".join(f"COPY --from=libraries {path} {path}" for path in (*(to for *_, to in parts), OWN)),
         own=OWN,
         wheel=wheel,
         user=IMAGE_USER,
         spool=SPOOL_DIR,
-        python=statement("ENV", {**PYTHON, **CACHES}),
+        python=statement("ENV", {name: config.environ[name] for name in (*PYTHON, *CACHES)}),
         environ=statement("ENV", environ),
         serving=config.ports[0],
         admin=config.ports[1],

@@ -14,7 +14,8 @@ from wherry.contract.names import object_name
 from wherry.contract.project import Project
 from wherry.contract.reply import misnamed
 from wherry.errors import SettingProblem, SettingsRefused
-from wherry.release.objects import config, network, scaling, storage, workload
+from wherry.release.databases import beside
+from wherry.release.objects import config, database, network, scaling, storage, workload
 from wherry.release.objects.identity import Identity, identity, namespace_object, service_account
 
 # A Kubernetes object as plain data, ready for the API or for YAML.
@@ -31,11 +32,15 @@ class Ports(msgspec.Struct, frozen=True):
 
 
 class SecretFile(msgspec.Struct, frozen=True):
-    """A Secret that the objects mount and that is never rendered. `source`: the file or setting it may be made from."""
+    """A Secret that the objects mount and that is never rendered. `source`: the file or setting it may be made from.
+
+    random: keys that `deploy` fills with passwords of its own where nobody has.
+    """
 
     name: str
     key: str
     source: str
+    random: tuple[str, ...] = ()
 
 
 class Release(msgspec.Struct, frozen=True):
@@ -57,6 +62,12 @@ class Release(msgspec.Struct, frozen=True):
     autoscaled: bool
     secrets: tuple[SecretFile, ...] = ()
     warnings: tuple[Note, ...] = ()
+
+    @property
+    def workload(self) -> Object:
+        """What runs the service's pods: a Deployment, or a StatefulSet where the store is strict."""
+        kinds = ("Deployment", "StatefulSet")
+        return next(made for made in self.objects if made["kind"] in kinds and made["metadata"]["name"] == self.name)
 
     def find(self, kind: str) -> Object | None:
         """The first object of this kind, None when there is none."""
@@ -91,6 +102,7 @@ def compose(
     if found:
         raise SettingsRefused(found, "this cannot be deployed")
     who = identity(project, manifest, image, namespace)
+    project = storage.settled(project, manifest, who.name)
     autoscaled = scaling.autoscaled(project)
     service = project.deploy.service
     return Release(
@@ -130,8 +142,11 @@ def objects(who: Identity, project: Project, manifest: Manifest, create_namespac
     yield network.network_policy(who, project)
     if storage.keeping(project).kind == "claim":
         yield storage.claim(who)
+    recipe = beside(project)
+    if recipe and storage.keeping(project).beside:
+        yield from database.objects(who, project, manifest, recipe)
     yield network.service(who, project)
-    yield workload.deployment(
+    yield workload.workload(
         who,
         project,
         manifest,
@@ -146,8 +161,11 @@ def objects(who: Identity, project: Project, manifest: Manifest, create_namespac
 
 
 def secrets(who: Identity, project: Project) -> Iterator[SecretFile]:
-    if storage.keeping(project).secret:
-        yield SecretFile(f"{who.name}-store", config.STORE_KEY, "store.url")
+    kept, recipe = storage.keeping(project), beside(project)
+    if recipe and kept.beside:
+        yield SecretFile(kept.secret, kept.password_key, "store.database", recipe.keys)
+    elif kept.secret:
+        yield SecretFile(kept.secret, kept.url_key or kept.password_key, "store.url")
     if project.serve.token_file:
         yield SecretFile(f"{who.name}-token", config.TOKEN_KEY, project.serve.token_file)
 
@@ -156,7 +174,11 @@ def notes(who: Identity, project: Project) -> Iterator[Note]:
     """What the user should know about this release."""
     if storage.keeping(project).kind == "nothing" and project.store.enabled is None:
         yield Note("predictions are not stored", hint='to store them: [store] url = "postgresql://USER@HOST/DATABASE"')
+    if beside(project) and storage.keeping(project).beside:
+        yield Note("the database beside the service is one pod, for trials", hint="real ones: docs/store.md")
     for needed in secrets(who, project):
+        if needed.random:
+            continue
         yield Note(
             f"the pods read {needed.source} from the Secret {needed.name}, key {needed.key}",
             hint=f"kubectl -n {who.namespace} create secret generic {needed.name} {given(needed)}",
@@ -167,5 +189,6 @@ def notes(who: Identity, project: Project) -> Iterator[Note]:
 def given(needed: SecretFile) -> str:
     """How kubectl is told the Secret's content, never the content itself."""
     if needed.source == "store.url":
-        return f'--from-literal={needed.key}="$WHERRY_STORE_URL"'
+        value = "$WHERRY_STORE_URL" if needed.key == storage.STORE_KEY else "$PASSWORD"
+        return f'--from-literal={needed.key}="{value}"'
     return f"--from-file={needed.key}={needed.source}"

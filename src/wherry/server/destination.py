@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from wherry.contract.names import ENV_STORE_URL_FILE
+from wherry.contract.names import ENV_STORE_PASSWORD_FILE, ENV_STORE_URL_FILE
 from wherry.contract.project import Store
 from wherry.errors import FileMissing, StoreRefused
 
@@ -39,6 +39,7 @@ class Destination(msgspec.Struct, frozen=True):
 def destination(store: Store, environ: Mapping[str, str], state: Path, *, desk: bool) -> Destination | None:
     """Where predictions are kept; None when they are not. Raises StoreRefused, FileMissing.
 
+    A url without a password takes the one in the file that WHERRY_STORE_PASSWORD_FILE names.
     store.url (WHERRY_STORE_URL) over the file that WHERRY_STORE_URL_FILE names over DATABASE_URL over MYSQL_HOST with
     MYSQL_DB over `state`. DATABASE_URL may be meant for another program: one that this version cannot use is left
     aside with a warning.
@@ -51,6 +52,7 @@ def destination(store: Store, environ: Mapping[str, str], state: Path, *, desk: 
     if url:
         if scheme_of(url) not in SUPPORTED:
             raise StoreRefused(scheme_of(url), source, SUPPORTED)
+        url = with_password(url, environ)
         return Destination(url, shown(url), asked=True)
     warning = ""
     url = environ.get(DATABASE_URL, "")
@@ -79,6 +81,16 @@ def mysql_url(environ: Mapping[str, str]) -> str:
     secret = f":{quote(password, safe='')}" if password else ""
     who = f"{quote(user, safe='')}{secret}@" if user else ""
     return f"mysql://{who}{host}{f':{port}' if port else ''}/{quote(database, safe='')}"
+
+
+def with_password(url: str, environ: Mapping[str, str]) -> str:
+    """`url` with the password that WHERRY_STORE_PASSWORD_FILE holds, where it names a user and no password."""
+    file = environ.get(ENV_STORE_PASSWORD_FILE, "")
+    scheme, _, rest = url.partition("://")
+    user, at, place = rest.partition("@")
+    if not file or not at or ":" in user:
+        return url
+    return f"{scheme}://{user}:{quote(read_secret(file, ENV_STORE_PASSWORD_FILE), safe='')}@{place}"
 
 
 def of(environ: Mapping[str, str], name: str) -> str:

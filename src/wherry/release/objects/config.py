@@ -10,8 +10,8 @@ from typing import Any
 import msgspec
 
 from wherry.contract import settings
-from wherry.contract.names import ENV_PREFIX
-from wherry.contract.project import Project
+from wherry.contract.names import ENV_PREFIX, ENV_STORE_PASSWORD_FILE, ENV_STORE_URL_FILE
+from wherry.contract.project import Database, Project, StoreSecret
 from wherry.errors import SettingProblem
 from wherry.release.objects.identity import Identity
 from wherry.release.objects.storage import keeping
@@ -20,7 +20,7 @@ ALL_ADDRESSES = "0.0.0.0"
 TOKEN_DIR = "/var/run/wherry/token"
 TOKEN_KEY = "tokens"
 STORE_DIR = "/var/run/wherry/store"
-STORE_KEY = "url"
+STORE_URL, STORE_PASSWORD = "url", "password"  # the files in it
 # Linux refuses to start a program with a longer string in its environment.
 LONGEST_VARIABLE = 128 * 1024 - 1
 
@@ -32,15 +32,19 @@ def contained(project: Project, *, host: str = ALL_ADDRESSES) -> Project:
     )
     kept = keeping(project)
     enabled = None if project.store.enabled is None and kept.kind == "nothing" else kept.kind != "nothing"
-    store = msgspec.structs.replace(project.store, url=kept.url, enabled=enabled)
+    store = msgspec.structs.replace(
+        project.store, url=kept.url, enabled=enabled, secret=StoreSecret(), database=Database()
+    )
     return msgspec.structs.replace(project, serve=serve, store=store)
 
 
 def environ(project: Project) -> dict[str, str]:
     """The settings in a cluster as environment variables, sorted."""
-    made = settings.to_environ(contained(project))
-    if keeping(project).secret:
-        made["WHERRY_STORE_URL_FILE"] = f"{STORE_DIR}/{STORE_KEY}"
+    made, kept = settings.to_environ(contained(project)), keeping(project)
+    if kept.url_key:
+        made[ENV_STORE_URL_FILE] = f"{STORE_DIR}/{STORE_URL}"
+    if kept.password_key:
+        made[ENV_STORE_PASSWORD_FILE] = f"{STORE_DIR}/{STORE_PASSWORD}"
     return dict(sorted(made.items()))
 
 
@@ -55,7 +59,10 @@ def problems(project: Project) -> Iterator[SettingProblem]:
 def config_map(who: Identity, project: Project) -> dict[str, Any]:
     """Immutable, and named by its content: changed settings are a new rollout, and a rollback finds the old ones."""
     data = environ(project)
-    digest = hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:10]
+    # The bytes are those of Go's encoding/json, so that a Helm chart can name its ConfigMap alike.
+    text = json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    text = text.replace("\u2028", r"\u2028").replace("\u2029", r"\u2029")
+    digest = hashlib.sha256(text.encode()).hexdigest()[:10]
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",

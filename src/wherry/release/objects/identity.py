@@ -27,6 +27,10 @@ from wherry.contract.project import Project
 POD_SECURITY_VERSION = "v1.30"
 
 
+# A StatefulSet labels its pods with its name and eleven characters more, and a label holds 63.
+LONGEST_SET = 52
+
+
 class Identity(msgspec.Struct, frozen=True):
     """What every object of one release carries."""
 
@@ -46,6 +50,11 @@ class Identity(msgspec.Struct, frozen=True):
     def stable(self) -> dict[str, str]:
         """The labels that find the pods of the stable track, and leave a canary's alone."""
         return {**self.selector, LABEL_TRACK: "stable"}
+
+    @property
+    def database(self) -> dict[str, str]:
+        """The labels that find the pod of the database beside the service: by another name, so never as one of it."""
+        return {LABEL_NAME: beside_name(self.name), LABEL_INSTANCE: self.name}
 
     @property
     def labels(self) -> dict[str, str]:
@@ -78,6 +87,12 @@ def identity(project: Project, manifest: Manifest, image: str, namespace: str) -
         digest=manifest.digest,
         image=image,
     )
+
+
+def beside_name(name: str) -> str:
+    """What the database beside the service called `name` is called, and its Secret."""
+    suffix = "-database"
+    return name[: LONGEST_SET - len(suffix)].rstrip("-") + suffix
 
 
 def label_value(text: str) -> str:

@@ -50,7 +50,7 @@ def network_policy(who: Identity, project: Project) -> dict[str, Any]:
             "podSelector": {"matchLabels": who.selector},
             "policyTypes": ["Ingress", "Egress"],
             "ingress": list(ingress_rules(project)),
-            "egress": list(egress_rules(project)),
+            "egress": list(egress_rules(who, project)),
         },
     }
 
@@ -69,13 +69,18 @@ def ingress_rules(project: Project) -> Iterator[dict[str, Any]]:
         yield {"from": [in_namespace(scraper)], "ports": [{"protocol": "TCP", "port": ADMIN}]}
 
 
-def egress_rules(project: Project) -> Iterator[dict[str, Any]]:
+def egress_rules(who: Identity, project: Project) -> Iterator[dict[str, Any]]:
     yield {
         "to": [in_namespace("kube-system"), {"ipBlock": {"cidr": NODE_LOCAL_DNS}}],
         "ports": [{"protocol": protocol, "port": DNS_PORT} for protocol in ("UDP", "TCP")],
     }
     kept = keeping(project)
-    if kept.kind == "database":
+    if kept.beside:
+        yield {
+            "to": [{"podSelector": {"matchLabels": who.database}}],
+            "ports": [{"protocol": "TCP", "port": kept.port}],
+        }
+    elif kept.kind == "database":
         yield reach(kept.host, kept.port)
     for text in project.deploy.egress:
         host, port = destination(text)
@@ -149,7 +154,7 @@ def meant(text: str) -> str:
 def notes(project: Project) -> Iterator[Note]:
     """Where a host's name made a rule wider than it reads."""
     kept = keeping(project)
-    named = [(kept.host, kept.port)] if kept.kind == "database" else []
+    named = [(kept.host, kept.port)] if kept.kind == "database" and not kept.beside else []
     for host, port in [*named, *(destination(text) for text in project.deploy.egress)]:
         if not is_address(host):
             yield Note(

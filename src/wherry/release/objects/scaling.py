@@ -6,6 +6,7 @@ from typing import Any
 
 from wherry.contract.project import Project
 from wherry.release.objects.identity import Identity
+from wherry.release.objects.storage import keeping
 
 
 def autoscaled(project: Project) -> bool:
@@ -21,7 +22,7 @@ def autoscaler(who: Identity, project: Project) -> dict[str, Any]:
         "kind": "HorizontalPodAutoscaler",
         "metadata": who.metadata(),
         "spec": {
-            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": who.name},
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": workload_kind(project), "name": who.name},
             "minReplicas": scale.min,
             "maxReplicas": scale.max,
             "metrics": [
@@ -30,23 +31,33 @@ def autoscaler(who: Identity, project: Project) -> dict[str, Any]:
                     "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": scale.cpu}},
                 }
             ],
-            "behavior": {
-                "scaleUp": {
-                    "stabilizationWindowSeconds": 0,
-                    "selectPolicy": "Max",
-                    "policies": [
-                        {"type": "Percent", "value": 100, "periodSeconds": 15},
-                        {"type": "Pods", "value": 2, "periodSeconds": 15},
-                    ],
-                },
-                "scaleDown": {
-                    "stabilizationWindowSeconds": 300,
-                    "selectPolicy": "Max",
-                    "policies": [{"type": "Pods", "value": 1, "periodSeconds": 60}],
-                },
-            },
+            "behavior": behavior(project),
         },
     }
+
+
+def behavior(project: Project) -> dict[str, Any]:
+    """How fast the autoscaler may go in either direction."""
+    return {
+        "scaleUp": {
+            "stabilizationWindowSeconds": 0,
+            "selectPolicy": "Max",
+            "policies": [
+                {"type": "Percent", "value": 100, "periodSeconds": 15},
+                {"type": "Pods", "value": 2, "periodSeconds": 15},
+            ],
+        },
+        "scaleDown": {
+            "stabilizationWindowSeconds": project.deploy.autoscale.down_after,
+            "selectPolicy": "Max",
+            "policies": [{"type": "Pods", "value": 1, "periodSeconds": 60}],
+        },
+    }
+
+
+def workload_kind(project: Project) -> str:
+    """A strict store's pods each keep a claim, which only a StatefulSet gives them."""
+    return "StatefulSet" if keeping(project).strict else "Deployment"
 
 
 def protected(project: Project) -> bool:

@@ -1,4 +1,7 @@
-"""The Deployment: what runs, when it counts as alive and ready, how it is replaced, what it may touch."""
+"""The workload: what runs, when it counts as alive and ready, how it is replaced, what it may touch.
+
+A Deployment, or where the store is strict a StatefulSet, each of whose pods finds its spool again.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +9,14 @@ import math
 from typing import Any
 
 from wherry.contract.manifest import Manifest
-from wherry.contract.names import ANNOTATION_UNMEASURED, IMAGE_USER, SPOOL_DIR
+from wherry.contract.names import ANNOTATION_UNMEASURED, ENV_SPOOL_ENDS, IMAGE_USER, SPOOL_DIR
 from wherry.contract.project import Project, Resources
 from wherry.contract.wire import LIVEZ, READYZ
-from wherry.release.objects.config import STORE_DIR, STORE_KEY, TOKEN_DIR, TOKEN_KEY
+from wherry.release.objects.config import STORE_DIR, STORE_PASSWORD, STORE_URL, TOKEN_DIR, TOKEN_KEY
 from wherry.release.objects.identity import Identity
 from wherry.release.objects.network import ADMIN, HTTP
-from wherry.release.objects.scaling import autoscaled
-from wherry.release.objects.storage import SQLITE_DIR, keeping
+from wherry.release.objects.scaling import autoscaled, workload_kind
+from wherry.release.objects.storage import SQLITE_DIR, keeping, spool_template
 
 CONTAINER = "server"
 PRE_STOP_SECONDS = 5  # how long endpoint lists may lag behind a pod that is to end
@@ -28,10 +31,11 @@ SURGE_BY_SHARE_FROM = 8
 CACHES = {"HOME": "/tmp", "MPLCONFIGDIR": "/tmp", "NUMBA_CACHE_DIR": "/tmp"}
 
 
-def deployment(
+def workload(
     who: Identity, project: Project, manifest: Manifest, *, config: str, startup_seconds: int, progress_seconds: int
 ) -> dict[str, Any]:
     """The pods of the stable track. `config`: the ConfigMap's name. Without `replicas` where an autoscaler counts."""
+    strict = keeping(project).strict
     annotations = dict(who.annotations)
     guessed = unmeasured(project)
     if guessed:
@@ -39,16 +43,32 @@ def deployment(
     spec: dict[str, Any] = {} if autoscaled(project) else {"replicas": project.deploy.replicas}
     spec |= {
         "minReadySeconds": 5,
-        "progressDeadlineSeconds": progress_seconds,
+        **({} if strict else {"progressDeadlineSeconds": progress_seconds}),
         "revisionHistoryLimit": 10,
-        "strategy": strategy(project),
+        **(claiming(who, project) if strict else {"strategy": strategy(project)}),
         "selector": {"matchLabels": who.stable},
         "template": {
             "metadata": {"labels": {**who.labels, **who.stable}, "annotations": who.annotations},
             "spec": pod(who, project, manifest, config, startup_seconds),
         },
     }
-    return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": who.metadata("", annotations), "spec": spec}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": workload_kind(project),
+        "metadata": who.metadata("", annotations),
+        "spec": spec,
+    }
+
+
+def claiming(who: Identity, project: Project) -> dict[str, Any]:
+    """What a StatefulSet says beyond a Deployment: a spool a pod, which outlives the pod and also the StatefulSet."""
+    return {
+        "serviceName": who.name,
+        "podManagementPolicy": "Parallel",
+        "updateStrategy": {"type": "RollingUpdate"},
+        "persistentVolumeClaimRetentionPolicy": {"whenDeleted": "Retain", "whenScaled": "Retain"},
+        "volumeClaimTemplates": [spool_template(who, f"{spool_mi(project)}Mi")],
+    }
 
 
 def strategy(project: Project) -> dict[str, Any]:
@@ -75,10 +95,10 @@ def pod(who: Identity, project: Project, manifest: Manifest, config: str, startu
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         "topologySpreadConstraints": [
-            spread(who, key) for key in ("kubernetes.io/hostname", "topology.kubernetes.io/zone")
+            spread(who, project, key) for key in ("kubernetes.io/hostname", "topology.kubernetes.io/zone")
         ],
         "containers": [container(who, project, manifest, config, startup_seconds)],
-        "volumes": [volume for volume, _ in mounts(who, project)],
+        "volumes": [volume for volume, _ in mounts(who, project) if len(volume) > 1],
     }
 
 
@@ -93,7 +113,7 @@ def container(who: Identity, project: Project, manifest: Manifest, config: str, 
             {"name": ADMIN, "containerPort": project.serve.admin_port, "protocol": "TCP"},
         ],
         "envFrom": [{"configMapRef": {"name": config}}],
-        "env": [{"name": name, "value": value} for name, value in CACHES.items()],
+        "env": [{"name": name, "value": value} for name, value in {**CACHES, **spooled(project)}.items()],
         "resources": resources(project, manifest),
         "startupProbe": {
             "httpGet": ready,
@@ -132,14 +152,14 @@ def grace_seconds(project: Project) -> int:
     return math.ceil(PRE_STOP_SECONDS + serve.drain_seconds + serve.request_seconds + FLUSH_SECONDS + SPARE_SECONDS)
 
 
-def spread(who: Identity, key: str) -> dict[str, Any]:
+def spread(who: Identity, project: Project, key: str) -> dict[str, Any]:
     """Over nodes and zones as far as there are any; old and new pods of a rollout counted apart."""
     return {
         "maxSkew": 1,
         "topologyKey": key,
         "whenUnsatisfiable": "ScheduleAnyway",
         "labelSelector": {"matchLabels": who.stable},
-        "matchLabelKeys": ["pod-template-hash"],
+        "matchLabelKeys": ["controller-revision-hash" if keeping(project).strict else "pod-template-hash"],
     }
 
 
@@ -154,7 +174,8 @@ def resources(project: Project, manifest: Manifest) -> dict[str, Any]:
     """Memory is asked for in full, so that no neighbour can take it; CPU has no limit unless one is set."""
     wanted = project.deploy.resources
     memory = wanted.memory or f"{memory_mi(manifest, project.serve.workers)}Mi"
-    spool = spool_mi(project) if keeping(project).kind != "nothing" else 0
+    kept = keeping(project)
+    spool = 0 if kept.kind == "nothing" or kept.strict else spool_mi(project)
     limits = {"memory": memory, "ephemeral-storage": f"{EPHEMERAL_MI + spool}Mi"}
     if wanted.cpu_limit:
         limits = {"cpu": wanted.cpu_limit, **limits}
@@ -175,23 +196,34 @@ def spool_mi(project: Project) -> int:
 
 
 def mounts(who: Identity, project: Project) -> list[tuple[dict[str, Any], dict[str, Any]]]:
-    """Each volume with the place it is mounted at: the only paths that can be written, and the files of Secrets."""
+    """Each volume with the place it is mounted at: the only paths that can be written, and the files of Secrets.
+
+    A volume that is only named is a claim that the StatefulSet makes for each pod.
+    """
     made = [({"name": "tmp", "emptyDir": {"sizeLimit": "64Mi"}}, {"name": "tmp", "mountPath": "/tmp"})]
     kept = keeping(project)
     if kept.kind != "nothing":
-        spool = {"name": "spool", "emptyDir": {"sizeLimit": f"{spool_mi(project)}Mi"}}
-        made.append((spool, {"name": "spool", "mountPath": SPOOL_DIR}))
+        ephemeral = {} if kept.strict else {"emptyDir": {"sizeLimit": f"{spool_mi(project)}Mi"}}
+        made.append(({"name": "spool", **ephemeral}, {"name": "spool", "mountPath": SPOOL_DIR}))
     if kept.kind == "claim":
         claim = {"name": "store", "persistentVolumeClaim": {"claimName": f"{who.name}-store"}}
         made.append((claim, {"name": "store", "mountPath": SQLITE_DIR}))
-    if kept.secret:
-        made.append(secret("store-url", f"{who.name}-store", STORE_KEY, STORE_DIR))
+    if kept.url_key:
+        made.append(secret("store-url", kept.secret, kept.url_key, STORE_DIR, STORE_URL))
+    if kept.password_key:
+        made.append(secret("store-password", kept.secret, kept.password_key, STORE_DIR, STORE_PASSWORD))
     if project.serve.token_file:
         made.append(secret("token", f"{who.name}-token", TOKEN_KEY, TOKEN_DIR))
     return made
 
 
-def secret(volume: str, name: str, key: str, folder: str) -> tuple[dict[str, Any], dict[str, Any]]:
+def spooled(project: Project) -> dict[str, str]:
+    """Told to the service so that it can say at its end what becomes of rows that no database has taken."""
+    kept = keeping(project)
+    return {ENV_SPOOL_ENDS: "pod"} if kept.kind != "nothing" and not kept.strict else {}
+
+
+def secret(volume: str, name: str, key: str, folder: str, file: str = "") -> tuple[dict[str, Any], dict[str, Any]]:
     """A file of a Secret, readable by the service alone; it follows the Secret when that changes."""
-    held = {"secretName": name, "defaultMode": 0o400, "items": [{"key": key, "path": key}]}
+    held = {"secretName": name, "defaultMode": 0o400, "items": [{"key": key, "path": file or key}]}
     return {"name": volume, "secret": held}, {"name": volume, "mountPath": folder, "readOnly": True}
