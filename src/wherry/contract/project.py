@@ -125,6 +125,21 @@ class Image(Struct, frozen=True, kw_only=True):
         Meta(description="what builds the image: direct is wherry itself, without a daemon"),
     ] = "auto"
     tag: Annotated[str, Meta(description="tag; empty: derived from the content")] = ""
+    attest: Annotated[
+        bool | None,
+        Meta(description="attach SBOM and provenance to a pushed image; unset: where its registry takes them"),
+    ] = None
+    sign: Annotated[str, Meta(description="file of the private key that signs a pushed image; empty: not signed")] = ""
+    vulnerabilities: Annotated[
+        str, Meta(description="folder or zip of known vulnerabilities in OSV's format; empty: none are looked for")
+    ] = ""
+    severity: Annotated[
+        Literal["low", "medium", "high", "critical", "never"],
+        Meta(description="from which severity on a known vulnerability keeps the image from being built"),
+    ] = "high"
+    waived: Annotated[
+        tuple[str, ...], Meta(description="names of vulnerabilities that are looked at and accepted")
+    ] = ()
 
 
 class Service(Struct, frozen=True, kw_only=True):
@@ -172,6 +187,9 @@ class Deploy(Struct, frozen=True, kw_only=True):
     name: Annotated[str, Meta(description="name of the objects; empty: the bundle's")] = ""
     context: Annotated[str, Meta(description="kubeconfig context; empty: the current one, if local")] = ""
     namespace: Annotated[str, Meta(description="namespace; empty: the context's")] = ""
+    verify_key: Annotated[
+        str, Meta(description="file of the public key whose owner must have signed the image; empty: none")
+    ] = ""
     replicas: Annotated[
         Annotated[int, Meta(ge=0, le=1000)] | None, Meta(description="fixed number of replicas, and no autoscaler")
     ] = None
