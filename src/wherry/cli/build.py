@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from wherry.cli import explaining, imaging, project, table
+from wherry.cli import explaining, imaging, project, supply, table
 from wherry.cli.console import Console
 from wherry.cli.verb import Verb, bundle_argument, image_options
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         "wherry build --image localhost:5000/breast",
         "wherry build -t registry.example/team/breast:7 --push",
         "image=$(wherry build -q -t registry.example/team/breast --push)",
+        "wherry build -t registry.example/team/breast --push --sign cosign.key --vulnerabilities all.zip",
         "wherry build -t breast:7 --output breast.tar --platform linux/arm64",
         "wherry build -t breast --explain",
     ],
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     help="Write it into a tar file that docker load, ctr, podman and skopeo read.",
 )
 @click.option("--platform", metavar="OS/ARCH", help="Platform to build for; by default this machine's.")
+@supply.attest_options
 @click.option("--explain", is_flag=True, help="Print where its bytes come from; builds only if told where to.")
 @click.pass_obj
 def build(
@@ -57,6 +59,10 @@ def build(
     base: str | None,
     output: Path | None,
     platform: str | None,
+    attest: bool | None,
+    sign: Path | None,
+    vulnerabilities: Path | None,
+    severity: str | None,
     explain: bool,
 ) -> None:
     """Put BUNDLE (./bundle when none is named) and its service into an image: by wherry itself, Docker or buildah.
@@ -66,7 +72,18 @@ def build(
     """
     from wherry.model.bundle import verify
 
-    flags = {"deploy.image": image, "image.tag": tag, "image.builder": builder, "image.base": base}
+    if sign is not None and not push:
+        raise click.UsageError("--sign signs what is in a registry; add --push")
+    flags = {
+        "deploy.image": image,
+        "image.tag": tag,
+        "image.builder": builder,
+        "image.base": base,
+        "image.attest": attest,
+        "image.sign": supply.text(sign),
+        "image.vulnerabilities": supply.text(vulnerabilities),
+        "image.severity": severity,
+    }
     resolved = project.load(console, flags)
     manifest = verify(bundle)
     reference = imaging.named(resolved.project, manifest, "build")
@@ -75,7 +92,7 @@ def build(
         explaining.show(console, explanation)
         if not (push or load or output):
             return
-    made = imaging.built(
+    all_made = imaging.built(
         console,
         resolved.project,
         manifest,
@@ -87,15 +104,35 @@ def build(
         output=output,
         platform=platform or "",
     )
+    made = all_made.built
     if console.as_json:
-        console.document(made)
+        console.document(document(all_made))
     elif console.quiet:
         console.say(pinned_name(made))
     else:
         facts = [("image", made.reference), ("digest", made.digest), ("built by", made.builder)]
+        facts += [
+            ("attached", attached(all_made)),
+            ("signed with", resolved.project.image.sign if all_made.signed else ""),
+        ]
         console.say_all(table.pairs([*facts, ("written to", output or "")]))
         if not push:
             console.note("It is on this machine only. Next:", hint=f"wherry deploy --image {reference}")
+
+
+def document(made: supply.Made) -> dict[str, Any]:
+    """The image, and beside it what was attached and what is known of it."""
+    import msgspec
+
+    facts: dict[str, Any] = msgspec.to_builtins(made)
+    return {**facts.pop("built"), **facts}
+
+
+def attached(made: supply.Made) -> str:
+    """What refers to the image: SBOM, provenance."""
+    held = made.attached
+    names = {"SBOM": held.sbom, "provenance": held.provenance} if held else {}
+    return ", ".join(name for name, digest in names.items() if digest)
 
 
 def pinned_name(made: Built) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from wherry.cli import imaging, project, table
+from wherry.cli import imaging, project, supply, table
 from wherry.cli.ask import token_in
 from wherry.cli.clusters import connected, flags_again, leaving
 from wherry.cli.console import Console
@@ -16,6 +16,7 @@ from wherry.cli.failures import FAILED
 from wherry.cli.verb import Verb, bundle_argument, cluster_options, image_options, token_option
 from wherry.contract.manifest import Manifest
 from wherry.contract.project import Project
+from wherry.release.reference import Reference
 
 if TYPE_CHECKING:
     from wherry.deploy.applying import Planned
@@ -60,6 +61,8 @@ class Seconds(click.ParamType[float]):
     show_default=True,
     help="How to ask the new version: through the API server's proxy, or at each pod.",
 )
+@supply.sign_option
+@supply.verify_option
 @click.option("--dry-run", is_flag=True, help="Say what would change, as the cluster sees it, and change nothing.")
 @click.option("--create-namespace", is_flag=True, help="Make a missing namespace; local clusters need no flag.")
 @cluster_options
@@ -74,6 +77,8 @@ def deploy(
     force: bool,
     timeout: float | None,
     verify: Literal["auto", "proxy", "forward"],
+    sign: Path | None,
+    verify_key: Path | None,
     dry_run: bool,
     create_namespace: bool,
     context: str | None,
@@ -97,10 +102,14 @@ def deploy(
         "image.tag": tag,
         "deploy.context": context,
         "deploy.namespace": namespace,
+        "image.sign": supply.text(sign),
+        "deploy.verify_key": supply.text(verify_key),
     }
     wanted = project.load(console, flags).project
     manifest = verified(bundle)
     reference = imaging.named(wanted, manifest, "deploy")
+    there = no_build or bool(reference.digest)
+    owner = supply.public_key(wanted)
     probe = probe_of(wanted, manifest, bundle, token_file)
     with connected(console, wanted, kubeconfig) as cluster:
 
@@ -117,17 +126,22 @@ def deploy(
         draft = release_of(str(reference))  # what cannot be deployed is said before anything is built
         for note in draft.warnings:
             console.tell(note)
+        if there and owner is not None:
+            reference = supply.verified(console, wanted, owner, reference)
         if dry_run:
             draft = release_of(imaging.foreseen(wanted, manifest, reference))
             show_changes(console, rehearse(draft, cluster, console.tell))
             return 0
-        if no_build or reference.digest:
+        if there:
             named = imaging.pinned(reference)
         else:
             platform = platform_of(cluster)
-            named = imaging.built(
+            made = imaging.built(
                 console, wanted, manifest, bundle, reference, push=True, force=force, platform=platform
-            ).pinned
+            )
+            named = made.built.pinned
+            if owner is not None:
+                named = str(supply.verified(console, wanted, owner, Reference.parse(named)))
         with leaving(console, flags_again(context, namespace, kubeconfig)):
             verdict = carry_out(release_of(named), cluster, probe, timeout=timeout, verify=verify, tell=console.tell)
     show(console, verdict, flags_again(context, namespace, kubeconfig))

@@ -27,6 +27,7 @@ EXIT_CODES: tuple[tuple[type[BaseException], int], ...] = (
     (errors.NamespaceMissing, USAGE),
     (errors.NameUnclear, USAGE),
     (errors.LockHeld, LOCKED),
+    (errors.TooVulnerable, NO),
     (click.UsageError, USAGE),
     (click.exceptions.Abort, INTERRUPTED),
     (KeyboardInterrupt, INTERRUPTED),

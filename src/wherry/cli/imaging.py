@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from wherry.cli import supply
 from wherry.cli.console import Console
 from wherry.contract.manifest import Manifest
 from wherry.contract.names import LOCK_FILE, object_name
@@ -13,7 +14,6 @@ from wherry.errors import NoImageName
 from wherry.release.reference import Reference
 
 if TYPE_CHECKING:
-    from wherry.deploy.builders import Built
     from wherry.deploy.explain import Explanation
     from wherry.release.image import ImagePlan
 
@@ -43,12 +43,17 @@ def built(
     force: bool = False,
     output: Path | None = None,
     platform: str = "",
-) -> Built:
-    """The image, built unless its registry holds it already; without a typed tag, one derived from its content."""
+) -> supply.Made:
+    """The image, built unless its registry holds it already; without a typed tag, one derived from its content.
+
+    What is pushed gets its documents and, where a key is set, its signature.
+    """
     from wherry.deploy.builders import build, prepare
 
+    key = supply.private_key(console, project) if push else None
     plan = prepare(project, manifest, Path(LOCK_FILE), platform=platform, tell=console.tell)
-    return build(
+    known = supply.known(console, project, plan, platform)
+    made = build(
         plan,
         bundle,
         str(reference),
@@ -60,6 +65,12 @@ def built(
         platform=platform,
         tell=console.tell,
     )
+    if not push:
+        return supply.Made(made, known=known)
+    attached = supply.attached(console, project, plan, manifest, made, platform)
+    if key is not None:
+        supply.signed(console, key, made)
+    return supply.Made(made, attached, key is not None, known)
 
 
 def explained(
