@@ -21,7 +21,8 @@ from wherry.deploy.cluster import Cluster, connect
 from wherry.deploy.probe import Probe
 from wherry.release.release import Release, compose
 
-for helper in ("deploy_parts",):  # importable by the tests beside it: nothing here is on sys.path
+# importable by the tests beside them: nothing here is on sys.path
+for helper in ("deploy_parts", "small_registry", "attesting_parts"):
     found = importlib.util.spec_from_file_location(helper, Path(__file__).with_name(f"{helper}.py"))
     assert found is not None
     assert found.loader is not None

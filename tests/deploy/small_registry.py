@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import re
+import sys
 import tarfile
 import threading
 import uuid
@@ -16,6 +17,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, ClassVar
 from urllib.parse import parse_qs, urlsplit
 
+HERE = f"{sys.version_info.major}.{sys.version_info.minor}"
 OCI = "application/vnd.oci.image"
 CHUNK = 1 << 14
 
@@ -36,6 +38,8 @@ class SmallRegistry:
         self.refused: dict[str, tuple[int, str]] = {}  # by method: status and message
         self.basic = ""  # the credentials that are asked for
         self.strict_repositories = False
+        self.referrers = False  # whether it lists by itself what refers to a manifest
+        self.takes_artifacts = True
 
     def hold(self, repository: str, content: bytes) -> dict[str, Any]:
         """Put a blob there; its description."""
@@ -52,17 +56,24 @@ class SmallRegistry:
         return digest
 
     def base(
-        self, repository: str = "library/base", *, architecture: str = "amd64", python: str = "", **config: Any
+        self,
+        repository: str = "library/base",
+        *,
+        architecture: str = "amd64",
+        python: str = HERE,
+        files: tuple[str, ...] = (),
+        **config: Any,
     ) -> str:
-        """An image of one small layer with a setuid file and pip; its manifest's digest."""
+        """An image of one small layer with a setuid file, pip and these files; its manifest's digest."""
         packed = io.BytesIO()
         with tarfile.open(fileobj=packed, mode="w") as archive:
-            for name, mode in (("usr/bin/passwd", 0o4755), ("usr/lib/pip/__init__.py", 0o644)):
+            plain = [(name, 0o644) for name in ("usr/lib/pip/__init__.py", *files)]
+            for name, mode in (("usr/bin/passwd", 0o4755), *plain):
                 info = tarfile.TarInfo(name)
                 info.mode = mode
                 archive.addfile(info, io.BytesIO())
         layer = self.hold(repository, gzip.compress(packed.getvalue(), mtime=0))
-        environ = ["PATH=/usr/bin", *([f"PYTHON_VERSION={python}"] if python else [])]
+        environ = ["PATH=/usr/local/bin:/usr/bin", *([f"PYTHON_VERSION={python}"] if python else [])]
         text = {
             "architecture": architecture,
             "os": "linux",
@@ -107,6 +118,8 @@ class Answering(BaseHTTPRequestHandler):
             return self.reply(status, json.dumps({"errors": [{"code": "DENIED", "message": message}]}).encode())
         if found := re.fullmatch(r"/v2/(.+)/manifests/(.+)", url.path):
             return self.manifest(found[1], found[2], body)
+        if (found := re.fullmatch(r"/v2/(.+)/referrers/(.+)", url.path)) and held.referrers:
+            return self.referring(found[1], found[2])
         if found := re.fullmatch(r"/v2/(.+)/blobs/(sha256:.+)", url.path):
             content = held.blobs.get((found[1], found[2]))
             return self.reply(404 if content is None else 200, content or b"{}")
@@ -119,8 +132,12 @@ class Answering(BaseHTTPRequestHandler):
     def manifest(self, repository: str, name: str, body: bytes) -> None:
         if self.command == "PUT":
             document = json.loads(body)
-            for blob in (document["config"], *document["layers"]):
+            for blob in (document["config"], *document["layers"]) if "config" in document else ():
                 assert (repository, blob["digest"]) in self.held.blobs, "a manifest came before its blobs"
+            for entry in document.get("manifests", ()):
+                assert (repository, entry["digest"]) in self.held.manifests, "a list came before what it lists"
+            if "artifactType" in document and not self.held.takes_artifacts:
+                return self.reply(400, b'{"errors": [{"code": "MANIFEST_INVALID", "message": "unknown artifact"}]}')
             digest = f"sha256:{hashlib.sha256(body).hexdigest()}"
             for key in (name, digest):
                 self.held.manifests[repository, key] = (self.headers["Content-Type"], body)
@@ -128,6 +145,17 @@ class Answering(BaseHTTPRequestHandler):
         media, content = self.held.manifests.get((repository, name), ("", b"{}"))
         digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
         return self.reply(200 if media else 404, content, {"Content-Type": media, "Docker-Content-Digest": digest})
+
+    def referring(self, repository: str, digest: str) -> None:
+        """The list of what names this digest as its subject."""
+        found = {}
+        for (where, name), (media, content) in self.held.manifests.items():
+            document = json.loads(content)
+            if where == repository and name.startswith("sha256:") and document.get("subject", {}).get("digest") == digest:
+                kind = document["artifactType"]
+                found[name] = {"mediaType": media, "digest": name, "size": len(content), "artifactType": kind}
+        listed = {"schemaVersion": 2, "mediaType": f"{OCI}.index.v1+json", "manifests": list(found.values())}
+        return self.reply(200, json.dumps(listed).encode(), {"Content-Type": listed["mediaType"]})
 
     def upload(self, repository: str, name: str, query: dict[str, str]) -> None:
         held = self.held

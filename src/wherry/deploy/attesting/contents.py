@@ -111,10 +111,9 @@ def read(layer: IO[bytes]) -> Held:
         for info in archive:
             path = info.name.removeprefix("./").strip("/")
             folder, _, name = path.rpartition("/")
-            if name == OPAQUE:
-                gone.append(f"{folder}/")
-            elif name.startswith(MARK):
-                gone.append(f"{folder}/{name.removeprefix(MARK)}".lstrip("/"))
+            if name.startswith(MARK):
+                gone.append(f"{folder}/{'' if name == OPAQUE else name.removeprefix(MARK)}".lstrip("/"))
+                continue
             stream = archive.extractfile(info) if info.isreg() else None
             if stream is None:
                 continue

@@ -12,7 +12,7 @@ from wherry.contract.manifest import Manifest
 from wherry.contract.names import ANNOTATION_CONTENT
 from wherry.deploy import wheels
 from wherry.deploy.attesting.sbom import normal
-from wherry.release.image import REQUIREMENTS_FILE, ImagePlan
+from wherry.release.image import ImagePlan
 from wherry.release.reference import Reference
 
 MEDIA = "application/vnd.in-toto+json"
@@ -63,7 +63,7 @@ def dependencies(plan: ImagePlan, files: dict[str, str]) -> Iterator[dict[str, A
     """What went in, each with its sha-256: the base, each wheel, wherry itself, the bundle."""
     base = Reference.parse(plan.base)
     yield resource("base", f"oci://{base.host}/{base.path}", bare(base.digest))
-    for wheel in wheels.parse(plan.context[REQUIREMENTS_FILE].decode()):
+    for wheel in wheels.parse(plan.locked):
         yield resource(wheel.name, f"pkg:pypi/{normal(wheel.name)}@{wheel.version}", wheel.sha256)
     own = plan.wheel.rpartition("/")[2]
     yield resource(

@@ -42,7 +42,7 @@ class Artifact(msgspec.Struct, frozen=True):
             "config": described(blob_of(EMPTY, EMPTY_MEDIA)),
             "layers": [described(blob_of(self.content, self.kind))],
             "subject": described(subject),
-            "annotations": self.annotations,
+            **({"annotations": self.annotations} if self.annotations else {}),
         }
         return json.dumps(text, separators=(",", ":"), sort_keys=True).encode()
 
@@ -101,7 +101,8 @@ def attach(reference: Reference, subject: Blob, artifacts: list[Artifact], tell:
         documents = {EMPTY: EMPTY_MEDIA, artifact.content: artifact.kind}
         parts = [part(content, media) for content, media in documents.items()]
         uploads.push(reference.tagged(made.digest), parts, manifest, MANIFEST, tell)
-        new.append({**described(made), "artifactType": artifact.kind, "annotations": artifact.annotations})
+        entry = {**described(made), "artifactType": artifact.kind}
+        new.append({**entry, "annotations": artifact.annotations} if artifact.annotations else entry)
     if new and by_registry is None:
         note(session, subject.digest, new)
     return tuple(digests)
