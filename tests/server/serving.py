@@ -119,7 +119,7 @@ class Fake:
         self.answer, self.seconds = answer, seconds
         self.calls: list[int] = []
 
-    def score(self, rows: Sequence[Row]) -> Outputs:
+    def score(self, rows: Sequence[Row], probabilities: bool = True) -> Outputs:
         self.calls.append(len(rows))
         if self.seconds:
             time.sleep(self.seconds)
@@ -129,7 +129,7 @@ class Fake:
 class Linearly:
     """The linear bundle's model, without a file."""
 
-    def score(self, rows: Sequence[Row]) -> Outputs:
+    def score(self, rows: Sequence[Row], probabilities: bool = True) -> Outputs:
         answers = [label_of(row) for row in rows]
         return Outputs(answers, [[1.0 - 0.9 * a, 0.9 * a] for a in answers])
 

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from serving import Fake
 
-from wherry.contract.wire import Outputs, Row
+from wherry.contract.wire import Outputs, Row, Rows
 from wherry.errors import ModelFailed
 from wherry.server.batching import Batcher, Job, answer, score
 from wherry.server.predictor import Cost, Predictor
@@ -31,7 +31,7 @@ def moody(row: Row) -> Any:
 class Shares:
     """Probabilities beside the predictions."""
 
-    def score(self, rows: Sequence[Row]) -> Outputs:
+    def score(self, rows: Sequence[Row], probabilities: bool = True) -> Outputs:
         return Outputs([moody(row) for row in rows], [[float(row[0] or 0), 1.0] for row in rows])
 
 
@@ -50,7 +50,11 @@ def run_all(predictor: Predictor, turns: list[list[list[Row]]], cost: Cost, most
     settled: list[Job] = []
 
     async def main() -> None:
-        batcher = Batcher(predictor, settled.extend, asyncio.get_running_loop(), cost, most_rows=most_rows)
+        def settle(together: Sequence[Job], rows: Rows) -> None:
+            assert [row for job in together for row in job.rows] == rows
+            settled.extend(together)
+
+        batcher = Batcher(predictor, settle, asyncio.get_running_loop(), cost, most_rows=most_rows)
         for turn in turns:
             for rows in turn:
                 jobs.append(Job(rows))
@@ -113,17 +117,15 @@ def test_a_long_request_is_scored_in_parts() -> None:
 
 
 def test_rows_that_nobody_waits_for_are_not_scored() -> None:
-    class Gone(Job):
-        @property
-        def wanted(self) -> bool:
-            return False
-
     model = Fake(lambda row: row[0])
     settled: list[Job] = []
 
     async def main() -> None:
-        batcher = Batcher(model, settled.extend, asyncio.get_running_loop(), IN_LOOP)
-        batcher.submit(Gone([(1.0,)]))
+        def settle(jobs: Sequence[Job], rows: Rows) -> None:
+            settled.extend(jobs)
+
+        batcher = Batcher(model, settle, asyncio.get_running_loop(), IN_LOOP, wanted=lambda jobs: jobs[1:])
+        batcher.submit(Job([(1.0,)]))
         batcher.submit(Job([(2.0,)]))
         await asyncio.sleep(0.01)
 
@@ -134,7 +136,7 @@ def test_rows_that_nobody_waits_for_are_not_scored() -> None:
 
 def test_the_queue_is_full_before_its_rows_take_longer_than_a_second() -> None:
     async def main() -> None:
-        batcher = Batcher(Fake(lambda row: 1), lambda jobs: None, asyncio.get_running_loop(), Cost(0.0, 0.01))
+        batcher = Batcher(Fake(lambda row: 1), lambda *_: None, asyncio.get_running_loop(), Cost(0.0, 0.01))
         assert batcher.queue_rows == 100
         batcher.submit(Job([(1.0,)] * 60))
         assert not batcher.full
@@ -146,7 +148,7 @@ def test_the_queue_is_full_before_its_rows_take_longer_than_a_second() -> None:
 
 def test_a_model_that_loses_answers_is_a_failure() -> None:
     class Short:
-        def score(self, rows: Sequence[Row]) -> Outputs:
+        def score(self, rows: Sequence[Row], probabilities: bool = True) -> Outputs:
             return Outputs([1])
 
     random.seed(0)
@@ -160,14 +162,14 @@ def test_rows_whose_answers_are_there_are_not_asked_again() -> None:
     class Half:
         calls = 0
 
-        def score(self, rows: Sequence[Row]) -> Outputs:
+        def score(self, rows: Sequence[Row], probabilities: bool = True) -> Outputs:
             Half.calls += 1
             bad = tuple(index for index, row in enumerate(rows) if row[0] == 13)
             answers = [None if index in bad else row[0] for index, row in enumerate(rows)]
             raise ModelFailed("answered an unknown value", bad, Outputs(answers))
 
     jobs = [Job([(1.0,), (2.0,)]), Job([(3.0,), (13.0,)]), Job([(4.0,)])]
-    answer(Half(), jobs, 64)
+    answer(Half(), jobs, [row for job in jobs for row in job.rows], 64)
     assert Half.calls == 1
     assert [job.outputs and job.outputs.predictions for job in jobs] == [[1.0, 2.0], None, [4.0]]
     assert isinstance(jobs[1].error, ModelFailed)

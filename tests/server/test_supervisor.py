@@ -348,19 +348,19 @@ def test_each_worker_keeps_what_it_answered(packed: Path) -> None:
 def test_counts_are_shared_with_a_forked_process_and_outlive_it() -> None:
     board = Board()
     metrics = Metrics(board)
-    metrics.answered("native", 200, 0.001)
+    metrics.answered("native", 200, (0.001,))
     with warnings.catch_warnings():
         warnings.simplefilter(
             "ignore", DeprecationWarning
         )  # the child does next to nothing, whatever threads there are
         pid = os.fork()
     if pid == 0:
-        metrics.answered("native", 200, 0.002, 0.003)
-        metrics.answered("query", 422, 0.001)
+        metrics.answered("native", 200, (0.002, 0.003))
+        metrics.answered("query", 422, (0.001,))
         os._exit(0)
     os.waitpid(pid, 0)
     heir = Metrics(board)  # counts on
-    heir.answered("query", 422, 0.5)
+    heir.answered("query", 422, (0.5,))
     text = render(total([board, Board()]), [])
     assert 'wherry_requests_total{door="native",status="200"} 3' in text
     assert 'wherry_requests_total{door="query",status="422"} 2' in text

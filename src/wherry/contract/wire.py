@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import msgspec
@@ -35,6 +37,30 @@ ARROW = "application/vnd.apache.arrow.stream"
 PROBLEM_JSON = "application/problem+json"
 # `type` of a problem is this plus the error's code: stable, and an anchor in docs/errors.md.
 PROBLEM_TYPE = "https://wherry.dev/errors#"
+
+
+class Rows(list[Row]):
+    """Checked rows, and their cells as numbers where they are nothing else: packed once for all who calculate.
+
+    pack: what makes float64 of one row's cells, as `struct.Struct("3d").pack` does; None where cells are no numbers.
+    """
+
+    __slots__ = ("block", "pack")
+
+    def __init__(self, rows: Sequence[Row], pack: Callable[..., bytes] | None) -> None:
+        super().__init__(rows)
+        self.pack = pack
+        self.block: bytes | None = None
+
+    def doubles(self) -> bytes | None:
+        """Every cell as a float64 of this machine, row after row; None where a cell is none."""
+        if self.block is None and self.pack is not None:
+            pack = self.pack
+            try:
+                self.block = b"".join([pack(*row) for row in self])
+            except (struct.error, OverflowError):  # a cell that no float64 holds
+                self.pack = None
+        return self.block
 
 
 class Outputs(msgspec.Struct, frozen=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -104,6 +105,12 @@ class Model:
 def unsendable(outputs: Outputs) -> list[int]:
     """The rows whose answer is none: None, NaN or infinite, in the prediction or in a probability."""
     finite = math.isfinite
+    if outputs.probabilities is None:
+        with contextlib.suppress(
+            TypeError, OverflowError
+        ):  # NaN and infinity stay in a sum; what has none is looked at
+            if finite(sum(outputs.predictions)):
+                return []
     bad = [
         row
         for row, answer in enumerate(outputs.predictions)

@@ -63,6 +63,9 @@ class AdminSite:
         except Exception as error:  # noqa: BLE001  # whatever it is, the scraper gets an answer
             self.refuse(exchange, error)
 
+    def way(self, exchange: Exchange) -> Callable[[Exchange], None]:
+        return self.receive
+
     def dispatch(self, exchange: Exchange, path: str) -> None:
         answers = {
             LIVEZ: self.watched.livez,

@@ -57,8 +57,8 @@ class App:
         self.life, self.tokens, self.admin = life, tokens, admin
         self.hosts = Hosts(project.serve.host, project.serve.allowed_hosts)
         self.keeping = Keeping(project, replies, predictions.journal, predictions.loop, open=tokens is not None)
-        doors = Doorways(about.manifest, project, predictions, replies, life)
-        self.routes: Routes = {**doors.routes(), **self.table()}
+        self.doors = Doorways(about.manifest, project, predictions, replies, life)
+        self.routes: Routes = {**self.doors.routes(), **self.table()}
 
     def table(self) -> Routes:
         def fixed(content: Content) -> dict[bytes, Handler]:
@@ -84,6 +84,11 @@ class App:
             self.dispatch(exchange)
         except Exception as error:  # noqa: BLE001  # whatever it is, this client gets an answer and no other is concerned
             self.refuse(exchange, error)
+
+    def way(self, exchange: Exchange) -> Callable[[Exchange], None]:
+        """The shortest for a request whose header was read before: what only the header decides is not asked again."""
+        short = self.doors.shortcut(exchange, self.receive) if self.tokens is None else None
+        return short or self.receive
 
     def refuse(self, exchange: Exchange, error: Exception) -> None:
         self.replies.refuse(exchange, error, door_of(exchange))

@@ -11,8 +11,11 @@ import contextlib
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
-from wherry.contract.wire import Outputs, Row
+import msgspec
+
+from wherry.contract.wire import Outputs, Row, Rows
 from wherry.errors import ModelFailed
 from wherry.server.predictor import Cost, Predictor, unsound
 from wherry.server.worker import Worker
@@ -23,20 +26,16 @@ MOST_ROWS = 1024  # rows in one call of the model
 SEARCHED_ROWS = 100  # rows of one failed request that are tried alone, or named as those at fault
 
 
-class Job:
+class Job(msgspec.Struct, eq=False):
     """Rows that wait for their answer: `outputs`, or the `error` that keeps them from it."""
 
-    __slots__ = ("error", "outputs", "rows")
+    rows: Sequence[Row]
+    probabilities: bool = True  # whether they are wanted beside the predictions
+    outputs: Outputs | None = None
+    error: Exception | None = None
 
-    def __init__(self, rows: Sequence[Row]) -> None:
-        self.rows = rows
-        self.outputs: Outputs | None = None
-        self.error: Exception | None = None
 
-    @property
-    def wanted(self) -> bool:
-        """Whether anybody still waits; nobody's rows are not scored."""
-        return True
+Settle: TypeAlias = Callable[[Sequence[Job], Rows], None]  # all jobs of one call, in their order, and all their rows
 
 
 class Batcher:
@@ -45,13 +44,17 @@ class Batcher:
     def __init__(
         self,
         predictor: Predictor,
-        settle: Callable[[Sequence[Job]], None],
+        settle: Settle,
         loop: asyncio.AbstractEventLoop,
         cost: Cost,
         *,
         most_rows: int = MOST_ROWS,
+        wanted: Callable[[Sequence[Job]], Sequence[Job]] = list,
+        pack: Callable[..., bytes] | None = None,
     ) -> None:
+        """wanted: which of some jobs somebody still waits for; the others are not scored. pack: as in `Rows`."""
         self.predictor, self.settle, self.loop, self.cost, self.most_rows = predictor, settle, loop, cost, most_rows
+        self.wanted, self.pack = wanted, pack
         per_row = max(cost.seconds(64) / 64, 1e-9)
         self.queue_rows = int(min(max(WAIT_BUDGET / per_row, 64), 65536))
         self.waiting: deque[Job] = deque()
@@ -73,9 +76,8 @@ class Batcher:
     def submit(self, job: Job) -> None:
         self.waiting.append(job)
         self.waiting_rows += len(job.rows)
-        if not self.scheduled and not self.busy:
-            self.scheduled = True
-            self.loop.call_soon(self.flush)
+        if not self.scheduled:
+            self.schedule()
 
     def schedule(self) -> None:
         if not self.scheduled and not self.busy:
@@ -84,52 +86,51 @@ class Batcher:
 
     def flush(self) -> None:
         self.scheduled = False
-        jobs, rows = self.take()
+        jobs = self.wanted(self.take())
         if jobs:
-            if self.cost.seconds(rows) <= LOOP_BUDGET:
-                answer(self.predictor, jobs, self.most_rows)
-                self.settle(jobs)
+            rows = Rows([row for job in jobs for row in job.rows], self.pack)
+            if self.cost.seconds(len(rows)) <= LOOP_BUDGET:
+                answer(self.predictor, jobs, rows, self.most_rows)
+                self.settle(jobs, rows)
             else:
-                self.hand_over(jobs)
+                self.hand_over(jobs, rows)
         if self.waiting:
             self.schedule()
 
-    def take(self) -> tuple[list[Job], int]:
-        """The next jobs, up to the most rows of one call; those that nobody waits for are left out."""
+    def take(self) -> list[Job]:
+        """The next jobs, up to the most rows of one call."""
         if self.waiting_rows <= self.most_rows:
-            jobs = [job for job in self.waiting if job.wanted]
+            jobs = list(self.waiting)
             self.waiting.clear()
             self.waiting_rows = 0
-            return jobs, sum([len(job.rows) for job in jobs])
+            return jobs
         jobs = []
         rows = 0
         while self.waiting and (not jobs or rows + len(self.waiting[0].rows) <= self.most_rows):
-            job = self.waiting.popleft()
-            self.waiting_rows -= len(job.rows)
-            if job.wanted:
-                jobs.append(job)
-                rows += len(job.rows)
-        return jobs, rows
+            jobs.append(self.waiting.popleft())
+            rows += len(jobs[-1].rows)
+        self.waiting_rows -= rows
+        return jobs
 
-    def hand_over(self, jobs: list[Job]) -> None:
+    def hand_over(self, jobs: Sequence[Job], rows: Rows) -> None:
         """Score in the thread; the loop goes on reading, answering probes and refusing."""
         self.busy, self.busy_since = True, time.monotonic()
-        self.worker.do(lambda: self.work(jobs))
+        self.worker.do(lambda: self.work(jobs, rows))
 
-    def work(self, jobs: list[Job]) -> None:
+    def work(self, jobs: Sequence[Job], rows: Rows) -> None:
         """In the thread: score, and have the loop settle."""
         try:
-            answer(self.predictor, jobs, self.most_rows)
+            answer(self.predictor, jobs, rows, self.most_rows)
         except BaseException as error:  # noqa: BLE001  # a model's library may even raise SystemExit; nobody may wait for ever
             for job in jobs:
                 job.error = ModelFailed("raised an error")
                 job.error.__cause__ = error
         with contextlib.suppress(RuntimeError):  # the loop has ended: nobody waits
-            self.loop.call_soon_threadsafe(self.land, jobs)
+            self.loop.call_soon_threadsafe(self.land, jobs, rows)
 
-    def land(self, jobs: list[Job]) -> None:
+    def land(self, jobs: Sequence[Job], rows: Rows) -> None:
         self.busy, self.busy_since = False, 0.0
-        self.settle(jobs)
+        self.settle(jobs, rows)
         if self.waiting:
             self.schedule()
 
@@ -138,11 +139,11 @@ class Batcher:
         self.worker.close()
 
 
-def answer(predictor: Predictor, jobs: Sequence[Job], most_rows: int) -> None:
-    """Give each job its outputs or its error. A job that fails does not punish the others."""
-    rows: Sequence[Row] = jobs[0].rows if len(jobs) == 1 else [row for job in jobs for row in job.rows]
+def answer(predictor: Predictor, jobs: Sequence[Job], rows: Sequence[Row], most_rows: int) -> None:
+    """Give each job its outputs or its error; `rows` are those of all. A job that fails does not punish the others."""
     try:
-        outputs = score(predictor, rows, most_rows)
+        probabilities = any([job.probabilities for job in jobs])  # noqa: C419  # a list is faster
+        outputs = score(predictor, rows, most_rows, probabilities)
     except ModelFailed as failure:
         if len(jobs) == 1:
             blame(predictor, jobs[0], failure)
@@ -150,7 +151,7 @@ def answer(predictor: Predictor, jobs: Sequence[Job], most_rows: int) -> None:
             share(jobs, failure.outputs, failure)
         else:
             for job in jobs:
-                answer(predictor, (job,), most_rows)
+                answer(predictor, (job,), job.rows, most_rows)
         return
     share(jobs, outputs)
 
@@ -164,7 +165,10 @@ def share(jobs: Sequence[Job], outputs: Outputs, failure: ModelFailed | None = N
     start = 0
     for job in jobs:
         end = start + len(job.rows)
-        job.outputs = Outputs(predictions[start:end], None if shares is None else shares[start:end])
+        if shares is None:
+            job.outputs = Outputs(predictions[start:end])
+        else:
+            job.outputs = Outputs(predictions[start:end], shares[start:end])
         if failure is not None and (guilty := tuple(row - start for row in failure.rows if start <= row < end)):
             job.outputs, job.error = None, ModelFailed(failure.reason, guilty[:SEARCHED_ROWS])
             job.error.__cause__ = failure.__cause__
@@ -177,26 +181,26 @@ def blame(predictor: Predictor, job: Job, failure: ModelFailed) -> None:
     job.error.__cause__ = failure.__cause__
 
 
-def score(predictor: Predictor, rows: Sequence[Row], most_rows: int) -> Outputs:
+def score(predictor: Predictor, rows: Sequence[Row], most_rows: int, probabilities: bool = True) -> Outputs:
     """The answers to `rows`, sound or ModelFailed with the rows at fault."""
     if not rows:
         return Outputs([])
-    outputs = call(predictor, rows[:most_rows], 0)
     if len(rows) <= most_rows:
-        return outputs
+        return call(predictor, rows, 0, probabilities)
+    outputs = call(predictor, rows[:most_rows], 0, probabilities)
     predictions = list(outputs.predictions)
     shares = None if outputs.probabilities is None else list(outputs.probabilities)
     for start in range(most_rows, len(rows), most_rows):
-        more = call(predictor, rows[start : start + most_rows], start)
+        more = call(predictor, rows[start : start + most_rows], start, probabilities)
         predictions += more.predictions
         if shares is not None and more.probabilities is not None:
             shares += more.probabilities
     return Outputs(predictions, shares)
 
 
-def call(predictor: Predictor, rows: Sequence[Row], start: int) -> Outputs:
+def call(predictor: Predictor, rows: Sequence[Row], start: int, probabilities: bool) -> Outputs:
     try:
-        outputs = predictor.score(rows)
+        outputs = predictor.score(rows, probabilities)
     except ModelFailed as error:  # its rows are known; its words may hold internals
         what = "raised an error" if error.reason.startswith("raised") else "has no finite answer"
         whole = start == 0 and isinstance(error.outputs, Outputs)  # of a later part: the parts before it are not there

@@ -84,6 +84,15 @@ class Doorways:
         else:
             self.predictions.through(door, exchange, asked)
 
+    def shortcut(self, exchange: Exchange, otherwise: Callable[[Exchange], None]) -> Callable[[Exchange], None] | None:
+        """What `predict` comes to for such a header, if it is the one that nearly every request has."""
+        headers = exchange.headers
+        plain = exchange.method == b"POST" and headers.get(b"content-type") == PLAIN_JSON and b"accept" not in headers
+        paths = (PREDICT, *self.project.reply.predict_paths)
+        if not plain or self.declared is not None or exchange.url not in [path.encode() for path in paths]:
+            return None
+        return self.predictions.shortcut(headers, otherwise)
+
     def entry(self, door: Door) -> dict[bytes, Handler]:
         return {b"POST": partial(self.predictions.through, door)}
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from wherry.server.port import Port
     from wherry.server.protocol import Exchange
 
 MOST = 512  # header blocks that are remembered
@@ -14,15 +16,16 @@ UNREMEMBERED = frozenset({b"expect", b"transfer-encoding", b"upgrade", b"connect
 
 
 class Head(NamedTuple):
-    """What a header block says, and the length of the body that follows it."""
+    """What a header block says, the length of the body that follows it, and what the site does with such requests."""
 
     method: bytes
     url: bytes
     headers: dict[bytes, bytes]  # shared by its requests: nobody may change it
     length: int
+    receive: Callable[[Exchange], None]
 
 
-def remember(heads: dict[bytes, Head], exchange: Exchange, data: bytes, end: int) -> None:
+def remember(port: Port, exchange: Exchange, data: bytes, end: int) -> None:
     """Keep data[:end], which came before the body of `exchange`, if `data` was exactly one ordinary request.
 
     Call it when `data` began with a request and the parser has just completed one.
@@ -37,6 +40,7 @@ def remember(heads: dict[bytes, Head], exchange: Exchange, data: bytes, end: int
         and exchange.url.startswith(b"/")
         and UNREMEMBERED.isdisjoint(headers)
     ):
-        if len(heads) >= MOST:
-            heads.clear()
-        heads[data[:end]] = Head(exchange.method, exchange.url, headers, length)
+        if len(port.heads) >= MOST:
+            port.heads.clear()
+        way = port.site.way(exchange)
+        port.heads[data[:end]] = Head(exchange.method, exchange.url, headers, length, way)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
+from collections.abc import Callable
 from typing import Protocol
 
 from wherry.errors import DeadlinePassed, RequestRefused, TooSlow
@@ -27,6 +28,9 @@ class Site(Protocol):
 
     def refuse(self, exchange: Exchange, error: RequestRefused) -> None:
         """Answer a request that cannot be read; its connection ends with the reply."""
+
+    def way(self, exchange: Exchange) -> Callable[[Exchange], None]:
+        """What does the same as `receive` for every request whose header is, byte for byte, that of `exchange`."""
 
 
 class Port:

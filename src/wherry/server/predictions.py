@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+
+import msgspec
 
 from wherry.contract.golden import GoldenRows
 from wherry.contract.manifest import Manifest
 from wherry.contract.names import HEADER_NO_STORE, METRIC_IGNORED, METRIC_MODEL_FAILURES, METRIC_OUTSIDE, METRIC_SKIPPED
 from wherry.contract.project import Project
-from wherry.contract.wire import Row
+from wherry.contract.wire import Row, Rows
 from wherry.errors import DiskFull, FieldsRefused, ModelFailed, Overloaded, StoreFailed, SwitchedOff
 from wherry.server.batching import Batcher, Job
 from wherry.server.content import JSON, Content
@@ -32,20 +34,15 @@ YES = frozenset({"true", "1", "yes", ""})
 NO_STORE = HEADER_NO_STORE.lower().encode()
 
 
-class Question(Job):
+class Question(Job, kw_only=True, eq=False):
     """A prediction that somebody waits for."""
 
-    __slots__ = ("door", "encode", "exchange", "id", "keep", "time_ns")
-
-    def __init__(self, exchange: Exchange, rows: Sequence[Row], encode: Encode, door: str, keep: bool) -> None:
-        self.rows, self.outputs, self.error = rows, None, None
-        self.exchange, self.encode, self.door, self.keep = exchange, encode, door, keep
-        self.time_ns = time.time_ns()
-        self.id = ""  # given when it is answered, with those answered beside it
-
-    @property
-    def wanted(self) -> bool:
-        return self.exchange.reply is None
+    exchange: Exchange
+    encode: Encode
+    door: str
+    keep: bool  # whether the journal gets it
+    time_ns: int  # when it was asked; 0 where nobody keeps it
+    id: str = ""  # given when it is answered, with those answered beside it
 
 
 class Predictions:
@@ -78,8 +75,10 @@ class Predictions:
             self.shapes.choose(True, native=False, probabilities=False),
         )
         self.shares = project.serve.probabilities == "always" and self.signature.output.probabilities
+        # Whether a reply that asks for nothing besides needs them all the same: for the journal, or as it is declared.
+        self.always = self.keeps or self.shares or self.shapes.declared is not None
         self.ranges = Ranges(self.signature)
-        self.batcher = Batcher(predictor, self.settle, loop, cost)
+        self.batcher = Batcher(predictor, self.settle, loop, cost, wanted=still_wanted, pack=self.ranges.pack)
 
     def close(self) -> None:
         """Let the threads go."""
@@ -95,6 +94,33 @@ class Predictions:
             self.reader.do(lambda: self.read_apart(exchange, asked, self.native))
         else:
             self.submit(exchange, self.native.decode(exchange.body), asked, "native")
+
+    def shortcut(
+        self, headers: Mapping[bytes, bytes], otherwise: Callable[[Exchange], None]
+    ) -> Callable[[Exchange], None] | None:
+        """What takes a flawless record to the model in the fewest steps, and leaves any other body to `otherwise`."""
+        fast = self.native.fast
+        if fast is None or self.shares or NO_STORE in headers:
+            return None
+        read, batcher, encode = fast.record, self.batcher, self.plain[True]
+        keep, shares = self.keeps, self.always
+
+        def take(exchange: Exchange) -> None:
+            body = exchange.body
+            if batcher.waiting_rows >= batcher.queue_rows or len(body) > BIG or body[:1] != b"{":
+                otherwise(exchange)
+                return
+            try:
+                row = read(body)
+            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+                otherwise(exchange)
+                return
+            asked = time.time_ns() if keep else 0
+            batcher.submit(
+                Question([row], shares, exchange=exchange, encode=encode, door="native", keep=keep, time_ns=asked)
+            )
+
+        return take
 
     def through(self, door: Door, exchange: Exchange, asked: bytes) -> None:
         """The same by any other door."""
@@ -139,10 +165,11 @@ class Predictions:
         self.submit(exchange, read, option, "query")
 
     def submit(self, exchange: Exchange, read: Asked, options: bytes, door: str, encode: Encode | None = None) -> None:
+        probabilities = True
         if encode is not None:
             pass  # the door's own
         elif not options and not self.shares and b"accept" not in exchange.headers:
-            encode = self.plain[read.single]  # what nearly every request asks for
+            encode, probabilities = self.plain[read.single], self.always  # what nearly every request asks for
         else:
             encode = self.shapes.choose(
                 read.single,
@@ -154,7 +181,10 @@ class Predictions:
         if not read.store:
             self.metrics.count(METRIC_SKIPPED, len(read.rows))
         keep = self.keeps and read.store and not (NO_STORE in exchange.headers and self.golden.issuperset(read.rows))
-        self.batcher.submit(Question(exchange, read.rows, encode, door, keep))
+        asked = time.time_ns()
+        self.batcher.submit(
+            Question(read.rows, probabilities, exchange=exchange, encode=encode, door=door, keep=keep, time_ns=asked)
+        )
 
     def probabilities(self, options: bytes) -> bool:
         """Whether a reply carries them, by the setting and what the query asks."""
@@ -168,7 +198,7 @@ class Predictions:
             raise SwitchedOff("this model has no probabilities", hint="leave ?probabilities out")
         return asked or self.shares
 
-    def settle(self, jobs: Sequence[Job]) -> None:
+    def settle(self, jobs: Sequence[Job], rows: Rows) -> None:
         """Write the replies of one call of the model: encode, keep, and only then let them leave."""
         ready: list[tuple[Question, bytes | Content]] = []
         failed: list[tuple[Question, Exception]] = []
@@ -194,22 +224,21 @@ class Predictions:
             except (StoreFailed, DiskFull) as error:
                 failed += [(job, error) for job, _ in ready if job.keep]
                 ready = [(job, body) for job, body in ready if not job.keep]
-        self.count([job for job, _ in ready], [row for job in jobs for row in job.rows])
+        now = time.monotonic()
+        self.count([job for job, _ in ready], rows, now)
+        predicted = self.replies.predicted
         for job, body in ready:
             if job.exchange.reply is None:
-                self.replies.predicted(job.exchange, body, job.id)
+                predicted(job.exchange, body, job.id, now)
         for job, cause in failed:
             self.replies.refuse(job.exchange, cause, job.door)
 
-    def count(self, answered: Sequence[Question], rows: Sequence[Row]) -> None:
+    def count(self, answered: Sequence[Question], rows: Rows, now: float) -> None:
         """Count the questions and rows of one call together. Before the replies: who got one finds it counted."""
-        now = time.monotonic()
-        took: dict[str, list[float]] = {}
-        for job in answered:
-            if job.exchange.reply is None:
-                took.setdefault(job.door, []).append(now - job.exchange.started)
-        for door, seconds in took.items():
-            self.metrics.answered(door, 200, *seconds)
+        for door in {job.door for job in answered}:
+            exchanges = [job.exchange for job in answered if job.door == door]
+            if seconds := [now - each.started for each in exchanges if each.reply is None]:
+                self.metrics.answered(door, 200, seconds)
         outside = self.ranges.outside(rows)
         if outside:
             self.metrics.count(METRIC_OUTSIDE, outside)
@@ -228,6 +257,10 @@ class Predictions:
             predictions=[] if outputs is None else outputs.predictions,
             probabilities=None if outputs is None else outputs.probabilities,
         )
+
+
+def still_wanted(jobs: Sequence[Job]) -> Sequence[Job]:
+    return [job for job in jobs if job.exchange.reply is None]  # type: ignore[attr-defined]  # all are questions
 
 
 def golden_set(native: Native, golden: GoldenRows) -> frozenset[Row]:

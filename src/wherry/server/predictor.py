@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -18,7 +18,8 @@ isfinite = math.isfinite
 class Predictor(Protocol):
     """Answers checked rows: one prediction a row, in their order. A loaded model is one."""
 
-    def score(self, rows: Sequence[Row]) -> Outputs: ...
+    def score(self, rows: Sequence[Row], probabilities: bool = True) -> Outputs:
+        """probabilities: whether anybody wants them; where nobody does, they may be left out."""
 
 
 class Cost(msgspec.Struct, frozen=True):
@@ -78,22 +79,15 @@ def finite(value: Any) -> bool:
     return value is not None
 
 
-class Local:
-    """The model in this process."""
-
-    def __init__(self, score: Callable[[Sequence[Row]], Outputs]) -> None:
-        self.score = score
-
-
 class Measured:
     """Counts what the model is asked and how long it takes."""
 
     def __init__(self, predictor: Predictor, metrics: Metrics) -> None:
         self.predictor, self.metrics = predictor, metrics
 
-    def score(self, rows: Sequence[Row]) -> Outputs:
+    def score(self, rows: Sequence[Row], probabilities: bool = True) -> Outputs:
         start = time.perf_counter()
         try:
-            return self.predictor.score(rows)
+            return self.predictor.score(rows, probabilities)
         finally:
             self.metrics.scored(len(rows), time.perf_counter() - start)

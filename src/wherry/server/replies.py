@@ -27,7 +27,7 @@ from wherry.server.problems import (
     problem_of,
     status_of,
 )
-from wherry.server.protocol import Exchange
+from wherry.server.protocol import STATUS_LINES, Exchange
 
 log = logging.getLogger("wherry.server")
 SANE_ID = re.compile(rb"[A-Za-z0-9._~:@/+=\-]{1,128}")
@@ -48,6 +48,14 @@ DOORS = {
 }
 
 
+def size_lines(size: int) -> bytes:
+    """How a header ends before a body of `size` bytes."""
+    return b"\r\nContent-Length: %d\r\n\r\n" % size
+
+
+SIZES = tuple(map(size_lines, range(256)))  # of most replies
+
+
 class Replies:
     """Writes the replies of one model's service, whatever the path."""
 
@@ -56,6 +64,7 @@ class Replies:
         version = re.sub(r"[^\x21-\x7e]", "?", manifest.version)[:128]
         self.fields = f"{HEADER_MODEL_VERSION}: {version}\r\n{HEADER_MODEL_DIGEST}: {manifest.digest}\r\n".encode()
         self.answer_fields = b"Content-Type: application/json\r\nCache-Control: no-store\r\n" + self.fields
+        self.date, self.begun = b"", b""  # how a reply with predictions begins, and the date in it
 
     def identify(self, exchange: Exchange, own: str = "") -> str:
         """The request's id: the one that it brought, if that can be repeated safely, else `own` or a new one."""
@@ -67,13 +76,20 @@ class Replies:
                 exchange.request_id = own or new_id(time.time_ns())
         return exchange.request_id
 
-    def predicted(self, exchange: Exchange, body: bytes | Content, prediction_id: str) -> None:
+    def predicted(self, exchange: Exchange, body: bytes | Content, prediction_id: str, now: float) -> None:
         """Send predictions; the caller counts them, together with the others of one call of the model."""
         own = prediction_id.encode()
         if b"x-request-id" in exchange.headers:
             request_id = self.identify(exchange, prediction_id).encode()
         else:
             exchange.request_id, request_id = prediction_id, own
+        if body.__class__ is bytes and exchange.ordinary:
+            date = exchange.connection.port.date
+            if date is not self.date:
+                self.date, self.begun = date, b"".join((STATUS_LINES[200], date, self.answer_fields, b"X-Request-Id: "))
+            size = SIZES[len(body)] if len(body) < len(SIZES) else size_lines(len(body))
+            exchange.send(b"".join((self.begun, request_id, b"\r\nX-Prediction-Id: ", own, size, body)), now)
+            return
         common = self.answer_fields
         if isinstance(body, Content):
             common = b"Content-Type: %b\r\n%bCache-Control: no-store\r\n%b" % (body.media, body.fields, self.fields)
@@ -81,7 +97,7 @@ class Replies:
         exchange.answer(200, b"%bX-Request-Id: %b\r\nX-Prediction-Id: %b\r\n" % (common, request_id, own), body)
 
     def respond(self, exchange: Exchange, status: int, content: Content, door: str, close: bool = False) -> None:
-        if not exchange.wanted:
+        if exchange.reply is not None:
             return
         fields = b"Content-Type: %b\r\n%bCache-Control: no-store\r\n%b%b: %b\r\n" % (
             content.media,
@@ -90,7 +106,7 @@ class Replies:
             HEADER_REQUEST_ID.encode(),
             self.identify(exchange).encode(),
         )
-        self.metrics.answered(door, status, self.now() - exchange.started)
+        self.metrics.answered(door, status, (self.now() - exchange.started,))
         exchange.answer(status, fields, content.body, close)
 
     def refuse(self, exchange: Exchange, error: Exception, door: str) -> None:

@@ -25,7 +25,7 @@ from wherry.server.metrics import Gauge, Metrics, label
 from wherry.server.port import Port, Site
 from wherry.server.ports import address_text, everywhere
 from wherry.server.predictions import Predictions
-from wherry.server.predictor import Local, Measured
+from wherry.server.predictor import Measured
 from wherry.server.replies import Replies
 
 INTERRUPTED = 130
@@ -72,7 +72,7 @@ class Service:
         predictions = Predictions(
             loaded.manifest,
             loaded.model.golden,
-            Measured(Local(loaded.model.score), self.metrics),
+            Measured(loaded.model, self.metrics),
             self.proof.cost,
             project,
             replies,

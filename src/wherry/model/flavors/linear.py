@@ -23,13 +23,14 @@ from wherry.contract.manifest import Manifest
 from wherry.contract.wire import Cell, Outputs, Row
 from wherry.errors import BundleUnreadable
 from wherry.model import bundle
+from wherry.model.matrix import Floats, matrix
 
-Floats: TypeAlias = NDArray[np.float64]
 # number: the sums are the answer. sign: two classes, one sum. argmax: a sum a class. votes: a sum a pair of classes,
 # one vote each, the first of the highest wins (libsvm's rule).
 Decide = Literal["number", "sign", "argmax", "votes"]
 # What makes a probability, or a number, of a sum.
 Link = Literal["none", "exp", "sigmoid", "sigmoid2", "clip", "softmax", "ovr", "ovr_clip"]
+Answer: TypeAlias = Callable[[Floats, bool], Outputs]  # of sums, and whether anybody wants probabilities
 ARRAYS = ("weights", "bias", "center", "low", "high", "missing", "table")
 
 
@@ -106,7 +107,7 @@ class LinearScorer:
         self.answer = ANSWERS[form.decide](form)
 
     def score(self, rows: Sequence[Row], probabilities: bool = True) -> Outputs:
-        return self.answer(self.sums(rows))  # probabilities are a few numbers more: no second way pays
+        return self.answer(self.sums(rows), probabilities)
 
     def sums(self, rows: Sequence[Row]) -> Floats:
         """n x k: what the answers are made of."""
@@ -134,14 +135,13 @@ def numbers(model: Linear) -> Callable[[Sequence[Row]], Floats] | None:
     fills = not np.isnan(missing).all()
     fillable: NDArray[np.bool_] = np.asarray(~np.isnan(missing).any(axis=1))
     fill = np.where(fillable[:, None], missing, 0.0)
-    array = np.array
     isnan = np.isnan
 
     def simple(rows: Sequence[Row]) -> Floats:
-        return array(rows, dtype=np.float64) @ weights + bias
+        return matrix(rows) @ weights + bias
 
     def full(rows: Sequence[Row]) -> Floats:
-        cells = array(rows if whole else [pick(row) for row in rows], dtype=np.float64)
+        cells = matrix(rows if whole else [pick(row) for row in rows])
         if clipped:
             cells = cells.clip(low, high)
         if centered:
@@ -176,8 +176,8 @@ def lookups(model: Linear) -> Callable[[Sequence[Row], Floats], None] | None:
     return add
 
 
-def number(form: Form) -> Callable[[Floats], Outputs]:
-    def answer(sums: Floats) -> Outputs:
+def number(form: Form) -> Answer:
+    def answer(sums: Floats, probabilities: bool) -> Outputs:
         if form.link == "exp":
             with np.errstate(over="ignore"):
                 sums = np.exp(sums)
@@ -186,17 +186,17 @@ def number(form: Form) -> Callable[[Floats], Outputs]:
     return answer
 
 
-def sign(form: Form) -> Callable[[Floats], Outputs]:
+def sign(form: Form) -> Answer:
     negative, positive = form.classes
     chance = {"sigmoid": sigmoid, "sigmoid2": lambda x: sigmoid(2 * x), "clip": clip}.get(form.link)
     isfinite = math.isfinite
 
-    def answer(sums: Floats) -> Outputs:
+    def answer(sums: Floats, probabilities: bool) -> Outputs:
         values: list[float] = sums[:, 0].tolist()
         answers: list[Cell] = [positive if value > 0.0 else negative for value in values]
         if not isfinite(sum(values)):
             answers = [each if isfinite(value) else None for each, value in zip(answers, values, strict=True)]
-        if chance is None:
+        if chance is None or not probabilities:
             return Outputs(answers)
         chances = [chance(value) for value in values]
         return Outputs(answers, [[1.0 - each, each] for each in chances])
@@ -216,19 +216,19 @@ def clip(value: float) -> float:
     return min(max((value + 1.0) / 2.0, 0.0), 1.0)
 
 
-def argmax(form: Form) -> Callable[[Floats], Outputs]:
+def argmax(form: Form) -> Answer:
     classes = form.classes
     chances = {"softmax": softmax, "ovr": one_versus_rest, "ovr_clip": clipped_versus_rest}.get(form.link)
 
-    def answer(sums: Floats) -> Outputs:
+    def answer(sums: Floats, probabilities: bool) -> Outputs:
         answers = [classes[best] for best in sums.argmax(axis=1).tolist()]
         answers = without_answer(answers, sums)
-        return Outputs(answers, None if chances is None else chances(sums).tolist())
+        return Outputs(answers, chances(sums).tolist() if chances is not None and probabilities else None)
 
     return answer
 
 
-def votes(form: Form) -> Callable[[Floats], Outputs]:
+def votes(form: Form) -> Answer:
     classes = form.classes
     count = len(classes)
     pairs = [(one, other) for one in range(count) for other in range(one + 1, count)]
@@ -238,7 +238,7 @@ def votes(form: Form) -> Callable[[Floats], Outputs]:
         change[place, one], change[place, other] = 1.0, -1.0
         base[other] += 1.0
 
-    def answer(sums: Floats) -> Outputs:
+    def answer(sums: Floats, probabilities: bool) -> Outputs:
         best = ((sums > 0.0) @ change + base).argmax(axis=1).tolist()
         return Outputs(without_answer([classes[each] for each in best], sums))
 
@@ -275,7 +275,7 @@ def shared(chances: Floats) -> Floats:
     return parts
 
 
-ANSWERS: dict[Decide, Callable[[Form], Callable[[Floats], Outputs]]] = {
+ANSWERS: dict[Decide, Callable[[Form], Answer]] = {
     "number": number,
     "sign": sign,
     "argmax": argmax,

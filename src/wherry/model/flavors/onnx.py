@@ -14,6 +14,7 @@ from wherry.contract.signature import OutputSpec, Signature
 from wherry.contract.wire import Cell, Outputs, Row
 from wherry.errors import BundleUnreadable
 from wherry.model import bundle
+from wherry.model.matrix import matrix
 from wherry.model.reading.graphs import has_external_data
 
 DTYPES: dict[str, Any] = {
@@ -78,6 +79,8 @@ def feeder(inputs: Sequence[Any], signature: Signature, path: str) -> Callable[[
     if len(inputs) == 1 and (len(signature.columns) > 1 or inputs[0].name not in signature.names):
         only, dtype = next(iter(dtypes.items()))
         width = len(signature.columns)
+        if dtype in (np.float32, np.float64):
+            return lambda rows: {only: matrix(rows).astype(dtype).reshape(len(rows), width)}
         return lambda rows: {only: np.array(rows, dtype=dtype).reshape(len(rows), width)}
     places = {name: place for place, name in enumerate(signature.names)}
     if not set(dtypes) <= set(places):

@@ -9,6 +9,7 @@ import numpy as np
 
 from wherry.contract.signature import Column, Signature
 from wherry.contract.wire import Cell, Row
+from wherry.model.matrix import matrix
 
 Kind = Literal["array", "frame"]
 Build: TypeAlias = Callable[[Sequence[Row]], Any]
@@ -33,6 +34,8 @@ def array_builder(signature: Signature) -> Build:
     if not all(column.type in NUMERIC for column in signature.columns):
         return lambda rows: object_array(rows, width)
     dtype = common_dtype(signature)
+    if dtype == np.float64:
+        return lambda rows: matrix(rows).reshape(len(rows), width).copy()  # an estimator may write into its input
 
     def numbers(rows: Sequence[Row]) -> Any:
         try:
