@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import importlib.util
 import io
@@ -9,6 +10,7 @@ import json
 import os
 import select
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -19,6 +21,8 @@ from typing import Any
 
 import pytest
 
+from wherry.cli.console import Console
+from wherry.cli.main import run
 from wherry.server.history import first_id, spellings
 from wherry.server.ids import new_id
 from wherry.server.sinks import Progress, Sink
@@ -151,6 +155,31 @@ def test_pruning_keeps_the_newest_and_asks_first(wherry: Run, kept: SimpleNamesp
     assert numbers(wherry("history", "--json")) == []
     assert wherry("history").stdout == "\n0 predictions match\n"
     assert wherry("history", "prune").returncode == 2
+    assert wherry("history", "prune", "--older-than", "old").returncode == 2
+    assert wherry("history", "prune", "--keep-bytes", "big").returncode == 2
+
+
+def test_pruning_by_the_settings_and_by_size(wherry: Run, kept: SimpleNamespace) -> None:
+    assert "20 predictions removed" in wherry("history", "prune", "--yes", WHERRY_STORE_KEEP_ROWS="10").stdout
+    assert numbers(wherry("history", "--json")) == list(range(20, 30))
+    assert "0 predictions removed" in wherry("history", "prune", "--keep-bytes", "10G").stdout
+    assert wherry("history", "prune", "--keep-bytes", "2k", "--yes").returncode == 0
+    left = numbers(wherry("history", "--json"))
+    assert left == list(range(30 - len(left), 30)) and 2 <= len(left) <= 5
+
+
+@pytest.mark.parametrize(("answer", "code", "said", "left"), [("n", 1, "nothing was removed\n", 30), ("y", 0, "", 10)])
+def test_a_no_is_taken_as_an_answer(
+    kept: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    answer: str, code: int, said: str, left: int,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Console, "interactive", True)
+    monkeypatch.setattr("wherry.cli.console.click.confirm", lambda question, **_: answer == "y")
+    assert run(["history", "prune", "--keep-rows", "10"]) == code
+    assert capsys.readouterr().err.endswith(said)
+    with contextlib.closing(sqlite3.connect(tmp_path / ".wherry" / "predictions.db")) as database:
+        assert database.execute("SELECT count(*) FROM predictions").fetchone() == (left,)
 
 
 def test_nothing_kept_is_said(wherry: Run, tmp_path: Path) -> None:

@@ -16,10 +16,13 @@ import msgspec
 
 from wherry.cli import project, table
 from wherry.cli.console import Console
+from wherry.cli.failures import FAILED
 from wherry.cli.verb import Verb
+from wherry.contract.settings import quantity
 from wherry.errors import ExtraMissing, FileMissing, StoreUnreachable, UsageRefused
 
 if TYPE_CHECKING:
+    from wherry.contract.project import Store
     from wherry.server.destination import Destination
     from wherry.server.history import Query
     from wherry.server.sinks.reading import Reader
@@ -96,7 +99,7 @@ def history(
         request_id=request_id,
         where=tuple(assigned(text) for text in wheres),
     )
-    with reading(console) as (reader, _):
+    with reading(console) as reader:
         if follow:
             for record in followed(reader, query):
                 records.show_one(console, record)
@@ -119,61 +122,71 @@ def history(
 @history.command(cls=Verb, live=False, examples=["WHERRY_STORE_URL_FILE=owner-url wherry history migrate"])
 @click.pass_obj
 def migrate(console: Console) -> None:
-    """Make or update the database's tables; needs the owner's account, where the service's own may not.
+    """Make or update the database's tables and the views of [store.views]; for the owner's account.
 
     Afterwards the service's account needs: SELECT and INSERT on predictions, INSERT on feedback (SELECT too, to show
     truths), SELECT, INSERT and UPDATE on wherry_progress, SELECT on wherry_schema.
     """
-    with using(console, reading=False) as target:
+    with using(console, reading=False) as (target, store):
         from wherry.server.sinks import Sink
+        from wherry.server.sinks.views import renew
 
-        sink = Sink(target.url)
-        try:
+        with contextlib.closing(Sink(target.url)) as sink:
             begun, done = sink.migrate()
-        finally:
-            sink.close()
+            renew(sink, store.views)
     if console.as_json:
-        console.document({"store": target.shown, "from": begun, "to": done})
+        console.document({"store": target.shown, "from": begun, "to": done, "views": list(store.views)})
     else:
         told = f"brought from step {begun} to step {done}" if begun < done else f"already at step {done}"
-        console.say(f"{target.shown}: {told}")
+        shown = f"; made {', '.join(store.views)}" if store.views else ""
+        console.say(f"{target.shown}: {told}{shown}")
 
 
-@history.command(cls=Verb, live=False, examples=["wherry history prune --older-than 90d --yes"])
+@history.command(
+    cls=Verb,
+    live=False,
+    examples=["wherry history prune --older-than 90d --yes", "wherry history prune --keep-bytes 10G"],
+)
 @click.option("--older-than", metavar="AGE", help="Remove what is older: 12h, 90d, 8w.")
-@click.option("--keep-rows", type=click.IntRange(0), metavar="N", help="Remove all but the newest N.")
+@click.option("--keep-rows", type=click.IntRange(1), metavar="N", help="Remove all but the newest N.")
+@click.option("--keep-bytes", metavar="SIZE", help="Remove all but the newest that take so much: 500M, 10G.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @click.pass_obj
-def prune(console: Console, older_than: str | None, keep_rows: int | None, yes: bool) -> None:
+def prune(console: Console, older_than: str | None, keep_rows: int | None, keep_bytes: str | None, yes: bool) -> int:
     """Remove old predictions, and what feedback said of them; needs an account that may delete.
 
-    Rows go in small transactions: a service may go on storing meanwhile.
+    What is not told here is what [store] keep_days, keep_rows and keep_bytes say. Rows go in small transactions: a
+    service may go on storing meanwhile.
     """
-    from wherry.server.history import Query, first_id
+    from wherry.server.history import Keep, kept_of
 
-    if (older_than is None) == (keep_rows is None):
-        raise UsageRefused("prune needs to know what is old", hint="wherry history prune --older-than 90d")
-    with reading(console, writes=True) as (reader, target):
-        if older_than is not None:
-            cut = moment(older_than, "--older-than")
-            assert cut is not None  # a text was given
-            bound, old = first_id(cut), reader.count(Query(until_ns=cut))
-        else:
-            assert keep_rows is not None  # one of both was given
-            old = max(reader.count(Query()) - keep_rows, 0)
-            bound = reader.oldest_kept(keep_rows) if old else ""
-        if old and not yes:
-            console.confirm(f"remove {table.count(old, 'prediction')} from {target.shown}?", flag="--yes")
-        gone = sum(reader.prune(bound)) if bound else 0
+    with using(console) as (target, store):
+        keep = Keep(seconds=seconds_of(older_than), rows=keep_rows, bytes=bytes_of(keep_bytes)) or kept_of(store)
+        if not keep:
+            raise UsageRefused("prune needs to know what is old", hint="wherry history prune --older-than 90d")
+        from wherry.server.sinks import Sink
+        from wherry.server.sinks.retention import Retention
+
+        with contextlib.closing(Sink(target.url)) as sink:
+            retention = Retention(sink)
+            bound = retention.bound(keep)
+            old = retention.count(bound) if bound else 0
+            agreed = yes or not old
+            if not agreed:
+                agreed = console.agreed(f"Remove {table.count(old, 'prediction')} from {target.shown}?", flag="--yes")
+            gone = sum(retention.prune(bound)) if bound and agreed else 0
     if console.as_json:
         console.document({"store": target.shown, "removed": gone})
-    else:
+    elif agreed:
         console.say(f"{table.count(gone, 'prediction')} removed from {target.shown}")
+    else:
+        console.note("nothing was removed")
+    return 0 if agreed else FAILED
 
 
 @contextlib.contextmanager
-def using(console: Console, *, reading: bool = True) -> Iterator[Destination]:
-    """The project's database; what it cannot do becomes an error that shows nothing secret."""
+def using(console: Console, *, reading: bool = True) -> Iterator[tuple[Destination, Store]]:
+    """The project's database, and its settings; what it cannot do becomes an error that shows nothing secret."""
     from wherry.server.destination import DRIVERS, destination, scheme_of
 
     settings = project.load(console).project.store
@@ -190,19 +203,19 @@ def using(console: Console, *, reading: bool = True) -> Iterator[Destination]:
         extra = DRIVERS.get(scheme_of(target.url), ("", "serve"))[1]
         raise ExtraMissing("SQLAlchemy", extra, "reading predictions") from error
     try:
-        yield target
+        yield target, settings
     except SinkAway as error:
         raise StoreUnreachable(target.shown, str(error)) from error
 
 
 @contextlib.contextmanager
-def reading(console: Console, *, writes: bool = False) -> Iterator[tuple[Reader, Destination]]:
-    """The project's database, open for questions (and for removing, if it `writes`)."""
-    with using(console) as target:
+def reading(console: Console) -> Iterator[Reader]:
+    """The project's database, open for questions."""
+    with using(console) as (target, _):
         from wherry.server.sinks.reading import opened
 
-        with opened(target.url, reading=not writes) as reader:
-            yield reader, target
+        with opened(target.url) as reader:
+            yield reader
 
 
 def pages(reader: Reader, query: Query, limit: int | None) -> Iterator[list[Any]]:
@@ -246,6 +259,21 @@ def moment(text: str | None, flag: str) -> int | None:
             raise UsageRefused(f"{flag} {text} is no time", hint=f"{flag} 2h, or {flag} 2026-01-31") from error
         then = then if then.tzinfo else then.replace(tzinfo=UTC)
     return int(then.timestamp()) * 10**9 + then.microsecond * 1000
+
+
+def seconds_of(age: str | None) -> float | None:
+    """How old something is: 90d, or since a date."""
+    then = moment(age, "--older-than")
+    return None if then is None else (time.time_ns() - then) / 10**9
+
+
+def bytes_of(size: str | None) -> int | None:
+    """A size as people write it: 500M, 10Gi."""
+    if size is None:
+        return None
+    if not re.fullmatch(r"\d+(\.\d+)?(k|Ki|M|Mi|G|Gi|T|Ti)?", size.strip()):
+        raise UsageRefused(f"--keep-bytes {size} is no size", hint="--keep-bytes 10G")
+    return int(quantity(size.strip()))
 
 
 def assigned(text: str) -> tuple[str, str]:

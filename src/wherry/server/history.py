@@ -8,6 +8,8 @@ from typing import Any
 
 import msgspec
 
+from wherry.contract.project import Store
+
 
 class Query(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Which predictions: all that every given filter lets through.
@@ -27,6 +29,23 @@ class Query(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     before: str = ""
     after: str = ""
     oldest_first: bool = False
+
+
+class Keep(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What stays in the database: what is within every bound that is given; seconds of age, rows, bytes of rows."""
+
+    seconds: float | None = None
+    rows: int | None = None
+    bytes: int | None = None
+
+    def __bool__(self) -> bool:
+        return self != Keep()
+
+
+def kept_of(store: Store) -> Keep:
+    """What the project's settings let stay."""
+    days = store.keep_days
+    return Keep(seconds=None if days is None else days * 86400, rows=store.keep_rows, bytes=store.keep_bytes)
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):

@@ -13,6 +13,8 @@ from pathlib import Path
 import msgspec
 
 from wherry.contract.events import Note, Tell
+from wherry.contract.views import View
+from wherry.server.history import Keep
 
 FLUSH_SECONDS = 10.0  # what a stopping service waits for the database
 BACKOFF_SECONDS = (0.1, 5.0)  # before a writer that died is started again: first, and most
@@ -25,6 +27,8 @@ class Task(msgspec.Struct, frozen=True):
 
     folder: str
     url: str
+    keep: Keep = Keep()
+    views: dict[str, View] = {}
 
 
 class Report(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -34,6 +38,7 @@ class Report(msgspec.Struct, frozen=True, omit_defaults=True):
     poison: int = 0
     duplicates: int = 0
     trouble: str = ""  # why nothing moves now; empty when things move
+    note: str = ""  # something else that people should know
 
 
 class Keeper:
@@ -124,6 +129,9 @@ class Keeper:
                 process.stdin.flush()
 
     def _take(self, report: Report) -> None:
+        if report.note:
+            self._tell(Note(report.note, True))
+            return
         if report.trouble:
             where = Path(self._task.folder)
             self._tell(Note(f"predictions wait in {where}: {report.trouble}", True))

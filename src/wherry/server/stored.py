@@ -16,7 +16,7 @@ from wherry.contract.project import Project
 from wherry.errors import ExtraMissing, StoreUnreachable
 from wherry.server.asking import Asker
 from wherry.server.destination import DRIVERS, Destination, destination, scheme_of
-from wherry.server.history import Query
+from wherry.server.history import Query, kept_of
 from wherry.server.inputs import Reduce, kept_columns, reducing
 from wherry.server.journal import Counts
 from wherry.server.keeper import Keeper, Report, Task
@@ -103,7 +103,11 @@ def open_journal(
     )
     if spool.torn:
         tell(Note(f"{spool.torn} bytes of a write that never ended were put aside in {spool.folder}", warn=True))
-    keeper = Keeper(Task(str(spool.folder.absolute()), target.url), tell)
+    # Of several workers one looks after the database.
+    task = Task(str(spool.folder.absolute()), target.url)
+    if lane == 0:
+        task = msgspec.structs.replace(task, keep=kept_of(store), views=store.views)
+    keeper = Keeper(task, tell)
     return StoredJournal(spool, keeper, target.shown, tell, Asker(target.url, target.shown), reduce)
 
 

@@ -22,6 +22,7 @@ from wherry.server import segments
 from wherry.server.keeper import FLUSH_SECONDS, Report, Task
 from wherry.server.mover import Mover
 from wherry.server.sinks import Sink, SinkAway, SinkUnclear
+from wherry.server.upkeep import Upkeep
 
 IDLE_SECONDS = 0.05  # how long a row that was committed may go unnoticed
 RETRY_SECONDS = (0.1, 5.0)
@@ -36,6 +37,7 @@ class Writer:
         self._service = service
         self._sink = Sink(task.url)
         self._mover: Mover | None = None
+        self._upkeep = Upkeep(task, self._sink, lambda text: self._say(Report(note=text)))
         self._unclear = 0
         self._reported: Report | None = None
         self._troubled = ""
@@ -56,11 +58,13 @@ class Writer:
                 wait = min(wait * 2, RETRY_SECONDS[1])
                 continue
             wait = RETRY_SECONDS[0]
+            busy = not self._service.closing and self._upkeep.step()
             if not moved:
                 self._unclear = 0
                 if self._service.closing:
                     return
-                self._service.wait(IDLE_SECONDS)
+                if not busy:
+                    self._service.wait(IDLE_SECONDS)
             elif self._service.out_of_time():
                 return
 
@@ -81,7 +85,9 @@ class Writer:
         self._say(Report(at.sequence, at.poison, at.duplicates))
 
     def _say(self, report: Report) -> None:
-        if report.trouble:
+        if report.note:
+            pass  # said once
+        elif report.trouble:
             if report.trouble == self._troubled:
                 return
             self._troubled = report.trouble

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal, Protocol, TypeAlias
 
-from sqlalchemy import Column, ColumnElement, Connection, Engine, Table
+from sqlalchemy import Column, ColumnElement, Connection, CursorResult, Engine, Table
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 
@@ -35,6 +35,12 @@ class Backend(Protocol):
     def inside(self, column: Column[Any], text: str) -> ColumnElement[int]:
         """Where `text` begins in the column's text, from 1, by letter and case; 0 when it is not there."""
 
+    def bytes_of(self, column: Column[Any]) -> ColumnElement[int]:
+        """The bytes that the column's text takes."""
+
+    def within(self, column: str, key: str) -> str:
+        """SQL for what the JSON object in `column` holds under `key`, as text or a number."""
+
     def insert(self, connection: Connection, table: Table, rows: Values) -> int:
         """Insert the rows whose id is not there yet; how many that were. Hides no other trouble."""
 
@@ -49,6 +55,22 @@ class Backend(Protocol):
 
     def descriptor(self, connection: Any) -> int | None:
         """The socket of a driver's connection; None when there is none."""
+
+
+def quoted(text: str) -> str:
+    """A text as standard SQL has it, where a backslash is a letter like others."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def json_path(key: str) -> str:
+    """Where SQLite and MySQL find `key` in a JSON object."""
+    escaped = key.replace("\\", "\\\\").replace('"', '\\"')
+    return f'$."{escaped}"'
+
+
+def execute(connection: Connection, text: str) -> CursorResult[Any]:
+    """A statement as it stands: no value is put into it, so a percent sign in it is one."""
+    return connection.exec_driver_sql(text, execution_options={"no_parameters": True})
 
 
 @contextlib.contextmanager

@@ -7,6 +7,10 @@ class SinkAway(Exception):
     """The database takes nothing now; trying again later may help."""
 
 
+class SinkDenied(SinkAway):
+    """This account may not do that."""
+
+
 class SinkUnclear(SinkAway):
     """The database does not take these rows, and it cannot be told whether they or it are the cause."""
 

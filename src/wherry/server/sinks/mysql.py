@@ -12,7 +12,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError
 
 from wherry.errors import ExtraMissing
-from wherry.server.sinks.backend import CONNECT_SECONDS, PATIENCE_SECONDS, Blame, Values
+from wherry.server.sinks.backend import CONNECT_SECONDS, PATIENCE_SECONDS, Blame, Values, execute, json_path, quoted
 from wherry.server.sinks.failing import RowsRefused, SinkAway
 
 LOCK = "wherry.schema"
@@ -66,6 +66,12 @@ class MySQL:
 
     def inside(self, column: Column[Any], text: str) -> ColumnElement[int]:
         return func.instr(column, text)
+
+    def bytes_of(self, column: Column[Any]) -> ColumnElement[int]:
+        return func.length(column)
+
+    def within(self, column: str, key: str) -> str:
+        return f"JSON_UNQUOTE(JSON_EXTRACT({column}, {quoted(json_path(key))}))"
 
     def insert(self, connection: Connection, table: Table, rows: Values) -> int:
         """Duplicates are rare, so rows go in as if there were none; where there are, one by one."""
@@ -183,8 +189,3 @@ def stretches(texts: Sequence[str]) -> Iterator[list[str]]:
         size += len(text) + 1
     if some:
         yield some
-
-
-def execute(connection: Connection, text: str) -> None:
-    """A statement as it stands: no value is put into it, so a percent sign in it is one."""
-    connection.exec_driver_sql(text, execution_options={"no_parameters": True})

@@ -13,7 +13,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import DataError, DBAPIError
 
 from wherry.errors import ExtraMissing
-from wherry.server.sinks.backend import CONNECT_SECONDS, PATIENCE_SECONDS, Blame, Values
+from wherry.server.sinks.backend import CONNECT_SECONDS, PATIENCE_SECONDS, Blame, Values, quoted
 
 LOCK = 0x77_68_65_72_72_79  # "wherry"
 DUPLICATE = "23505"
@@ -48,6 +48,12 @@ class PostgreSQL:
     def inside(self, column: Column[Any], text: str) -> ColumnElement[int]:
         # As text: an operator of json would refuse every row, were there a NUL in one.
         return func.strpos(cast(column, Text), text)
+
+    def bytes_of(self, column: Column[Any]) -> ColumnElement[int]:
+        return func.octet_length(cast(column, Text))
+
+    def within(self, column: str, key: str) -> str:
+        return f"{column} ->> {quoted(key)}"
 
     def insert(self, connection: Connection, table: Table, rows: Values) -> int:
         savepoint = connection.begin_nested()

@@ -1,4 +1,4 @@
-"""Reads what was stored, and removes what is old. Ids sort by time: a filter by time is a range of the primary key."""
+"""Reads what was stored. Ids sort by time: a filter by time is a range of the primary key."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import Text, cast, delete, func, or_, select
+from sqlalchemy import Text, cast, func, or_, select
 from sqlalchemy.sql import ColumnElement, Select
 
 from wherry.server.history import Query, Record, first_id, spellings
@@ -17,7 +17,6 @@ from wherry.server.sinks.sink import Sink
 from wherry.server.sinks.tables import feedback, predictions
 
 PAGE_ROWS = 2000
-PRUNE_ROWS = 10_000  # a transaction: the service goes on storing in between
 COLUMNS = (
     *("id", "created_at", "request_id", "model_name", "model_version", "model_digest", "door", "status"),
     *("latency_ms", "host", "inputs", "outputs"),
@@ -27,8 +26,8 @@ COLUMNS = (
 class Reader:
     """One connection for questions. Raises SinkAway, and what Sink raises for a url of no use."""
 
-    def __init__(self, url: str, *, reading: bool = True) -> None:
-        self._sink = Sink(url, reading=reading)
+    def __init__(self, url: str) -> None:
+        self._sink = Sink(url, reading=True)
         self._truths = True
 
     def read(self, query: Query) -> list[Record]:
@@ -77,30 +76,6 @@ class Reader:
                 text = connection.execute(one).scalar()
             names |= dict.fromkeys(msgspec.json.decode(text or "{}"))
         return list(names)
-
-    def oldest_kept(self, rows: int) -> str:
-        """The id from which on the newest `rows` records lie; empty when there are no more than these."""
-        statement = select(predictions.c.id).order_by(predictions.c.id.desc()).offset(rows).limit(1)
-        with self._sink.transaction() as connection:
-            beyond = connection.execute(statement).scalar()
-            if beyond is None:
-                return ""
-            after = select(func.min(predictions.c.id)).where(predictions.c.id > beyond)
-            return str(connection.execute(after).scalar() or f"{beyond}~")
-
-    def prune(self, before: str) -> Iterator[int]:
-        """Remove records whose id sorts before `before`, and what feedback said of them; how many, step by step."""
-        for table, key in ((predictions, predictions.c.id), (feedback, feedback.c.prediction_id)):
-            while True:
-                step = select(key).where(key < before).order_by(key).offset(PRUNE_ROWS - 1).limit(1)
-                with self._sink.transaction() as connection:
-                    end = connection.execute(step).scalar()
-                    bound = key <= end if end is not None else key < before
-                    gone = connection.execute(delete(table).where(bound)).rowcount
-                if table is predictions:
-                    yield gone
-                if end is None:
-                    break
 
     def close(self) -> None:
         self._sink.close()
@@ -187,8 +162,8 @@ def iso(value: Any) -> str:
 
 
 @contextlib.contextmanager
-def opened(url: str, *, reading: bool = True) -> Iterator[Reader]:
-    reader = Reader(url, reading=reading)
+def opened(url: str) -> Iterator[Reader]:
+    reader = Reader(url)
     try:
         yield reader
     finally:

@@ -15,7 +15,7 @@ from wherry.errors import StoreRefused
 from wherry.server.destination import SUPPORTED, scheme_of
 from wherry.server.migrations import LATEST, LEDGER, MIGRATIONS
 from wherry.server.sinks.backend import Backend, patience
-from wherry.server.sinks.failing import RowsRefused, SinkAway, SinkUnclear
+from wherry.server.sinks.failing import RowsRefused, SinkAway, SinkDenied, SinkUnclear
 from wherry.server.sinks.hiding import hidden
 from wherry.server.sinks.mysql import MySQL
 from wherry.server.sinks.postgresql import PostgreSQL
@@ -137,7 +137,7 @@ class Sink:
         if blame == "unclear":
             return SinkUnclear(text)
         if blame == "denied":
-            return SinkAway(f"{text}; a table or column that is not there: {COMMAND}")
+            return SinkDenied(f"{text}; a table or column that is not there: {COMMAND}")
         if blame == "missing":
             return SinkAway(f"{text}; {COMMAND}") if missing_is_away else TableMissing(text)
         return SinkAway(text)

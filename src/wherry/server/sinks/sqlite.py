@@ -8,13 +8,25 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Connection, Engine, Table, create_engine, event, func, insert
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    Engine,
+    LargeBinary,
+    Table,
+    cast,
+    create_engine,
+    event,
+    func,
+    insert,
+)
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DatabaseError, DBAPIError, OperationalError
 from sqlalchemy.pool import StaticPool
 
-from wherry.server.sinks.backend import Blame, Values
+from wherry.server.sinks.backend import Blame, Values, json_path, quoted
 
 BUSY_SECONDS = 5.0  # how long SQLite waits for another process's transaction before it says that it is locked
 CHECKPOINT_PAGES = 8000  # of 4 KiB: the log is folded into the file every 32 MiB, not every four
@@ -49,6 +61,12 @@ class SQLite:
 
     def inside(self, column: Column[Any], text: str) -> ColumnElement[int]:
         return func.instr(column, text)
+
+    def bytes_of(self, column: Column[Any]) -> ColumnElement[int]:
+        return func.length(cast(column, LargeBinary))
+
+    def within(self, column: str, key: str) -> str:
+        return f"json_extract({column}, {quoted(json_path(key))})"
 
     def insert(self, connection: Connection, table: Table, rows: Values) -> int:
         return connection.exec_driver_sql(statement(table), list(rows)).rowcount
