@@ -28,6 +28,7 @@ VERBS: dict[str, Entry] = {
     "serve": Entry("Service", "wherry.cli.serve:serve", "Answer predictions over HTTP"),
     "history": Entry("Service", "wherry.cli.history:history", "Show the predictions that were kept"),
     "stress": Entry("Service", "wherry.cli.stress:stress", "Put load on a service and judge how it held"),
+    "forecast": Entry("Service", "wherry.cli.forecast:forecast", "Simulate the autoscaler over a trace of traffic"),
     "build": Entry("Image", "wherry.cli.build:build", "Put the bundle and its service into an image"),
     "render": Entry("Cluster", "wherry.cli.render:render", "Print everything that deploy would make"),
     "diff": Entry("Cluster", "wherry.cli.diff:diff", "Say what a deploy would change, field by field"),
