@@ -34,6 +34,7 @@ VERBS: dict[str, Entry] = {
     "diff": Entry("Cluster", "wherry.cli.diff:diff", "Say what a deploy would change, field by field"),
     "deploy": Entry("Cluster", "wherry.cli.deploy:deploy", "Make the service exist, and prove that it answers"),
     "status": Entry("Cluster", "wherry.cli.status:status", "Say how deployed services are doing"),
+    "prove": Entry("Cluster", "wherry.cli.prove:prove", "Show by load that the settings of a deployment hold"),
     "logs": Entry("Cluster", "wherry.cli.logs:logs", "Print what a service's pods have written"),
     "releases": Entry("Cluster", "wherry.cli.releases:releases", "List what was deployed, newest first"),
     "rollback": Entry("Cluster", "wherry.cli.rollback:rollback", "Deploy a past release again"),

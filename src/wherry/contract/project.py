@@ -206,6 +206,9 @@ class Capacity(Struct, frozen=True, kw_only=True):
     knee: Annotated[
         Annotated[float, Meta(gt=0)] | None, Meta(description="highest requests a second at the objective")
     ] = None
+    peak: Annotated[
+        Annotated[float, Meta(gt=0)] | None, Meta(description="highest requests a second that the settings are for")
+    ] = None
     slo: Annotated[str, Meta(description="the objective, as p99<100ms,errors<0.1%")] = "p99<100ms,errors<0.1%"
     cost: Annotated[
         Annotated[float, Meta(gt=0)] | None, Meta(description="CPU of one request, in millicore-seconds")
