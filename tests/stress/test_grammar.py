@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from wherry.errors import DataUnreadable, ExpressionRefused
-from wherry.stress.grammar import read_duration, read_objective, read_shape, read_trace
+from wherry.errors import ExpressionRefused
+from wherry.stress.grammar import read_duration, read_objective, read_shape
 
 
 @pytest.mark.parametrize(
@@ -104,18 +104,3 @@ def test_a_shape_that_cannot_be_read_names_the_place(text: str, place: int) -> N
     with pytest.raises(ExpressionRefused, match="--shape") as refused:
         read_shape(text, 10)
     assert refused.value.place == place
-
-
-def test_a_trace_holds_each_rate_until_the_next() -> None:
-    shape = read_trace("seconds,rate\n# a comment\n100,10\n110,20\n\n115,5\n", "t.csv")
-    assert shape.seconds == 20
-    assert shape.total == 10 * 10 + 20 * 5 + 5 * 5
-
-
-@pytest.mark.parametrize(
-    ("text", "line"),
-    [("0,1\n1,x\n", 2), ("0,1\n0,2\n", 2), ("0,-1\n", 1), ("seconds,rate\n", 1), ("1,2,3\n", 1), ("", 1)],
-)
-def test_a_trace_that_cannot_be_read_names_the_line(text: str, line: int) -> None:
-    with pytest.raises(DataUnreadable, match=f"line {line}:"):
-        read_trace(text, "t.csv")

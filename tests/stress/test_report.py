@@ -14,8 +14,8 @@ from wherry.stress.grammar import read_objective
 from wherry.stress.outcomes import FAILURES, OWN, SERVER_ERROR, TIMEOUT
 from wherry.stress.page import page
 from wherry.stress.plan import Plan, Target, asks_of
-from wherry.stress.tally import BINS, Tally, bins_of, percentile, tally_for
 from wherry.stress.report import Report, document, junit, lines, report_of, warning
+from wherry.stress.tally import BINS, Tally, bins_of, percentile, tally_for
 
 TARGET = Target("127.0.0.1", 8080, "/predict?a=<b>", address="127.0.0.1")
 PLAN = Plan(TARGET, asks_of(TARGET, [b"{}"], {}), shapes.constant(100, 10), 10**6)

@@ -16,7 +16,7 @@ SHAPES = {
     "fall": (shapes.ramp(1000, 0, 4), 2000),
     "spike": (shapes.spike(100, 1000, 2, 1, 6), 1500),
     "sine": (shapes.sine(0, 200, 5, 10), 1000),
-    "trace": (shapes.replay([(10, 100), (12, 0), (13, 50)]), 250),
+    "trace": (shapes.replay([0, 2, 3], [100, 0, 50], 4), 250),
 }
 
 
@@ -46,7 +46,7 @@ def test_the_schedule_is_the_same_in_parts_as_at_once() -> None:
 
 
 def test_no_request_is_due_while_the_rate_is_nothing() -> None:
-    due = shapes.replay([(0, 100), (2, 0), (5, 100)]).due(0, 300)
+    due = shapes.replay([0, 2, 5], [100, 0, 100], 8).due(0, 300)
     assert not ((due > 2.0 + 1e-9) & (due < 5.0 - 1e-9)).any()
 
 

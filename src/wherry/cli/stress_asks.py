@@ -82,7 +82,7 @@ def asking(
     headers = bearer(token_file)
     folder = bundle or Path(BUNDLE_DIR)
     at_root = target.path.partition("?")[0] in ("", "/")
-    predict = msgspec.structs.replace(target, path=PREDICT + target.path[1:]) if at_root else target
+    predict = at_predict(target)
     if data is not None:
         bodies = bodies_of(data, encoding, signature_in(folder))
         if len(bodies) > MOST_BODIES:
@@ -97,6 +97,20 @@ def asking(
     return Asking(target, asks_of(target, [None], headers, fresh=fresh))
 
 
+def from_bodies(target: Target, bodies: Sequence[bytes], token_file: Path | None, *, fresh: bool) -> Asking:
+    """Requests that the load brings along, in their order."""
+    from wherry.stress.plan import asks_of
+
+    predict = at_predict(target)
+    return Asking(predict, asks_of(predict, bodies, bearer(token_file), fresh=fresh))
+
+
+def at_predict(target: Target) -> Target:
+    """Where predictions are asked, for an address without a path."""
+    at_root = target.path.partition("?")[0] in ("", "/")
+    return msgspec.structs.replace(target, path=PREDICT + target.path[1:]) if at_root else target
+
+
 def from_release(
     target: Target, deployed: Deployed, token_file: Path | None, *, fresh: bool, no_store: bool
 ) -> Asking | None:
@@ -107,7 +121,7 @@ def from_release(
     rows = golden(deployed.probe) if deployed.probe is not None else None
     if rows is None or deployed.probe is None:
         return None
-    predict = msgspec.structs.replace(target, path=PREDICT)
+    predict = at_predict(target)
     asks = golden_asks(predict, rows, golden_headers(token_file, no_store), fresh=fresh)
     return Asking(predict, asks, deployed.digest, deployed.probe.rtol, deployed.probe.atol)
 

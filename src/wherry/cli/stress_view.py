@@ -5,19 +5,34 @@ from __future__ import annotations
 from collections import deque
 from typing import TextIO
 
-from wherry.contract.events import StressView
+from wherry.contract.events import ClusterView, StressView
 
 BLOCKS = "▁▂▃▄▅▆▇█"
 HISTORY = 40
 BAR = 36
+DOTS = 20  # pods that are drawn one by one
+COLOURS = 14  # characters of a line of pods that take no room
 
 
 def plain(view: StressView) -> str:
     """The view on one line."""
+    beside = f"; {cluster_line(view.cluster)}" if view.cluster is not None else ""
     return (
         f"{view.elapsed:.0f} of {view.seconds:.0f} s: {view.offered:,.0f}/s offered, {view.rate:,.0f}/s answered, "
-        f"p50 {span(view.p50)}, p99 {span(view.p99)}, {view.failed:,} of {view.sent:,} failed"
+        f"p50 {span(view.p50)}, p99 {span(view.p99)}, {view.failed:,} of {view.sent:,} failed{beside}"
     )
+
+
+def cluster_line(view: ClusterView) -> str:
+    """2 of 3 pods ready (at most 10), CPU 180m, 72 % of the request, aiming at 60 %."""
+    most = f" (at most {view.most})" if view.most is not None else ""
+    parts = [f"{view.ready} of {view.wanted} pods ready{most}"]
+    if view.cpu is not None:
+        parts.append(f"CPU {view.cpu}m")
+    if view.target is not None:
+        seen = "unknown" if view.current is None else f"{view.current} %"
+        parts.append(f"{seen} of the request, aiming at {view.target} %")
+    return ", ".join(parts)
 
 
 def span(seconds: float | None) -> str:
@@ -59,13 +74,21 @@ class Screen:
         rates, tails = sparks(self.rates)[-room:] if room else "", sparks(self.tails)[-room:] if room else ""
         speed = f"offered {view.offered:>9,.0f}/s   answered {view.rate:>9,.0f}/s"
         times = f"p50 {span(view.p50):<9} p90 {span(view.p90):<9} p99 {span(view.p99)}"
+        beside = [] if view.cluster is None else [f"{self.pods(view.cluster)}  {cluster_line(view.cluster)}"]
         counts = f"\x1b[{colour}m{view.failed:,} of {view.sent:,} failed\x1b[0m   {view.in_flight:,} under way"
         return [
             f"{bar}  {view.elapsed:.1f} of {view.seconds:.0f} s",
             f"{speed:<55} \x1b[36m{rates}",
             f"{times:<55} \x1b[35m{tails}",
             f"{counts}   \x1b[{late}mgenerator {span(view.lag)} late at p99",
+            *(line[: self.width + COLOURS] for line in beside),
         ]
+
+    def pods(self, view: ClusterView) -> str:
+        """A dot a pod: full when it is ready."""
+        return (
+            f"\x1b[32m{'●' * min(view.ready, DOTS)}\x1b[33m{'○' * max(0, min(view.wanted, DOTS) - view.ready)}\x1b[0m"
+        )
 
     def close(self) -> None:
         """Take the picture away; the report says it all again."""

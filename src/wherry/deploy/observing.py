@@ -72,6 +72,11 @@ class Observer:
         starts = sorted(self.starts())
         return msgspec.structs.replace(made, start_seconds=starts[len(starts) // 2] if starts else None)
 
+    @property
+    def ready(self) -> int:
+        """Pods that are ready."""
+        return int((self.deployment.get("status") or {}).get("readyReplicas", 0))
+
     def starts(self) -> list[float]:
         """Seconds from creation to readiness of each pod that became ready meanwhile."""
         created = {one.who: one.at for one in self.happenings if one.kind == "pod_created"}

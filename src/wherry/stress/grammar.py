@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from wherry.errors import DataUnreadable, ExpressionRefused
+from wherry.errors import ExpressionRefused
 from wherry.stress import shape as shapes
 from wherry.stress.objective import Limit
 from wherry.stress.shape import Shape
@@ -109,33 +109,6 @@ def read_shape(text: str, seconds: float) -> Shape:
         made = shapes.spike(low, high, begin, reader.length("how long it lasts"), seconds, text)
     reader.end()
     return made
-
-
-def read_trace(lines: str, name: str) -> Shape:
-    """A trace: `seconds,rate` a line, seconds rising; a first line of words is a header. Raises DataUnreadable."""
-    points: list[tuple[float, float]] = []
-    for number, line in enumerate(lines.splitlines(), 1):
-        text = line.strip()
-        if not text or text.startswith("#"):
-            continue
-        try:
-            second, rate = (float(part) for part in text.split(","))
-        except ValueError as error:
-            if not points and not re.search(r"\d", text):
-                continue
-            raise trace_refusal(name, number, f"{text[:60]!r} is not seconds,rate") from error
-        if not (0 <= rate < float("inf") and abs(second) < float("inf")):
-            raise trace_refusal(name, number, f"{text[:60]!r}: a rate is 0 or more")
-        if points and second <= points[-1][0]:
-            raise trace_refusal(name, number, f"{second:g} s is not later than the {points[-1][0]:g} s before it")
-        points.append((second, rate))
-    if not points:
-        raise trace_refusal(name, 1, "no line holds seconds,rate")
-    return shapes.replay(points, f"trace:{name}")
-
-
-def trace_refusal(name: str, line: int, reason: str) -> DataUnreadable:
-    return DataUnreadable(name, f"line {line}: {reason}", "a trace has lines of seconds,rate, such as 0,100")
 
 
 def read_objective(text: str) -> tuple[Limit, ...]:

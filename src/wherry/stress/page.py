@@ -1,13 +1,13 @@
-"""The report as one HTML file: no scripts, nothing fetched, fit for light, dark and paper. Pure but for its style."""
+"""The report as one HTML file: no scripts, nothing fetched, fit for light, dark and paper."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from html import escape
-from importlib.resources import files
 
 from wherry.contract.recording import Recording
 from wherry.stress import pictures as draw
+from wherry.stress import sheet, timeline
 from wherry.stress.outcomes import FAILURES, MEANING
 from wherry.stress.report import Report, measured_text, number, span, warning
 
@@ -17,7 +17,6 @@ COLOURS = {kind: f"f{place}" for place, kind in enumerate(FAILURES)}
 
 def page(report: Report, run: Recording | None = None) -> str:
     """The whole document; `run` is what became of the deployment under the load."""
-    style = files("wherry.stress").joinpath("page.css").read_text(encoding="utf-8")
     swatches = "".join(f".f{k}{{fill:var(--f{k});background:var(--f{k})}}" for k in range(len(FAILURES)))
     caution = warning(report)
     body = (
@@ -25,18 +24,14 @@ def page(report: Report, run: Recording | None = None) -> str:
         f'<p class="lead">{lead(report)}</p>'
         + (f'<p class="warn">{escape(caution)}</p>' if caution else "")
         + figures(report)
-        + f'<section class="pictures">{latency(report)}{curve(report)}{throughput(report)}{failures(report)}</section>'
-        + f'<section class="tables">{kinds(report)}{objective(report)}{conditions(report)}</section>'
+        + f'<section class="pictures">{latency(report)}{curve(report)}{throughput(report)}{failures(report)}'
+        + f"{scaling(run)}</section>"
+        + f'<section class="tables">{kinds(report)}{objective(report)}{conditions(report)}{happenings(run)}</section>'
         + "<footer>Latency runs from the moment a request was due, not from when it could be sent, so a service that "
         "stalls is charged for everybody who came meanwhile. It covers right answers and timeouts. Nothing was sent "
         "twice.</footer>"
     )
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>wherry stress {escape(report.url)}</title><style>{style}{swatches}</style></head>"
-        f"<body><main>{body}</main></body></html>\n"
-    )
+    return sheet.document(f"wherry stress {report.url}", body, swatches)
 
 
 def verdict(report: Report) -> str:
@@ -63,11 +58,7 @@ def figures(report: Report) -> str:
         (span(latency.p999), "p99.9", False),
         (span(latency.max), "max", False),
     ]
-    shown = (
-        f'<div class="card figure{" bad" if bad else ""}"><b>{escape(value)}</b><span>{escape(name)}</span></div>'
-        for value, name, bad in cells
-    )
-    return f'<section class="figures">{"".join(shown)}</section>'
+    return sheet.figures(cells)
 
 
 def card(title: str, note: str, inside: str, legend: Iterable[tuple[str, str, bool]] = ()) -> str:
@@ -129,6 +120,25 @@ def failures(report: Report) -> str:
     stacks = [(COLOURS[kind], counts) for kind, counts in series.failed.items()]
     inside = draw.frame(x, y, draw.bars(x, y, series.at, series.width, stacks), "failures over time")
     return card("Failures", "by when the requests were due; what each colour is stands below", inside)
+
+
+def scaling(run: Recording | None) -> str:
+    """What became of the deployment."""
+    if run is None:
+        return ""
+    legend = [("offered", "wanted", True), ("a", "ready", False)]
+    note = f"{run.conditions.name}, read from the cluster twice a second"
+    pods = card("Replicas over time", note, timeline.replicas(run), legend)
+    seen = timeline.cpu(run)
+    return pods + (card("CPU as the autoscaler saw it", "percent of the request", seen) if seen else "")
+
+
+def happenings(run: Recording | None) -> str:
+    """What happened to the pods, and what the autoscaler did."""
+    if run is None:
+        return ""
+    rows = timeline.rows(run) or '<tr><td class="empty">No pod came or went.</td></tr>'
+    return f'<div class="card wide"><h2>What happened in the cluster</h2><table>{rows}</table></div>'
 
 
 def kinds(report: Report) -> str:

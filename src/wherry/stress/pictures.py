@@ -65,6 +65,12 @@ def upward(high: float, title: str) -> Axis:
     return Axis(lambda v: HEIGHT - BOTTOM - v * scale, tuple((v, short(v)) for v in steps(0, top)), title)
 
 
+def counts(high: float, title: str) -> Axis:
+    """A vertical axis of whole things, few or many."""
+    axis = upward(high, title)
+    return Axis(axis.place, tuple((v, short(v)) for v, _ in axis.ticks if v == int(v)), title)
+
+
 def doublings(low: float, high: float, title: str) -> Axis:
     """A vertical axis on which each tenfold is as high as the next."""
     bottom, top = math.floor(math.log10(low)), math.log10(high * 1.15)

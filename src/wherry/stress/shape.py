@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -24,11 +25,13 @@ class Shape:
     """An offered rate over time: linear between its knots; two knots at one time are a jump.
 
     times: seconds from the start, never falling, the first 0. rates: requests a second at those times. text: as asked.
+    moments: when each request is due, where that does not follow from the rate alone.
     """
 
     text: str
     times: tuple[float, ...]
     rates: tuple[float, ...]
+    moments: Floats | None = None
 
     @property
     def seconds(self) -> float:
@@ -41,6 +44,8 @@ class Shape:
     @property
     def total(self) -> int:
         """How many requests come due."""
+        if self.moments is not None:
+            return len(self.moments)
         return max(0, math.ceil(float(self._sums[-1]) - 1e-6))
 
     @cached_property
@@ -52,7 +57,12 @@ class Shape:
 
     def due(self, first: int, last: int) -> Floats:
         """Seconds from the start at which requests `first` up to but not including `last` are due."""
-        wanted = np.arange(first, last, dtype=np.float64)
+        if self.moments is not None:
+            return self.moments[first:last]
+        return self.when(np.arange(first, last, dtype=np.float64))
+
+    def when(self, wanted: Floats) -> Floats:
+        """Seconds from the start by which so many requests have come due."""
         times, rates = np.array(self.times, dtype=float), np.array(self.rates, dtype=float)
         place = np.clip(np.searchsorted(self._sums, wanted, side="right") - 1, 0, len(times) - 2)
         left = wanted - self._sums[place]
@@ -74,13 +84,27 @@ class Shape:
         sums = self._sums[place] + rates[place] * ahead + slope * ahead**2 / 2
         return np.asarray(np.diff(sums) / np.diff(edges), dtype=np.float64)
 
+    def scattered(self, seed: int = 0) -> Shape:
+        """The same rates, at each moment as likely as at any other: arrivals as those of many independent people."""
+        expected = float(self._sums[-1])
+        gaps = np.random.default_rng(seed).exponential(size=math.ceil(expected + 10 * math.sqrt(expected) + 10))
+        places = np.cumsum(gaps)
+        return replace(self, text=f"{self.text}, poisson", moments=self.when(places[places < expected]))
+
+    def faster(self, factor: float) -> Shape:
+        """The same requests in a `factor` of the time, at as many times the rate."""
+        moments = None if self.moments is None else self.moments / factor
+        times, rates = (t / factor for t in self.times), (r * factor for r in self.rates)
+        return Shape(f"{self.text}, {factor:g} times as fast", tuple(times), tuple(rates), moments)
+
     def cut(self, seconds: float) -> Shape:
         """The first `seconds` of it."""
         if seconds >= self.seconds:
             return self
         kept = [(t, r) for t, r in zip(self.times, self.rates, strict=True) if t < seconds]
         at = float(self.offered(np.array([seconds - 1e-9, seconds + 1e-9]))[0])
-        return Shape(self.text, (*(t for t, _ in kept), seconds), (*(r for _, r in kept), at))
+        moments = None if self.moments is None else self.moments[self.moments < seconds]
+        return Shape(self.text, (*(t for t, _ in kept), seconds), (*(r for _, r in kept), at), moments)
 
 
 def constant(rate: float, seconds: float) -> Shape:
@@ -113,13 +137,19 @@ def sine(low: float, high: float, period: float, seconds: float, text: str = "")
     return Shape(text or "sine", tuple(times), tuple(rates))
 
 
-def replay(points: list[tuple[float, float]], text: str = "") -> Shape:
-    """A trace: each (second, rate) holds until the next; the last as long as the one before it."""
-    start = points[0][0]
-    last = points[-1][0] - points[-2][0] if len(points) > 1 else 1.0
-    ends = [*(second for second, _ in points[1:]), points[-1][0] + last]
-    times = [at - start for (second, _), end in zip(points, ends, strict=True) for at in (second, end)]
-    return Shape(text or "trace", tuple(times), tuple(rate for _, rate in points for _ in range(2)))
+def replay(times: Sequence[float], rates: Sequence[float], seconds: float, text: str = "") -> Shape:
+    """A trace: each rate holds from its moment until the next, the last until `seconds`; the first moment is 0."""
+    ends = [*times[1:], seconds]
+    knots = [at for begin, end in zip(times, ends, strict=True) for at in (float(begin), float(end))]
+    return Shape(text or "trace", tuple(knots), tuple(float(rate) for rate in rates for _ in range(2)))
+
+
+def arrivals(moments: Floats, text: str = "") -> Shape:
+    """Requests at just these moments, in seconds, rising; the rate is what came in each second."""
+    moments = moments - moments[0]
+    seconds = math.floor(float(moments[-1])) + 1
+    counts = np.bincount(moments.astype(np.int64), minlength=seconds)
+    return replace(replay(range(seconds), counts.tolist(), float(seconds), text or "arrivals"), moments=moments)
 
 
 def bounded(shape: Shape) -> Shape:
