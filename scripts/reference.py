@@ -201,7 +201,7 @@ EXIT_MEANINGS = {
     1: "failed",
     2: "the command or a setting is not one that wherry can carry out",
     3: "somebody else holds the lock",
-    4: "it ran to the end, and the answer is no: `predict --check` differs, `status` is unhealthy",
+    4: "it ran to the end, and the answer is no: `predict --check` differs, `doctor` finds mistakes, `status` is unhealthy",
     130: "interrupted",
 }
 
@@ -216,12 +216,28 @@ def escaped(text: str) -> str:
     return text.replace("|", "\\|")
 
 
+def rules() -> Iterator[str]:
+    """Every rule of `wherry doctor`, by how bad it is."""
+    from wherry.doctor.rule import SEVERITIES
+    from wherry.doctor.rules import ALL
+
+    yield "# Rules of `wherry doctor`\n"
+    yield "How a project is read, and what `--fix` does, is told in [doctor](../doctor.md)."
+    for severity, title in SEVERITIES.items():
+        yield f"\n## {title}\n\n| rule | what is wrong | what comes of it | what to do |\n|---|---|---|---|"
+        for rule in ALL:
+            if rule.severity == severity:
+                linked = f"[{rule.id}]({rule.source})"
+                yield f"| {linked} | {escaped(rule.title)} | {escaped(rule.consequence)} | {escaped(rule.fix)} |"
+
+
 PAGES: dict[str, Callable[[], Iterator[str]]] = {
     "commands.md": commands,
     "settings.md": settings,
     "errors.md": error_pages,
     "metrics.md": metrics,
     "http.md": http,
+    "rules.md": rules,
 }
 
 

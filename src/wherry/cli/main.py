@@ -30,6 +30,7 @@ VERBS: dict[str, Entry] = {
     "stress": Entry("Service", "wherry.cli.stress:stress", "Put load on a service and judge how it held"),
     "forecast": Entry("Service", "wherry.cli.forecast:forecast", "Simulate the autoscaler over a trace of traffic"),
     "build": Entry("Image", "wherry.cli.build:build", "Put the bundle and its service into an image"),
+    "compose": Entry("Image", "wherry.cli.compose:compose", "Write a compose file with a database of choice"),
     "render": Entry("Cluster", "wherry.cli.render:render", "Print everything that deploy would make"),
     "diff": Entry("Cluster", "wherry.cli.diff:diff", "Say what a deploy would change, field by field"),
     "deploy": Entry("Cluster", "wherry.cli.deploy:deploy", "Make the service exist, and prove that it answers"),
@@ -40,6 +41,7 @@ VERBS: dict[str, Entry] = {
     "rollback": Entry("Cluster", "wherry.cli.rollback:rollback", "Deploy a past release again"),
     "scale": Entry("Cluster", "wherry.cli.scale:scale", "Set the number of replicas; 0 pauses"),
     "down": Entry("Cluster", "wherry.cli.down:down", "Remove what deploy made"),
+    "doctor": Entry("Project", "wherry.cli.doctor:doctor", "Name the mistakes of an existing project"),
     "config": Entry("Project", "wherry.cli.config:config", "Print every setting and where its value comes from"),
     "completion": Entry("Project", "wherry.cli.completion:completion", "Print the completion script of a shell"),
 }
