@@ -36,6 +36,7 @@ from wherry.deploy.buildah import Buildah
 from wherry.deploy.builders import Built, build, choose, prepare
 from wherry.deploy.docker import Docker
 from wherry.deploy.dockerfiles import ByDockerfile, lay_out
+from wherry.deploy.engines import Engine
 from wherry.deploy.order import Order
 from wherry.deploy.programs import Ran, run
 from wherry.errors import (
@@ -237,7 +238,7 @@ def test_a_local_build_asks_no_registry(
     noted: Noted, planned: ImagePlan, bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(registry, "digest", lambda reference: pytest.fail("asked"))
-    made = build(planned, bundle, "tiny:1", push=False, load=True)
+    made = build(planned, bundle, "tiny:1", push=False, load=Engine("docker"))
     assert (made.digest, made.pinned, made.pushed) == (ID, "tiny:1", False)
     assert noted.asked == ["build tiny:1", "load tiny:1"]
 

@@ -29,6 +29,7 @@ from wherry.deploy import builders, caches, direct, explain, layers, session, up
 from wherry.deploy.builders import Built, build
 from wherry.errors import (
     BaseMissing,
+    BaseUnfit,
     BuildFailed,
     CacheUnusable,
     DiskFull,
@@ -41,6 +42,7 @@ from wherry.errors import (
     WheelMissing,
 )
 from wherry.release.image import ImagePlan, plan
+from wherry.release.reference import Reference
 
 found = importlib.util.spec_from_file_location("small_registry", Path(__file__).with_name("small_registry.py"))
 assert found is not None
@@ -186,7 +188,7 @@ def test_config_is_the_base_s_with_ours_over_it(registry: SmallRegistry, make: M
     planned = make(registry.base(OnBuild=["RUN x"], Volumes={"/data": {}}))
     _, config = document(registry, pushed(registry, planned, bundle))
     inner = config["config"]
-    assert inner["Env"][0] == "PATH=/usr/bin"
+    assert inner["Env"][0] == "PATH=/usr/local/bin:/usr/bin"
     assert "WHERRY_BUNDLE=/srv/bundle" in inner["Env"]
     assert inner["Entrypoint"] == ["python3", "-m", "wherry.server"]
     assert (inner["User"], inner["StopSignal"]) == ("10001:10001", "SIGTERM")
@@ -278,11 +280,41 @@ def test_platform_is_chosen_from_an_index(registry: SmallRegistry, make: Make, b
 
 def test_no_byte_code_for_another_python_and_it_is_said(registry: SmallRegistry, make: Make, bundle: Path) -> None:
     told: list[Event] = []
-    manifest, _ = document(registry, pushed(registry, make(registry.base(python="3.99.1")), bundle, told=told))
+    other = msgspec.structs.replace(make(registry.base(python="3.99.1")), python="3.99")
+    manifest, _ = document(registry, pushed(registry, other, bundle, told=told))
     assert not [name for name in names(registry, manifest, 2) if name.endswith(".pyc")]
     assert any(isinstance(event, Note) and "the base has 3.99" in event.text for event in told)
     manifest, _ = document(registry, pushed(registry, make(registry.base(python=f"{HERE}.1")), bundle))
     assert [name for name in names(registry, manifest, 2) if name.endswith(".pyc")]
+
+
+def test_a_base_with_another_python_is_refused(registry: SmallRegistry, make: Make, bundle: Path) -> None:
+    """The libraries are made for one minor version: nothing would start."""
+    with pytest.raises(BaseUnfit, match=f"has Python 3.99, and the bundle was packed with Python {HERE}") as caught:
+        pushed(registry, make(registry.base(python="3.99.1")), bundle)
+    assert f"--base python:{HERE}-slim" in caught.value.hint
+    with pytest.raises(BaseUnfit, match="has no python3"):
+        pushed(registry, make(registry.base(python="")), bundle)
+
+
+@pytest.mark.parametrize(
+    ("there", "found"),
+    [
+        (("usr/bin/python3.11",), "3.11"),
+        (("./usr/bin/python3.9", "./usr/bin/python3.11", "./usr/bin/python3.11-config"), "3.11"),
+        (("usr/local/bin/python3.12", "usr/bin/python3.13"), "3.12"),  # what PATH finds first
+        (("opt/python3.12",), ""),
+    ],
+)
+def test_a_base_that_does_not_say_its_python_is_looked_into(
+    registry: SmallRegistry, there: tuple[str, ...], found: str
+) -> None:
+    digest = registry.base(python="", files=there)
+    base = direct.bases.fetch(Reference.parse(f"{registry.address}/library/base@{digest}"), "linux/amd64")
+    assert direct.bases.python(base) == found
+    asked = len(registry.asked)
+    assert direct.bases.python(base) == found
+    assert len(registry.asked) == asked
 
 
 def test_an_interrupted_push_goes_on_where_it_was_cut(
@@ -514,11 +546,9 @@ def test_explanation_names_packages_changes_and_what_the_base_brings(
 
 
 def test_advice_names_the_largest_gain_first() -> None:
-    parts = tuple(
-        layers.Part(name, "1", size) for name, size in (("scikit-learn", 40_000_000), ("sqlalchemy", 9_000_000))
-    )
-    layer = layers.Layer("libraries", "", 1, "", 1, parts)
-    told = explain.advice(200_000_000, (layer,))
+    parts = (layers.Part("scikit-learn", "1", 40_000_000),)
+    made = (layers.Layer("libraries", "", 1, "", 1, parts), layers.Layer("store", "", 1, "", 9_000_000, ()))
+    told = explain.advice(200_000_000, made)
     assert [line.split(":")[0] for line in told] == ["140 MB", "40 MB", "9 MB"]
     assert explain.advice(1, ()) == ()
 

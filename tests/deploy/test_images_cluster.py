@@ -25,6 +25,7 @@ from wherry.contract.names import ENV_TEST_REGISTRY
 from wherry.deploy import builders, caches, direct, pins, unpack, uploads, wheels
 from wherry.deploy.builders import build, prepare
 from wherry.deploy.docker import Docker
+from wherry.deploy.engines import Engine
 from wherry.deploy.order import Order
 from wherry.deploy.programs import present, run
 from wherry.deploy.uploads import Sent
@@ -157,7 +158,8 @@ def test_trimmed_libraries_import_and_answer(onnx_bundle: Path, folder: Path, re
     """In a container with a read-only root, straight from the local Docker: what was left out is not missed."""
     if Docker().trouble():
         pytest.skip(Docker().trouble())
-    made = build(planned(onnx_bundle, folder), onnx_bundle, f"{repository}:1", builder="direct", push=False, load=True)
+    plan, local = planned(onnx_bundle, folder), Engine("docker")
+    made = build(plan, onnx_bundle, f"{repository}:1", builder="direct", push=False, load=local)
     asked = run(["docker", "image", "inspect", "--format", "{{.Id}}", made.reference], source="docker", timeout=60)
     assert asked.lines == (made.digest,)
     name = repository.rpartition("/")[2]

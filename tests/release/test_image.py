@@ -78,6 +78,30 @@ def test_image_holds_no_password_and_no_file_of_the_desk(manifest: Manifest, dec
     assert "WHERRY_STORE_ENABLED" not in image_environ(declare({"store": {"enabled": True}}))
 
 
+def test_what_only_the_store_needs_is_a_layer_of_its_own(
+    manifest: Manifest, declare: Declare, golden: Callable[[str, str], None]
+) -> None:
+    """Absent where predictions are not stored, and the libraries' layer is the same with it."""
+    locked = "numpy==2.0.0 --hash=sha256:1\npsycopg-binary==3.3 --hash=sha256:2\nsqlalchemy==2.1 --hash=sha256:3\n"
+    stored = plan(
+        declare({"store": {"url": "postgresql://writer@db:5432/x"}}),
+        manifest,
+        base=BASE,
+        base_name="python:3.11-slim",
+        requirements=locked,
+        wheel=WHEEL,
+    )
+    assert stored.context["requirements.txt"].decode() == locked.splitlines(keepends=True)[0]
+    assert stored.context["store.txt"].decode() == "".join(locked.splitlines(keepends=True)[1:])
+    assert stored.locked == locked
+    assert stored.config.environ["PYTHONPATH"] == "/opt/wherry:/opt/libraries:/opt/store"
+    assert "!store.txt" in stored.dockerignore
+    golden("Dockerfile-store", stored.dockerfile.replace(stored.content_tag, "CONTENT"))
+    plain = plan(declare({}), manifest, requirements=locked, wheel=WHEEL)
+    assert "store" not in plain.dockerfile + plain.dockerignore
+    assert plain.context["requirements.txt"].decode() == plain.locked == locked
+
+
 def test_context_holds_only_what_the_build_copies(manifest: Manifest, declare: Declare) -> None:
     made = plan(declare({}), manifest, wheel=WHEEL)
     assert sorted(made.context) == ["requirements.txt", "unpack.py", f"wheels/{WHEEL[0]}"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +11,7 @@ import click
 
 from wherry.cli import explaining, imaging, project, supply, table
 from wherry.cli.console import Console
-from wherry.cli.verb import Verb, bundle_argument, image_options
+from wherry.cli.verb import LONE, Verb, bundle_argument, image_options
 
 if TYPE_CHECKING:
     from wherry.deploy.builders import Built
@@ -17,19 +19,25 @@ if TYPE_CHECKING:
 
 @click.command(
     cls=Verb,
+    lone=("--load",),
     examples=[
         "wherry build --image localhost:5000/breast",
         "wherry build -t registry.example/team/breast:7 --push",
         "image=$(wherry build -q -t registry.example/team/breast --push)",
         "wherry build -t registry.example/team/breast --push --sign cosign.key --vulnerabilities all.zip",
         "wherry build -t breast:7 --output breast.tar --platform linux/arm64",
+        "wherry build -t breast:7 --load=kind:test",
         "wherry build -t breast --explain",
     ],
 )
 @bundle_argument
 @image_options
 @click.option("--push", is_flag=True, help="Push it to its registry.")
-@click.option("--load", is_flag=True, help="Put it among the images of the local engine.")
+@click.option(
+    "--load",
+    metavar="[=ENGINE]",
+    help="Put it among the images of Docker here; or =containerd, =kind[:CLUSTER], =minikube[:PROFILE].",
+)
 @click.option("--force", is_flag=True, help="Move a tag that names another image.")
 @click.option(
     "--builder",
@@ -43,6 +51,7 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="Write it into a tar file that docker load, ctr, podman and skopeo read.",
 )
+@click.option("--refresh", is_flag=True, help="Resolve base image and packages again, into wherry.lock.")
 @click.option("--platform", metavar="OS/ARCH", help="Platform to build for; by default this machine's.")
 @supply.attest_options
 @click.option("--explain", is_flag=True, help="Print where its bytes come from; builds only if told where to.")
@@ -53,11 +62,12 @@ def build(
     image: str | None,
     tag: str | None,
     push: bool,
-    load: bool,
+    load: str | None,
     force: bool,
     builder: str | None,
     base: str | None,
     output: Path | None,
+    refresh: bool,
     platform: str | None,
     attest: bool | None,
     sign: Path | None,
@@ -67,11 +77,13 @@ def build(
 ) -> None:
     """Put BUNDLE (./bundle when none is named) and its service into an image: by wherry itself, Docker or buildah.
 
-    Base image and packages are resolved once and kept in wherry.lock. Without a tag the image gets one derived from its
-    content. With -q only REF@sha256:... is printed.
+    Base image and packages are resolved once and kept in wherry.lock, until --refresh. Without a tag the image gets one
+    derived from its content. With -q only REF@sha256:... is printed.
     """
+    from wherry.deploy.engines import Engine
     from wherry.model.bundle import verify
 
+    engine = None if load is None else Engine.parse("docker" if load == LONE else load)
     if sign is not None and not push:
         raise click.UsageError("--sign signs what is in a registry; add --push")
     flags = {
@@ -87,23 +99,26 @@ def build(
     resolved = project.load(console, flags)
     manifest = verify(bundle)
     reference = imaging.named(resolved.project, manifest, "build")
+    if refresh:
+        imaging.refreshed(console, resolved.project, manifest, platform or "")
     if explain:
         explanation = imaging.explained(console, resolved.project, manifest, bundle, reference, platform or "")
         explaining.show(console, explanation)
         if not (push or load or output):
             return
-    all_made = imaging.built(
-        console,
-        resolved.project,
-        manifest,
-        bundle,
-        reference,
-        push=push,
-        load=load,
-        force=force,
-        output=output,
-        platform=platform or "",
-    )
+    with leaving(console):
+        all_made = imaging.built(
+            console,
+            resolved.project,
+            manifest,
+            bundle,
+            reference,
+            push=push,
+            load=engine,
+            force=force,
+            output=output,
+            platform=platform or "",
+        )
     made = all_made.built
     if console.as_json:
         console.document(document(all_made))
@@ -120,12 +135,27 @@ def build(
             console.note("It is on this machine only. Next:", hint=f"wherry deploy --image {reference}")
 
 
+@contextmanager
+def leaving(console: Console) -> Iterator[None]:
+    """Says at Ctrl-C what stands then, and what to type."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        console.note(
+            "interrupted: no tag was set, no file is half-written, and what was computed and sent is kept. To go on:",
+            hint="run the same command again",
+            warn=True,
+        )
+        raise
+
+
 def document(made: supply.Made) -> dict[str, Any]:
     """The image, and beside it what was attached and what is known of it."""
     import msgspec
 
     facts: dict[str, Any] = msgspec.to_builtins(made)
-    return {**facts.pop("built"), **facts}
+    known = facts.pop("known")
+    return {**facts.pop("built"), **facts, "vulnerabilities": known}
 
 
 def attached(made: supply.Made) -> str:

@@ -14,6 +14,7 @@ from wherry.errors import NoImageName
 from wherry.release.reference import Reference
 
 if TYPE_CHECKING:
+    from wherry.deploy.engines import Engine
     from wherry.deploy.explain import Explanation
     from wherry.release.image import ImagePlan
 
@@ -39,7 +40,7 @@ def built(
     reference: Reference,
     *,
     push: bool,
-    load: bool = False,
+    load: Engine | None = None,
     force: bool = False,
     output: Path | None = None,
     platform: str = "",
@@ -71,6 +72,13 @@ def built(
     if key is not None:
         supply.signed(console, key, made)
     return supply.Made(made, attached, key is not None, known)
+
+
+def refreshed(console: Console, project: Project, manifest: Manifest, platform: str) -> None:
+    """Have wherry.lock say what the base and the packages are now, and tell what differs."""
+    from wherry.deploy.builders import prepare
+
+    prepare(project, manifest, Path(LOCK_FILE), platform=platform, refresh=True, tell=console.tell)
 
 
 def explained(

@@ -16,10 +16,9 @@ from typing import IO, Any
 import msgspec
 
 from wherry.contract.events import Step, Tell, silent
-from wherry.deploy import caches, layers
+from wherry.deploy import caches, engines, layers
 from wherry.deploy.bases import Blob
-from wherry.deploy.build_failures import failed
-from wherry.deploy.programs import run
+from wherry.deploy.engines import Engine
 from wherry.release.reference import Reference
 
 INDEX = "application/vnd.oci.image.index.v1+json"
@@ -49,18 +48,12 @@ def save(content: Content, reference: Reference, output: Path, tell: Tell = sile
     tell(Step(text, time.monotonic() - started))
 
 
-def load(content: Content, reference: Reference, tell: Tell = silent) -> None:
-    """Put the image among those of the local Docker. Raises BuildFailed and its kinds, DiskFull."""
+def load(content: Content, reference: Reference, engine: Engine, tell: Tell = silent) -> None:
+    """Put the image among those of the engine. Raises BuildFailed and its kinds, DiskFull."""
     with tempfile.TemporaryDirectory(prefix="wherry-") as folder:
         file = Path(folder) / "image.tar"
         save(content, reference, file)
-        text = f"loading {reference} into Docker"
-        started = time.monotonic()
-        tell(Step(text))
-        ran = run(["docker", "load", "--input", str(file)], source="docker", tell=tell)
-        if ran.status != 0:
-            raise failed("docker", content.base, reference.host, ran)
-        tell(Step(text, time.monotonic() - started))
+        engines.load(engine, file, reference, content.base, tell)
 
 
 def pack(content: Content, reference: Reference, files: list[tuple[Blob, Path]], file: IO[bytes]) -> None:

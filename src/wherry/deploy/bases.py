@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
+import tarfile
 from functools import partial
 from http.client import HTTPResponse
 from typing import Any
@@ -19,6 +21,8 @@ from wherry.errors import BaseMissing, RegistryFailed
 from wherry.release.reference import Reference
 
 CHUNK = 1 << 20
+DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+INTERPRETER = re.compile(r"(/.*)/python3\.(\d+)")
 DOCKER_FAMILY = "application/vnd.docker."
 
 
@@ -44,10 +48,10 @@ class Base(msgspec.Struct, frozen=True):
         return self.media.startswith(DOCKER_FAMILY)
 
     @property
-    def python(self) -> str:
-        """The Python that the image says it has, 3.11.2; empty where it does not say."""
+    def environ(self) -> dict[str, str]:
+        """The environment that the image gives its programs."""
         stated: list[str] = (self.config.get("config") or {}).get("Env") or []
-        return next((line.partition("=")[2] for line in stated if line.startswith("PYTHON_VERSION=")), "")
+        return {name: value for name, _, value in (line.partition("=") for line in stated)}
 
 
 def fetch(reference: Reference, platform: str) -> Base:
@@ -132,6 +136,31 @@ def asked(reference: Reference, digest: str, kind: str) -> bytes:
         if answer.status == 200:
             answered = f"what {endpoint.host} gives as {endpoint.path}@{digest} does not have that digest"
     raise BaseMissing(str(reference), answered or str(troubles[-1])) from (troubles[-1] if troubles else None)
+
+
+def python(base: Base, tell: Tell = silent) -> str:
+    """The minor version of the image's python3, 3.11; empty where it has none.
+
+    Where the image does not say, its layers are pulled, once, and looked into. Raises RegistryFailed, DiskFull.
+    """
+    said = base.environ.get("PYTHON_VERSION", "")
+    if said:
+        return ".".join(said.split(".")[:2])
+    key = hashlib.sha256("".join(blob.digest for blob in base.layers).encode()).hexdigest()
+    known: str | None = caches.recall("pythons", key, str)
+    if known is not None:
+        return known
+    there: set[tuple[str, int]] = set()
+    for blob in base.layers:
+        pull(base, blob, tell)
+        with tarfile.open(caches.blob(blob.digest), mode="r:*") as archive:
+            named = [INTERPRETER.fullmatch("/" + info.name.removeprefix("./")) for info in archive]
+            there |= {(match[1], int(match[2])) for match in named if match}
+    found = ""
+    for folder in reversed(base.environ.get("PATH", DEFAULT_PATH).split(":")):
+        found = next((f"3.{minor}" for home, minor in sorted(there, reverse=True) if home == folder), found)
+    caches.remember("pythons", key, found)
+    return found
 
 
 def pull(base: Base, blob: Blob, tell: Tell = silent) -> None:

@@ -17,6 +17,7 @@ from wherry.deploy.buildah import Buildah
 from wherry.deploy.direct import Direct
 from wherry.deploy.docker import Docker
 from wherry.deploy.dockerfiles import ByDockerfile
+from wherry.deploy.engines import Engine
 from wherry.deploy.explain import Explanation, explain
 from wherry.deploy.order import Builder, Order
 from wherry.deploy.session import patiently
@@ -71,9 +72,12 @@ def prepare(
     *,
     base: str = "",
     platform: str = "",
+    refresh: bool = False,
     tell: Tell = silent,
 ) -> ImagePlan:
     """The plan of the manifest's image with everything resolved: what wherry.lock says, and what it does not say yet.
+
+    refresh: have base and packages resolved again, whatever it says.
 
     Raises LockUnreadable, BaseMissing, PipMissing, RequirementsUnresolved, SettingsRefused.
     """
@@ -85,6 +89,7 @@ def prepare(
         wanted=tuple(f"{name}=={version}" if version else open_ones[name] for name, version in asked.items()),
         python=manifest.requirements.python,
         platform=platform or pins.native_platform(),
+        refresh=refresh,
         tell=tell,
     )
     return image.plan(
@@ -110,7 +115,7 @@ def build(
     *,
     builder: Literal["auto", "direct", "docker", "buildah"] | str = "auto",
     push: bool = True,
-    load: bool = False,
+    load: Engine | None = None,
     output: Path | None = None,
     force: bool = False,
     platform: str = "",
@@ -119,8 +124,8 @@ def build(
     """The image of `plan` and the files of `bundle` under `reference`; without a tag, under the tag of its content.
 
     push: into the registry that the reference names; what lies there already with this content is not built again, and
-    a tag that is another image is moved only with `force`. load: into the local Docker daemon too, which Docker does
-    anyway, and the direct builder where it is told of no other place. output: into this tar file too.
+    a tag that is another image is moved only with `force`. load: into this engine too; Docker as a builder has it
+    anyway, and the direct builder loads it there where it is told of no other place. output: into this tar file too.
     Raises NoBuilder, BaseMissing, RegistryFailed, RegistryRefused, ImageTaken, WheelMissing, DiskFull, BuildFailed.
     """
     wanted = Reference.parse(reference)

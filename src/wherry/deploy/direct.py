@@ -21,13 +21,14 @@ from wherry.contract.events import Note, Step, Tell, silent
 from wherry.contract.names import IMAGE_BUNDLE, IMAGE_USER, SPOOL_DIR
 from wherry.deploy import archives, bases, caches, explain, layers, unpack, uploads, wheels
 from wherry.deploy.bases import Base, Blob
-from wherry.deploy.endpoints import endpoint, endpoints
+from wherry.deploy.endpoints import endpoints
+from wherry.deploy.engines import Engine
 from wherry.deploy.layers import Entry, Layer
 from wherry.deploy.order import Order
 from wherry.deploy.programs import present
 from wherry.deploy.wheels import Wheel
-from wherry.errors import BuildFailed, FileMissing
-from wherry.release.image import LIBRARIES, OWN, REQUIREMENTS_FILE, UNPACK_FILE, ImagePlan
+from wherry.errors import BaseUnfit, BuildFailed, FileMissing
+from wherry.release.image import LIBRARIES, OWN, REQUIREMENTS_FILE, STORE, STORE_FILE, UNPACK_FILE, ImagePlan
 
 OCI = "application/vnd.oci.image"
 DOCKER = "application/vnd.docker"
@@ -65,7 +66,7 @@ class Direct:
 
     def trouble(self, order: Order) -> str:
         """Why it cannot be used; empty when it can. Raises BaseMissing, RegistryFailed where the base cannot be had."""
-        if not order.push and not order.output and not present("docker"):
+        if not (order.push or order.output or order.load) and not present("docker"):
             return "the image would be nowhere: no --push, no --output FILE, and no Docker to load it into"
         bases.fetch(order.base, order.platform)
         return ""
@@ -76,7 +77,7 @@ class Direct:
         if order.output:
             archives.save(content(image, tell), order.reference, order.output, tell)
         if order.load or not (order.push or order.output):
-            archives.load(content(image, tell), order.reference, tell)
+            archives.load(content(image, tell), order.reference, order.load or Engine("docker"), tell)
         if order.push:
             started = time.monotonic()
             text = f"pushing {order.reference}"
@@ -104,19 +105,26 @@ def compute(order: Order, tell: Tell = silent) -> Image:
 
 
 def compute_layers(order: Order, base: Base, tell: Tell) -> tuple[Layer, ...]:
-    """Libraries, wherry, the model: in the order in which they change."""
+    """Libraries, what the store needs if there is one, wherry, the model: in the order in which they change."""
     plan = order.plan
     compiled = byte_code(plan, base, tell)
     program = hashlib.sha256(plan.context[UNPACK_FILE]).hexdigest()
-    locked = plan.context[REQUIREMENTS_FILE].decode()
-    held = wheels.fetch(locked, plan.python, order.platform, tell)
     by = sys.version if compiled else ""
-    libraries = layers.made(
-        "libraries",
-        f"wherry: the wheels of {REQUIREMENTS_FILE} in {LIBRARIES}",
-        [program, by, [[wheel.name, wheel.version, wheel.sha256] for wheel, _ in held]],
-        lambda: of_wheels(held, compiled),
-    )
+    laid = [("libraries", REQUIREMENTS_FILE, LIBRARIES), ("store", STORE_FILE, STORE)]
+    fetched = [
+        (name, listed, target, wheels.fetch(plan.context[listed].decode(), plan.python, order.platform, tell))
+        for name, listed, target in laid
+        if listed in plan.context
+    ]
+    libraries = [
+        layers.made(
+            name,
+            f"wherry: the wheels of {listed} in {target}",
+            [program, by, [[wheel.name, wheel.version, wheel.sha256] for wheel, _ in held]],
+            partial(of_wheels, held, target, compiled),
+        )
+        for name, listed, target, held in fetched
+    ]
     own = layers.made(
         "wherry",
         f"wherry: itself in {OWN}, and {SPOOL_DIR}",
@@ -135,12 +143,17 @@ def compute_layers(order: Order, base: Base, tell: Tell) -> tuple[Layer, ...]:
         )
     except FileNotFoundError as error:
         raise FileMissing(str(error.filename), "file of the bundle", "pack the model again") from error
-    return libraries, own, model
+    return (*libraries, own, model)
 
 
 def byte_code(plan: ImagePlan, base: Base, tell: Tell) -> bool:
-    """Whether byte code goes in: only where this Python is of the base's minor version. Says so when not."""
-    there = ".".join((base.python or plan.python).split(".")[:2])
+    """Whether byte code goes in: only where this Python is of the base's minor version. Says so when not.
+
+    Raises BaseUnfit where the base has not the Python that the wheels are for.
+    """
+    there = bases.python(base, tell)
+    if there != plan.python:
+        raise BaseUnfit(str(base.reference), there, plan.python)
     here = f"{sys.version_info.major}.{sys.version_info.minor}"
     if there == here and sys.implementation.name == "cpython":
         return True
@@ -153,11 +166,11 @@ def byte_code(plan: ImagePlan, base: Base, tell: Tell) -> bool:
     return False
 
 
-def of_wheels(held: tuple[tuple[Wheel, Path], ...], compiled: bool) -> Iterator[Entry]:
-    """The files of the libraries, wheel by wheel."""
+def of_wheels(held: tuple[tuple[Wheel, Path], ...], target: str, compiled: bool) -> Iterator[Entry]:
+    """The files of these wheels as they lie in `target`, wheel by wheel."""
     for wheel, file in held:
         wheel.held_against(file)
-        yield from unpacked(file, LIBRARIES, compiled, (wheel.name, wheel.version))
+        yield from unpacked(file, target, compiled, (wheel.name, wheel.version))
 
 
 def unpacked(wheel: Path | IO[bytes], target: str, compiled: bool, part: tuple[str, str]) -> Iterator[Entry]:
@@ -181,8 +194,7 @@ def configured(plan: ImagePlan, base: Base, added: tuple[Layer, ...]) -> bytes:
     stated = ("architecture", "os", "variant", "os.version")
     kept: dict[str, Any] = {name: base.config[name] for name in stated if name in base.config}
     inner: dict[str, Any] = copy.deepcopy(base.config.get("config") or {})
-    environ = {name: value for name, _, value in (line.partition("=") for line in inner.get("Env") or [])}
-    inner["Env"] = [f"{name}={value}" for name, value in {**environ, **plan.config.environ}.items()]
+    inner["Env"] = [f"{name}={value}" for name, value in {**base.environ, **plan.config.environ}.items()]
     inner["Labels"] = {**(inner.get("Labels") or {}), **plan.config.labels}
     ports: dict[str, dict[str, str]] = {f"{port}/tcp": {} for port in plan.config.ports}
     inner["ExposedPorts"] = {**(inner.get("ExposedPorts") or {}), **ports}
@@ -219,7 +231,7 @@ def manifest(image: Image, media: str) -> bytes:
 
 def push(image: Image, order: Order, tell: Tell) -> uploads.Sent:
     """Bring the image into the order's registry."""
-    host = endpoint(order.reference.host, order.reference.path, insecure=False).host
+    host = endpoints(order.reference)[-1].host  # a mirror is asked, never pushed to
     home = next((place.path for place in endpoints(image.base.reference) if place.host == host), "")
     of_base = {blob.digest for blob in image.base.layers}
     parts = [

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Protocol
 
 from wherry.contract.events import Step, Tell, silent
-from wherry.deploy import pins, registry
+from wherry.deploy import engines, pins, registry
 from wherry.deploy.build_failures import failed
+from wherry.deploy.engines import Engine
 from wherry.deploy.order import Order
 from wherry.deploy.programs import Ran
 from wherry.errors import BuildFailed, DiskFull, FileMissing
@@ -60,10 +61,20 @@ class ByDockerfile:
             digest = (folder / ".iid").read_text(encoding="utf-8").strip()
         tell(Step(f"built {wanted}", time.monotonic() - started))
         if order.load:
-            self.ended(order, self.program.load(wanted, tell))
+            self.load(order, order.load, tell)
         if order.output:
             self.save(order, order.output, tell)
         return self.push(order, tell) if order.push else digest
+
+    def load(self, order: Order, engine: Engine, tell: Tell) -> None:
+        """Have the engine take the image: from the program itself where it can, else from a file that it writes."""
+        if engine.kind == "docker":
+            self.ended(order, self.program.load(order.reference, tell))
+            return
+        with tempfile.TemporaryDirectory(prefix="wherry-") as folder:
+            file = Path(folder) / "image.tar"
+            self.ended(order, self.program.save(order.reference, file, tell))
+            engines.load(engine, file, order.reference, order.plan.base, tell)
 
     def save(self, order: Order, output: Path, tell: Tell) -> None:
         """Have the program write the image into a file, whole or not at all."""

@@ -18,7 +18,6 @@ WORLD = 0o002
 STICKY = 0o1000
 # Distributions that a model needs only as long as it is kept as scikit-learn's own object.
 OF_SKLEARN = frozenset({"joblib", "pandas", "scikit-learn", "scipy", "skops"})
-OF_STORE = frozenset({"sqlalchemy", "psycopg", "psycopg-binary", "pymysql"})
 LARGE_BASE = 60_000_000
 
 
@@ -94,7 +93,7 @@ def advice(base_size: int, layers: tuple[Layer, ...]) -> tuple[str, ...]:
     if any(part.name == "scikit-learn" for part in parts):
         text = "the model is kept as scikit-learn's object; as ONNX or linear arrays it would need none of it"
         ideas.append((sklearn, f"{text} (wherry inspect says why it could not be converted)"))
-    store = sum(part.size for part in parts if part.name in OF_STORE)
+    store = sum(layer.unpacked for layer in layers if layer.name == "store")
     if store:
         ideas.append((store, "predictions are stored; without url under [store] nothing of the store is put in"))
     if base_size > LARGE_BASE:

@@ -20,7 +20,7 @@ from wherry.release.reference import Reference
 VERSION = 1
 HEAD = """\
 # What the first build resolved: later builds take the same. Commit this file.
-# Remove a table, or the file, to have it resolved again.
+# wherry build --refresh resolves it again.
 version = 1
 """
 
@@ -93,28 +93,52 @@ def listed(values: tuple[str, ...]) -> str:
 
 
 def settle(
-    path: Path, *, base: str, wanted: tuple[str, ...], python: str, platform: str, tell: Tell = silent
+    path: Path,
+    *,
+    base: str,
+    wanted: tuple[str, ...],
+    python: str,
+    platform: str,
+    refresh: bool = False,
+    tell: Tell = silent,
 ) -> Settled:
     """What the lock says of this base and these packages; what it does not say yet is resolved and written there.
 
+    refresh: both are resolved again, and what differs is told; nothing is written before all is resolved.
     Raises LockUnreadable, BaseMissing, PipMissing, RequirementsUnresolved.
     """
     lock = read(path)
     changes: dict[str, Any] = {}
-    if base in lock.base:
-        pinned = Reference.parse(base).pinned(lock.base[base])
+    held = lock.base.get(base, "")
+    if held and not refresh:
+        pinned = Reference.parse(base).pinned(held)
     else:
         tell(Step(f"resolving {base}"))
         pinned = pins.pin_base(base, tell)
-        changes["base"] = {**lock.base, base: pinned.digest}
+        if pinned.digest != held:
+            changes["base"] = {**lock.base, base: pinned.digest}
     key = f"{python} {platform}"
-    packages = lock.packages.get(key)
-    if packages is None or packages.wanted != wanted:
+    before = packages = lock.packages.get(key)
+    if packages is None or packages.wanted != wanted or refresh:
         tell(Step(f"resolving {len(wanted)} packages for Python {python} on {platform}"))
         packages = Packages(wanted, pins.pin_requirements(wanted, python, platform))
-        changes["packages"] = {**lock.packages, key: packages}
+        if packages != before:
+            changes["packages"] = {**lock.packages, key: packages}
     if changes:
         write(path, msgspec.structs.replace(lock, **changes))
         tell(Note(f"wrote {path}: {' and '.join(changes)} resolved", hint=f"git add {path.name}"))
+    if refresh:
+        told = differences(held, pinned.digest, before.locked if before else (), packages.locked)
+        tell(Note("; ".join(told) or f"base and packages are as {path.name} has them"))
     requirements = "".join(f"{line}\n" for line in packages.locked)
     return Settled(pinned, base, requirements)
+
+
+def differences(base: str, new_base: str, before: tuple[str, ...], now: tuple[str, ...]) -> list[str]:
+    """What became another since the lock was written, a phrase each."""
+    told = [f"the base is {new_base[:19]}, no longer {base[:19]}"] if base and base != new_base else []
+    old, new = (dict(line.partition(" ")[0].split("==", 1) for line in lines) for lines in (before, now))
+    for name in sorted(old.keys() | new.keys()) if old else ():
+        if old.get(name) != new.get(name):
+            told.append(f"{name} {old.get(name, 'none')} is {new.get(name, 'gone')}")
+    return told

@@ -8,19 +8,20 @@ from typing import Protocol
 import msgspec
 
 from wherry.contract.events import Tell, silent
+from wherry.deploy.engines import Engine
 from wherry.release.image import ImagePlan
 from wherry.release.reference import Reference
 
 
 class Order(msgspec.Struct, frozen=True):
-    """An image to be built under `reference`, and where it is to be: a registry, the local Docker, a file."""
+    """An image to be built under `reference`, and where it is to be: a registry, an engine of this machine, a file."""
 
     plan: ImagePlan
     bundle: Path
     reference: Reference
     platform: str
     push: bool = True
-    load: bool = False
+    load: Engine | None = None
     output: Path | None = None
 
     @property

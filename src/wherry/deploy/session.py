@@ -12,7 +12,7 @@ from typing import TypeVar
 from wherry.deploy import registry
 from wherry.deploy.endpoints import Endpoint
 from wherry.deploy.transport import Answer, send
-from wherry.errors import RegistryFailed, RegistryRefused, RepositoryMissing
+from wherry.errors import RegistryFailed, RegistryRefused, RegistryUntrusted, RepositoryMissing
 
 Result = TypeVar("Result")
 ATTEMPTS = 5
@@ -88,11 +88,11 @@ def said(answer: Answer) -> str:
 
 
 def patiently(attempt: Callable[[], Result], *, wait: Callable[[float], None] = time.sleep) -> Result:
-    """What `attempt` gives, tried up to five times while the registry fails; a refusal is final."""
+    """What `attempt` gives, tried up to five times while the registry fails; what is refused or not trusted is final."""
     for number in range(ATTEMPTS):
         try:
             return attempt()
-        except RegistryRefused:
+        except (RegistryRefused, RegistryUntrusted):
             raise
         except RegistryFailed:
             if number == ATTEMPTS - 1:

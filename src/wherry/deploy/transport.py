@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ssl
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterable
@@ -10,7 +11,7 @@ from email.message import Message
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from typing import Any, NamedTuple
 
-from wherry.errors import RegistryFailed
+from wherry.errors import RegistryFailed, RegistryUntrusted
 
 TIMEOUT_SECONDS = 20.0
 
@@ -29,7 +30,10 @@ def send(
     body: bytes | Iterable[bytes] | None = None,
     into: Callable[[HTTPResponse], bytes] | None = None,
 ) -> Answer:
-    """One request and its answer, whatever its status; `into` reads the body of a good one. Raises RegistryFailed."""
+    """One request and its answer, whatever its status; `into` reads the body of a good one.
+
+    Raises RegistryFailed, RegistryUntrusted.
+    """
     opener = urllib.request.build_opener(Heard, SecureHeard)
     request = urllib.request.Request(url, body, method=method, headers={"User-Agent": "wherry"})
     for name, value in headers.items():
@@ -43,6 +47,8 @@ def send(
             return Answer(error.code, error.headers, error.read())
     except (OSError, HTTPException) as error:
         reason = getattr(error, "reason", None) or error
+        if isinstance(reason, ssl.SSLError):
+            raise RegistryUntrusted(host, str(reason)) from error
         raise RegistryFailed(host, str(reason)) from error
 
 

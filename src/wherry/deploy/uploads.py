@@ -15,9 +15,9 @@ import msgspec
 from wherry.contract.events import Progress, Tell, silent
 from wherry.deploy import caches
 from wherry.deploy.bases import Blob
-from wherry.deploy.endpoints import endpoint
+from wherry.deploy.endpoints import endpoints
 from wherry.deploy.session import Session, patiently
-from wherry.errors import RegistryFailed, RegistryRefused
+from wherry.errors import RegistryFailed, RegistryRefused, RegistryUntrusted
 from wherry.release.reference import Reference
 
 CHUNK = 1 << 18
@@ -53,12 +53,12 @@ def push(reference: Reference, parts: list[Part], manifest: bytes, media: str, t
     Raises RegistryFailed, RegistryRefused; nothing carries the tag before all that it names is there.
     """
     neighbours = tuple(dict.fromkeys(part.home for part in parts if part.home and part.home != reference.path))
-    session = Session(endpoint(reference.host, reference.path, insecure=False), push=True, also=neighbours)
+    session = Session(endpoints(reference)[-1], push=True, also=neighbours)
     sent, ends = 0, {"held": 0, "mounted": 0, "sent": 0}
     for part in parts:
         try:
             end = Pushing(session, reference, part, tell).run()
-        except RegistryRefused:
+        except (RegistryRefused, RegistryUntrusted):
             raise
         except RegistryFailed as trouble:
             trouble.hint = AGAIN

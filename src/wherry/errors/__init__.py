@@ -4,6 +4,7 @@
       UsageRefused            what was asked cannot be done as it was asked: flags, settings, files that are not there
         SettingsRefused  SettingsUnreadable  FileMissing  FolderTaken  ExtraMissing  NoImageName  ImageNameRefused
         NotVouched  NotConfirmed  StoreRefused  ExpressionRefused  LoadRefused  KeyUnusable  DatabaseUnreadable
+        EngineUnknown
       DataUnreadable          a table or a target that cannot be used: EncodingWrong, TableEmpty, TargetMissing
         SampleUnfit
       ModelUnreadable         a model file: ModelUnknown, ModelUnsafe, ModelNotFitted, VersionDrift, NotStorable
@@ -17,7 +18,8 @@
       CallFailed              a service that wherry called did not answer as it should: ServiceUnreachable, CallRefused
         StoreUnreachable
       BuildFailed             an image: NoBuilder, BaseMissing, PipMissing, RequirementsUnresolved, LockUnreadable
-        WheelMissing  CacheUnusable  RegistryFailed  RegistryRefused  RepositoryMissing  ImageTaken  ImageMissing
+        WheelMissing  CacheUnusable  BaseUnfit  RegistryFailed  RegistryRefused  RegistryUntrusted  RepositoryMissing
+        ImageTaken  ImageMissing
         ImageUnverified: ImageUnsigned, SignatureWrong, DigestDiffers  AttachingRefused  TooVulnerable
       ClusterFailed           no cluster to use: NoCluster, CredentialsRefused, ContextUnclear, ContextMissing
         NotPermitted  NamespaceMissing  Conflict  ObjectForeign  ObjectRefused  ObjectMissing  SecretMissing
@@ -86,10 +88,12 @@ from wherry.errors.clusters import (
 from wherry.errors.images import (
     AttachingRefused,
     BaseMissing,
+    BaseUnfit,
     BuildFailed,
     CacheUnusable,
     DatabaseUnreadable,
     DigestDiffers,
+    EngineUnknown,
     ImageMissing,
     ImageTaken,
     ImageUnsigned,
@@ -100,6 +104,7 @@ from wherry.errors.images import (
     PipMissing,
     RegistryFailed,
     RegistryRefused,
+    RegistryUntrusted,
     RepositoryMissing,
     RequirementsUnresolved,
     SignatureWrong,
@@ -158,6 +163,7 @@ __all__ = [
     "AddressUnusable",
     "AttachingRefused",
     "BaseMissing",
+    "BaseUnfit",
     "BodyUnreadable",
     "BuildFailed",
     "BundleDamaged",
@@ -179,6 +185,7 @@ __all__ = [
     "DigestDiffers",
     "DiskFull",
     "EncodingWrong",
+    "EngineUnknown",
     "ExpressionRefused",
     "ExtraMissing",
     "FieldAtFault",
@@ -228,6 +235,7 @@ __all__ = [
     "ProbeFailed",
     "RegistryFailed",
     "RegistryRefused",
+    "RegistryUntrusted",
     "ReleaseMissing",
     "RepositoryMissing",
     "RequestRefused",

@@ -34,6 +34,29 @@ class BaseMissing(BuildFailed):
         super().__init__(f"the base image {base} cannot be had: {reason}", lines=lines, hint=hint)
 
 
+class BaseUnfit(BuildFailed):
+    """The image to build on has another Python than the one that the bundle's libraries are made for, or none."""
+
+    def __init__(self, base: str, has: str, needed: str) -> None:
+        self.base, self.has, self.needed = base, has, needed
+        found, other = (f"Python {has}", f", or pack the model again under Python {has}") if has else ("no python3", "")
+        super().__init__(
+            f"the base image {base} has {found}, and the bundle was packed with Python {needed}",
+            hint=f"--base python:{needed}-slim{other}",
+        )
+
+
+class EngineUnknown(UsageRefused):
+    """An engine that no image can be loaded into."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        super().__init__(
+            f"no image can be loaded into {text!r}",
+            hint="--load for Docker, --load=containerd, --load=kind[:CLUSTER] or --load=minikube[:PROFILE]",
+        )
+
+
 class PipMissing(BuildFailed):
     """pip, which finds the hashes of what goes into the image, is not in this environment."""
 
@@ -43,14 +66,17 @@ class PipMissing(BuildFailed):
 
 
 class RequirementsUnresolved(BuildFailed):
-    """The packages that the model needs cannot be had for the image's Python and platform."""
+    """The packages that the model needs cannot be had together for the image's Python and platform."""
 
     def __init__(self, wanted: tuple[str, ...], python: str, platform: str, lines: tuple[str, ...]) -> None:
         self.wanted, self.python, self.platform = wanted, python, platform
+        self.conflict = any("conflict" in line.lower() for line in lines)
+        found = "that go together of" if self.conflict else "of"
+        mend = "versions that go together" if self.conflict else "versions that have wheels"
         super().__init__(
-            f"pip finds no wheels of {', '.join(wanted)} for Python {python} on {platform}",
+            f"pip finds no wheels {found} {', '.join(wanted)} for Python {python} on {platform}",
             lines=lines,
-            hint="pack the model again with versions that have wheels, or mend the package index that pip uses",
+            hint=f"pack the model again with {mend}, or mend the package index that pip uses",
         )
 
 
@@ -88,6 +114,15 @@ class RegistryFailed(BuildFailed):
     def __init__(self, host: str, reason: str, *, lines: tuple[str, ...] = ()) -> None:
         self.host, self.reason = host, reason
         super().__init__(f"the registry {host} cannot be used: {reason}", lines=lines, hint=f"curl -i {host}/v2/")
+
+
+class RegistryUntrusted(RegistryFailed):
+    """A registry's certificate is not one that this machine trusts, or it speaks no TLS at all."""
+
+    def __init__(self, host: str, reason: str) -> None:
+        super().__init__(host, reason)
+        own = "SSL_CERT_FILE=ca.pem wherry build ... trusts a certificate of your own"
+        self.hint = f"{own}; plain HTTP needs insecure = true under [[registry]] in registries.conf"
 
 
 class RegistryRefused(RegistryFailed):

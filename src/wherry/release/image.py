@@ -127,6 +127,11 @@ class ImagePlan(msgspec.Struct, frozen=True):
     model: str
 
     @property
+    def locked(self) -> str:
+        """Every distribution of the image but wherry, as a requirements.txt with a hash a line states it."""
+        return "".join(self.context.get(path, b"").decode() for path in (REQUIREMENTS_FILE, STORE_FILE))
+
+    @property
     def wheel(self) -> str:
         """Where wherry's own wheel lies in the context."""
         return next(path for path in self.context if path.startswith("wheels/"))
