@@ -100,8 +100,10 @@ class PrivateKey:
         except (ValueError, TypeError, KeyError, UnsupportedAlgorithm, CryptoError) as error:
             if encrypted and (isinstance(error, CryptoError) or not boxed):
                 raise KeyUnusable(str(path), "is not opened by this password", PASSWORD) from error
-            reason = "is a public key; signing takes the private one" if b"PUBLIC KEY" in text else "is no private key"
-            raise KeyUnusable(str(path), f"{reason} in PEM", MAKE_ONE) from error
+            reason = "is no private key in PEM"
+            if b"PUBLIC KEY" in text:
+                reason = "is a public key; signing takes the private one"
+            raise KeyUnusable(str(path), reason, MAKE_ONE) from error
         if not (isinstance(key, EllipticCurvePrivateKey) and isinstance(key.curve, SECP256R1)):
             raise KeyUnusable(str(path), OTHER_KIND, MAKE_ONE)
         return PrivateKey(key)
@@ -133,4 +135,5 @@ def content(path: Path) -> bytes:
             return file.read(LARGEST)
     except OSError as error:
         reason = f"cannot be read: {(error.strerror or str(error)).lower()}"
-        raise KeyUnusable(str(path), reason, f"ls -l {path}") from error
+        hint = MAKE_ONE if isinstance(error, FileNotFoundError) else f"ls -l {path}"
+        raise KeyUnusable(str(path), reason, hint) from error
