@@ -106,9 +106,9 @@ class Server:
         finally:
             connection.close()
 
-    def create(self) -> str:
+    def create(self, name: str = "") -> str:
         """A database of its own for a test; its name."""
-        name = f"t{uuid.uuid4().hex[:12]}"
+        name = name or f"t{uuid.uuid4().hex[:12]}"
         self.query(self.kind, f"CREATE DATABASE {name}")
         return name
 
@@ -188,9 +188,9 @@ class PostgreSQL(Server):
 class Database:
     """One database of a server."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, name: str = "") -> None:
         self.server, self.kind = server, server.kind
-        self.name = server.create()
+        self.name = server.create(name)
         self.url = server.url(self.name)
 
     def query(self, text: str) -> list[tuple[Any, ...]]:

@@ -11,6 +11,7 @@ import select
 import sqlite3
 import sys
 import time
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,12 @@ def until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.005)
+
+
+def metrics(running: Any) -> str:
+    """What a service's admin port tells."""
+    with urllib.request.urlopen(f"{running.admin_url}/metrics", timeout=10) as reply:
+        return str(reply.read().decode())
 
 
 def adds_up(counts: Counts) -> bool:
