@@ -156,8 +156,8 @@ class Service(Struct, frozen=True, kw_only=True):
 class Autoscale(Struct, frozen=True, kw_only=True):
     """The HorizontalPodAutoscaler."""
 
-    min: Annotated[int, Meta(ge=1, le=1000, description="fewest replicas")] = 2
-    max: Annotated[int, Meta(ge=1, le=1000, description="most replicas")] = 10
+    min: Annotated[int, Meta(ge=1, le=100_000, description="fewest replicas")] = 2
+    max: Annotated[int, Meta(ge=1, le=100_000, description="most replicas")] = 10
     cpu: Annotated[int, Meta(ge=1, le=1000, description="CPU target, percent of the request")] = 60
     down_after: Annotated[
         int, Meta(ge=0, le=3600, description="seconds that fewer replicas must have been enough before one is removed")
