@@ -31,7 +31,13 @@ SERVICES: list[dict[str, Any]] = [
     {"type": "NodePort", "node_port": 30080, "allow_from": ["203.0.113.0/24"]},
     {"type": "LoadBalancer", "allow_from": ["203.0.113.0/24", "2001:db8::/32"]},
 ]
-SCALES: list[dict[str, Any]] = [{}, {"autoscale": {"min": 8, "max": 8}}, {"replicas": 1}, {"replicas": 3}]
+SCALES: list[dict[str, Any]] = [
+    {},
+    {"autoscale": {"min": 8, "max": 8, "memory": 80, "pods": {"in_flight": "5"}, "external": {"depth": "1"}}},
+    {"autoscale": {"keda": {"enabled": True, "prometheus": "http://prometheus:9090", "threshold": 10}}},
+    {"replicas": 1},
+    {"replicas": 3},
+]
 STORES: list[dict[str, Any]] = [
     {},
     {"url": "postgresql://writer:hidden@database.models:5432/predictions"},
@@ -47,12 +53,23 @@ EXTRAS: list[dict[str, Any]] = [
             "resources": {"cpu": "0.1", "cpu_limit": "1.5", "memory": "0.5Gi"},
         },
     },
+    {
+        "serve": {},
+        "deploy": {
+            "ingress": {"host": "breast.example", "class_name": "nginx", "tls_secret": "certificate"},
+            "metrics": {"scrape_from": "monitoring", "pod_monitor": True, "rules": True},
+        },
+    },
+    {"serve": {}, "deploy": {"ingress": {"host": "models.example", "path": "/breast", "gateway": "edge/public"}}},
 ]
 
 
 def combinations() -> Iterator[dict[str, Any]]:
-    for number, (service, scale, store, extra) in enumerate(itertools.product(SERVICES, SCALES, STORES, EXTRAS)):
-        if "enabled" in store and scale.get("replicas") != 1:
+    """Every pair of features, in half of all combinations."""
+    features = (SERVICES, SCALES, STORES, EXTRAS)
+    for number, places in enumerate(itertools.product(*(range(len(each)) for each in features))):
+        service, scale, store, extra = (each[place] for each, place in zip(features, places, strict=True))
+        if sum(places) % 2 or ("enabled" in store and scale.get("replicas") != 1):
             continue
         deploy = {"name": f"m-{number}", "service": service, **scale, **extra["deploy"]}
         yield {"serve": extra["serve"], "store": store, "deploy": deploy}

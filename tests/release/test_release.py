@@ -42,6 +42,21 @@ STRICT = {
         "secret": {"name": "predictions-db", "password": "pw"},
     }
 }
+ROUTED = {
+    "deploy": {
+        "service": {"allow_from": ["203.0.113.0/24"]},
+        "ingress": {"host": "breast.example", "class_name": "nginx", "tls_secret": "certificate", "controller": "edge"},
+        "autoscale": {"memory": 80, "pods": {"in_flight": "5"}, "external": {"queue_depth": "100"}},
+        "metrics": {"scrape_from": "monitoring", "pod_monitor": True, "rules": True, "labels": {"release": "stack"}},
+    }
+}
+KEDA = {
+    "serve": {"token_file": "tokens"},
+    "deploy": {
+        "ingress": {"host": "models.example", "path": "/breast", "gateway": "edge/public"},
+        "autoscale": {"keda": {"enabled": True, "prometheus": "http://prometheus.monitoring:9090", "threshold": 100}},
+    },
+}
 
 
 def release(project: Project, manifest: Manifest, **changes: Any) -> Release:
@@ -56,6 +71,8 @@ def release(project: Project, manifest: Manifest, **changes: Any) -> Release:
         ("release-claim.yaml", CLAIM, {}),
         ("release-database.yaml", {"store": {"database": {"kind": "mariadb", "size": "5Gi"}}}, {}),
         ("release-strict.yaml", STRICT, {}),
+        ("release-routed.yaml", ROUTED, {"local": False}),
+        ("release-keda.yaml", KEDA, {"local": False}),
     ],
 )
 def test_rendered_text_is_the_golden_file(
@@ -243,3 +260,29 @@ def test_long_names_and_odd_versions_stay_valid(manifest: Manifest, declare: Dec
     assert len(made.name) <= 63
     labels = made.find("Service")["metadata"]["labels"]  # type: ignore[index]
     assert labels["app.kubernetes.io/version"] == "2026-11-t"
+
+
+@pytest.mark.parametrize(
+    ("table", "named"),
+    [
+        ({"ingress": {"host": "a.example"}}, "deploy.ingress.host"),
+        (
+            {"ingress": {"host": "a.example", "gateway": "g"}, "service": {"allow_from": ["192.0.2.0/24"]}},
+            "ingress.host",
+        ),
+        ({"ingress": {"tls_secret": "certificate"}}, "deploy.ingress.tls_secret"),
+        ({"ingress": {"host": "a.example", "path": "/x"}}, "deploy.ingress.path"),
+        ({"ingress": {"host": "a.example", "gateway": "g", "tls_secret": "s"}}, "deploy.ingress.tls_secret"),
+        ({"metrics": {"pod_monitor": True}}, "deploy.metrics.pod_monitor"),
+        ({"autoscale": {"pods": {"in_flight": "many"}}}, "deploy.autoscale.pods.in_flight"),
+        ({"autoscale": {"pods": {"a": "1"}, "keda": {"enabled": True}}}, "deploy.autoscale.pods"),
+        ({"autoscale": {"keda": {"enabled": True, "threshold": 5}}}, "deploy.autoscale.keda.prometheus"),
+        ({"autoscale": {"keda": {"query": "up"}}}, "deploy.autoscale.keda"),
+    ],
+)
+def test_routes_and_scalers_that_cannot_work_are_refused(
+    table: dict[str, Any], named: str, manifest: Manifest, declare: Declare
+) -> None:
+    with pytest.raises(SettingsRefused) as refused:
+        release(declare({"deploy": table}), manifest, local=False)
+    assert any(named in problem.path for problem in refused.value.problems), refused.value

@@ -18,6 +18,7 @@ import yaml
 from wherry.contract.manifest import Manifest
 from wherry.contract.names import ENV_TEST_KUBECONFIG
 from wherry.contract.project import Project
+from wherry.errors import SettingsRefused
 from wherry.release.release import Object, Release, compose
 from wherry.release.rendering import helm, kserve, kustomize, seldon
 from wherry.release.text import to_yaml
@@ -31,6 +32,24 @@ PROJECTS: dict[str, dict[str, Any]] = {
     "fixed": {"deploy": {"replicas": 3}},
     "one": {"deploy": {"replicas": 1}},
     "claim": {"deploy": {"replicas": 1}, "store": {"enabled": True}},
+    "strict beside a database": {"store": {"mode": "strict", "database": {"kind": "mariadb"}}},
+    "routed": {
+        "serve": {"token_file": "tokens"},
+        "deploy": {
+            "ingress": {"host": "breast.example", "class_name": "nginx", "tls_secret": "certificate"},
+            "autoscale": {"memory": 80, "pods": {"in_flight": "5"}, "external": {"queue_depth": "100"}},
+            "metrics": {"scrape_from": "monitoring", "pod_monitor": True, "rules": True, "labels": {"team": "a"}},
+        },
+    },
+    "gateway and keda": {
+        "serve": {"token_file": "tokens"},
+        "deploy": {
+            "ingress": {"host": "models.example", "path": "/breast", "gateway": "edge/public", "controller": "edge"},
+            "autoscale": {
+                "keda": {"enabled": True, "prometheus": "http://prometheus.monitoring:9090", "threshold": 100}
+            },
+        },
+    },
     "everything": {
         "serve": {"token_file": "tokens", "defaults": {"area_worst": 1.5}, "allowed_hosts": ["<a&b>", "\u2028"]},
         "store": {"url": "postgresql://writer:hidden@database.models:5432/predictions"},
@@ -61,11 +80,11 @@ def tool() -> Callable[..., str]:
     if not os.environ.get(ENV_TEST_KUBECONFIG):
         pytest.skip(f"{ENV_TEST_KUBECONFIG} names no cluster")
 
-    def run(*words: str, **more: Any) -> str:
+    def run(*words: str, input: str | None = None) -> str:
         if shutil.which(words[0]) is None:
             pytest.skip(f"{words[0]} is not on the PATH")
         environ = {**os.environ, "KUBECONFIG": os.environ[ENV_TEST_KUBECONFIG]}
-        done = subprocess.run(words, capture_output=True, text=True, env=environ, check=False, timeout=120, **more)
+        done = subprocess.run(words, capture_output=True, text=True, env=environ, check=False, timeout=120, input=input)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
@@ -97,9 +116,8 @@ def test_no_secret_is_in_any_form(made: Made, manifest: Manifest, name: str) -> 
     release, project = made(name)
     texts = [*helm.chart(release, project, manifest).values()]
     texts += kustomize.base_with_overlays(release, project, manifest).values()
-    texts += [
-        to_yaml(form(release, project, manifest)) for form in (kserve.inference_service, seldon.seldon_deployment)
-    ]
+    if project.store.mode != "strict":
+        texts += [to_yaml(form(release, project, manifest)) for form in OBJECTS.values()]
     assert not [text for text in texts if "hidden" in text]
 
 
@@ -204,8 +222,15 @@ def test_other_projects_objects_read_as_they_should(
     golden(f"{form}-{name}.yaml", to_yaml(OBJECTS[form](release, project, manifest)))
 
 
+@pytest.mark.parametrize("form", OBJECTS)
+def test_a_strict_store_is_refused_where_nobody_makes_its_claims(made: Made, manifest: Manifest, form: str) -> None:
+    release, project = made("strict beside a database")
+    with pytest.raises(SettingsRefused, match="only a StatefulSet"):
+        OBJECTS[form](release, project, manifest)
+
+
 @pytest.mark.cluster
-@pytest.mark.parametrize("name", PROJECTS)
+@pytest.mark.parametrize("name", [name for name in PROJECTS if not name.startswith("strict")])
 def test_their_definitions_take_them(made: Made, manifest: Manifest, tool: Callable[..., str], name: str) -> None:
     """Validated by the API server against the definitions that the two projects publish."""
     release, project = made(name)

@@ -153,6 +153,34 @@ class Service(Struct, frozen=True, kw_only=True):
     allow_from: Annotated[tuple[str, ...], Meta(description="CIDRs that may call the service from outside")] = ()
 
 
+class Ingress(Struct, frozen=True, kw_only=True):
+    """A host name for callers from outside, by an Ingress or by a Gateway's HTTPRoute."""
+
+    host: Annotated[str, Meta(description="name by which it is called from outside; empty: not at all")] = ""
+    path: Annotated[str, Meta(pattern=r"^/[^\s?#]*$", description="path below which it answers there")] = "/"
+    class_name: Annotated[str, Meta(description="IngressClass; empty: the cluster's default")] = ""
+    tls_secret: Annotated[str, Meta(description="Secret with the certificate of the host; empty: no TLS here")] = ""
+    gateway: Annotated[
+        str, Meta(description="Gateway, as NAME or NAMESPACE/NAME, to attach an HTTPRoute to in place of an Ingress")
+    ] = ""
+    controller: Annotated[
+        str, Meta(description="namespace of the pods that pass requests on; empty: of any namespace")
+    ] = ""
+
+
+class Keda(Struct, frozen=True, kw_only=True):
+    """A KEDA ScaledObject in place of the HorizontalPodAutoscaler, which also looks at a Prometheus query."""
+
+    enabled: Annotated[bool, Meta(description="let KEDA scale")] = False
+    prometheus: Annotated[str, Meta(description="address of the Prometheus server, http://...")] = ""
+    query: Annotated[
+        str, Meta(description="what is asked of it; empty: requests a second of this service, over the last minute")
+    ] = ""
+    threshold: Annotated[
+        Annotated[float, Meta(gt=0)] | None, Meta(description="value of the query that one replica is for")
+    ] = None
+
+
 class Autoscale(Struct, frozen=True, kw_only=True):
     """The HorizontalPodAutoscaler."""
 
@@ -162,6 +190,16 @@ class Autoscale(Struct, frozen=True, kw_only=True):
     down_after: Annotated[
         int, Meta(ge=0, le=3600, description="seconds that fewer replicas must have been enough before one is removed")
     ] = 300
+    memory: Annotated[
+        Annotated[int, Meta(ge=1, le=1000)] | None, Meta(description="memory target, percent of the request")
+    ] = None
+    pods: Annotated[
+        dict[str, str], Meta(description='custom metrics of the pods, each with its target a pod: { in_flight = "5" }')
+    ] = {}
+    external: Annotated[
+        dict[str, str], Meta(description='external metrics, each with its target a pod: { queue_depth = "100" }')
+    ] = {}
+    keda: Keda = Keda()
 
 
 class Resources(Struct, frozen=True, kw_only=True):
@@ -178,6 +216,9 @@ class Scrape(Struct, frozen=True, kw_only=True):
     """Who reads the metrics."""
 
     scrape_from: Annotated[str, Meta(description="namespace whose pods may read the admin port; empty: nobody's")] = ""
+    pod_monitor: Annotated[bool, Meta(description="a PodMonitor for the Prometheus operator")] = False
+    rules: Annotated[bool, Meta(description="a PrometheusRule with alerts for the Prometheus operator")] = False
+    labels: Annotated[dict[str, str], Meta(description="labels by which the Prometheus operator chooses them")] = {}
 
 
 class Deploy(Struct, frozen=True, kw_only=True):
@@ -195,6 +236,7 @@ class Deploy(Struct, frozen=True, kw_only=True):
     ] = None
     egress: Annotated[tuple[str, ...], Meta(description="CIDRs or HOST:PORT the pods may call")] = ()
     service: Service = Service()
+    ingress: Ingress = Ingress()
     autoscale: Autoscale = Autoscale()
     resources: Resources = Resources()
     metrics: Scrape = Scrape()

@@ -26,6 +26,7 @@ from wherry.deploy.resources import (
     NAMESPACE,
     PRUNABLE,
     REPLICA_SET,
+    SCALED_OBJECT,
     Kind,
     Object,
     annotations_of,
@@ -106,9 +107,10 @@ def _apply(made: Object, cluster: Cluster, *, dry_run: bool = False) -> Object:
 
 
 def prune_autoscaler(release: Release, cluster: Cluster, tell: Tell) -> None:
-    """An autoscaler that is no longer wanted goes before the rollout: it would count against the project."""
-    if not release.autoscaled:
-        _prune(release, cluster, AUTOSCALER, frozenset(), tell)
+    """An autoscaler that is no longer wanted goes before the rollout: it would count against what comes after it."""
+    for kind in (AUTOSCALER, SCALED_OBJECT):
+        if release.find(kind.kind) is None:
+            _prune(release, cluster, kind, frozenset(), tell)
 
 
 def prune(release: Release, cluster: Cluster, tell: Tell) -> None:

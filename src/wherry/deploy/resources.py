@@ -63,12 +63,19 @@ ROLE = Kind("Role", "roles", "rbac.authorization.k8s.io")
 ROLE_BINDING = Kind("RoleBinding", "rolebindings", "rbac.authorization.k8s.io")
 JOB = Kind("Job", "jobs", "batch")
 CRON_JOB = Kind("CronJob", "cronjobs", "batch")
+HTTP_ROUTE = Kind("HTTPRoute", "httproutes", "gateway.networking.k8s.io")
+SCALED_OBJECT = Kind("ScaledObject", "scaledobjects", "keda.sh", "v1alpha1")
+POD_MONITOR = Kind("PodMonitor", "podmonitors", "monitoring.coreos.com")
+PROMETHEUS_RULE = Kind("PrometheusRule", "prometheusrules", "monitoring.coreos.com")
 POD_METRICS = Kind("PodMetrics", "pods", "metrics.k8s.io", "v1beta1")
 LEASE = Kind("Lease", "leases", "coordination.k8s.io")
 ACCESS_REVIEW = Kind("SelfSubjectAccessReview", "selfsubjectaccessreviews", "authorization.k8s.io", namespaced=False)
 
 # What a deploy may have made before and no longer wants. Claims and Secrets are never pruned: they hold data.
-PRUNABLE = (AUTOSCALER, BUDGET, NETWORK_POLICY, SERVICE, CONFIG_MAP, SERVICE_ACCOUNT)
+PRUNABLE = (
+    *(AUTOSCALER, SCALED_OBJECT, BUDGET, INGRESS, HTTP_ROUTE, POD_MONITOR, PROMETHEUS_RULE),
+    *(NETWORK_POLICY, SERVICE, CONFIG_MAP, SERVICE_ACCOUNT),
+)
 # What keeps data, and outlives `down` unless it is told otherwise.
 KEEPS_DATA = (CLAIM, SECRET)
 

@@ -15,7 +15,7 @@ from wherry.contract.project import Project
 from wherry.contract.reply import misnamed
 from wherry.errors import SettingProblem, SettingsRefused
 from wherry.release.databases import beside
-from wherry.release.objects import config, database, network, scaling, storage, workload
+from wherry.release.objects import config, database, monitoring, network, routing, scaling, storage, workload
 from wherry.release.objects.identity import Identity, identity, namespace_object, service_account
 
 # A Kubernetes object as plain data, ready for the API or for YAML.
@@ -130,6 +130,9 @@ def problems(project: Project, manifest: Manifest, *, local: bool) -> Iterator[S
     yield from storage.problems(project)
     yield from config.problems(project)
     yield from network.problems(project, local=local)
+    yield from routing.problems(project, local=local)
+    yield from scaling.problems(project)
+    yield from monitoring.problems(project)
 
 
 def objects(who: Identity, project: Project, manifest: Manifest, create_namespace: bool) -> Iterator[Object]:
@@ -155,9 +158,12 @@ def objects(who: Identity, project: Project, manifest: Manifest, create_namespac
         progress_seconds=progress_seconds(manifest),
     )
     if scaling.autoscaled(project):
-        yield scaling.autoscaler(who, project)
+        keda = project.deploy.autoscale.keda.enabled
+        yield scaling.scaled_object(who, project) if keda else scaling.autoscaler(who, project)
     if scaling.protected(project):
         yield scaling.disruption_budget(who)
+    yield from routing.routes(who, project)
+    yield from monitoring.monitors(who, project)
 
 
 def secrets(who: Identity, project: Project) -> Iterator[SecretFile]:
@@ -184,6 +190,7 @@ def notes(who: Identity, project: Project) -> Iterator[Note]:
             hint=f"kubectl -n {who.namespace} create secret generic {needed.name} {given(needed)}",
         )
     yield from network.notes(project)
+    yield from routing.notes(project)
 
 
 def given(needed: SecretFile) -> str:

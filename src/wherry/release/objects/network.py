@@ -64,6 +64,10 @@ def ingress_rules(project: Project) -> Iterator[dict[str, Any]]:
         callers: list[dict[str, Any]] = [{"podSelector": {}}]
         callers += [{"ipBlock": {"cidr": cidr(text)}} for text in wanted.allow_from]
         yield {"from": callers, "ports": serving}
+    outside = project.deploy.ingress
+    if outside.host:
+        caller: dict[str, Any] = in_namespace(outside.controller) if outside.controller else {"namespaceSelector": {}}
+        yield {"from": [caller], "ports": serving}
     scraper = project.deploy.metrics.scrape_from
     if scraper:
         yield {"from": [in_namespace(scraper)], "ports": [{"protocol": "TCP", "port": ADMIN}]}

@@ -16,9 +16,9 @@ from wherry.contract.project import Project
 from wherry.contract.settings import declared
 from wherry.release.objects import storage
 from wherry.release.objects.identity import identity
-from wherry.release.objects.scaling import autoscaler, disruption_budget
+from wherry.release.objects.scaling import autoscaler, disruption_budget, scaled_object
 from wherry.release.release import Object, Release
-from wherry.release.rendering.pods import workload_of
+from wherry.release.rendering.pods import is_own, workload_of
 from wherry.release.text import Plain, to_yaml
 
 SEMVER = re.compile(r"\d+\.\d+\.\d+(?:-[0-9A-Za-z.-]+)?(?:\+[0-9A-Za-z.-]+)?")
@@ -26,6 +26,7 @@ NOT_FIXED = 'kindIs "invalid" .Values.replicas'
 # ConfigMaps are named by their content, so that changed settings are a new rollout.
 HASH = "{{ .Values.settings | toRawJson | sha256sum | trunc 10 }}"
 SLOT = "wherryslot"
+SCALING = ("HorizontalPodAutoscaler", "ScaledObject", "PodDisruptionBudget")
 
 
 class Slots:
@@ -67,22 +68,32 @@ def chart(release: Release, project: Project, manifest: Manifest) -> dict[str, s
         "templates/NOTES.txt": notes(release),
     }
     for made in release.objects:
-        if made["kind"] not in ("Namespace", "HorizontalPodAutoscaler", "PodDisruptionBudget"):
-            files[f"templates/{made['kind'].lower()}.yaml"] = template(made)
+        if made["kind"] not in ("Namespace", *SCALING):
+            files[f"templates/{file_of(made, release)}"] = template(made, own=is_own(made, release))
     if storage.keeping(project).kind != "claim":
         # Which of them there are follows from `replicas`, so both are here, each behind its condition.
         who = identity(project, manifest, release.image, release.namespace)
-        files["templates/horizontalpodautoscaler.yaml"] = only(NOT_FIXED, template(autoscaler(who, project)))
+        keda = project.deploy.autoscale.keda.enabled
+        scaler = scaled_object(who, project) if keda else autoscaler(who, project)
+        files[f"templates/{file_of(scaler, release)}"] = only(NOT_FIXED, template(scaler))
         several = f"or ({NOT_FIXED}) (gt (int .Values.replicas) 1)"
-        files["templates/poddisruptionbudget.yaml"] = only(several, template(disruption_budget(who)))
+        budget = disruption_budget(who)
+        files[f"templates/{file_of(budget, release)}"] = only(several, template(budget))
     return files
 
 
-def template(made: Object) -> str:
-    """The template of one object: every place that a value fills, by the object's kind."""
+def file_of(made: Object, release: Release) -> str:
+    """service.yaml; of what stands beside the service, service-NAME.yaml."""
+    kind, name = made["kind"].lower(), made["metadata"]["name"]
+    return f"{kind}.yaml" if is_own(made, release) or kind == "configmap" else f"{kind}-{name}.yaml"
+
+
+def template(made: Object, *, own: bool = True) -> str:
+    """The template of one object: every place that a value fills, by the object's kind, where it is the service's."""
     slots, made = Slots(), copy.deepcopy(made)
+    namespace = made["metadata"]["namespace"]
     made["metadata"]["namespace"] = slots.value(".Release.Namespace")
-    kind, spec = made["kind"], made.get("spec", {})
+    kind, spec = made["kind"] if own or made["kind"] == "ConfigMap" else "", made.get("spec", {})
     if kind == "ConfigMap":
         made["metadata"]["name"] = made["metadata"]["name"].rpartition("-")[0] + "-" + SLOT
         made["data"] = slots.block(".Values.settings")
@@ -95,6 +106,10 @@ def template(made: Object) -> str:
         spec["minReplicas"] = slots.value("int .Values.autoscale.min")
         spec["maxReplicas"] = slots.value("int .Values.autoscale.max")
         spec["metrics"][0]["resource"]["target"]["averageUtilization"] = slots.value("int .Values.autoscale.cpu")
+    elif kind == "ScaledObject":
+        spec["minReplicaCount"] = slots.value("int .Values.autoscale.min")
+        spec["maxReplicaCount"] = slots.value("int .Values.autoscale.max")
+        spec["triggers"][0]["metadata"]["value"] = slots.value(".Values.autoscale.cpu | quote")
     elif kind in ("Deployment", "StatefulSet"):
         spec.pop("replicas", None)
         pod = spec["template"]
@@ -106,6 +121,8 @@ def template(made: Object) -> str:
         (source,) = server["envFrom"]
         source["configMapRef"]["name"] = source["configMapRef"]["name"].rpartition("-")[0] + "-" + SLOT
     text = slots.template(made).replace(SLOT, HASH)
+    if kind in ("PrometheusRule", "ScaledObject"):  # their queries name it
+        text = text.replace(f'namespace="{namespace}"', 'namespace="{{ .Release.Namespace }}"')
     if kind in ("Deployment", "StatefulSet"):
         fixed = (
             f"\nspec:\n{{{{- if not ({NOT_FIXED}) }}}}\n  replicas: {{{{ int .Values.replicas }}}}\n{{{{- end }}}}\n"

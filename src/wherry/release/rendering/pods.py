@@ -6,6 +6,7 @@ import copy
 from typing import Any
 
 from wherry.contract.wire import LIVEZ
+from wherry.errors import SettingProblem, SettingsRefused
 from wherry.release.objects.network import ADMIN, HTTP
 from wherry.release.release import Object, Release
 
@@ -13,16 +14,25 @@ WORKLOADS = ("Deployment", "StatefulSet")
 
 
 def workload_of(release: Release) -> Object:
-    """The object that runs the pods."""
-    return next(made for made in release.objects if made["kind"] in WORKLOADS)
+    """The object that runs the service's pods; a database beside it has another name."""
+    return next(each for each in release.objects if each["kind"] in WORKLOADS and is_own(each, release))
+
+
+def is_own(made: Object, release: Release) -> bool:
+    return bool(made["metadata"]["name"] == release.name)
 
 
 def pod_of(release: Release, container: str) -> dict[str, Any]:
     """The pod's spec with one container called `container`, asked on the serving port alone.
 
     These controllers send what they send to one port, so liveness is asked there too, and the admin port is not named.
-    How pods spread goes by labels, which such pods carry others of.
+    How pods spread goes by labels, which such pods carry others of. Raises SettingsRefused for a strict store.
     """
+    if workload_of(release)["kind"] == "StatefulSet":
+        reason = "is strict: each pod keeps a claim of its own, which only a StatefulSet gives it"
+        raise SettingsRefused(
+            (SettingProblem("store.mode", reason, 'set [store] mode = "durable"'),), "this cannot be rendered"
+        )
     spec: dict[str, Any] = copy.deepcopy(workload_of(release)["spec"]["template"]["spec"])
     del spec["topologySpreadConstraints"]
     (server,) = spec["containers"]

@@ -50,7 +50,13 @@ def seldon_deployment(release: Release, project: Project, manifest: Manifest) ->
                 "protocol": "v2",
                 "transport": "rest",
                 "predictors": [
-                    {"name": "default", "replicas": fewest, "graph": graph, "componentSpecs": [pod]},
+                    {
+                        "name": "default",
+                        "replicas": fewest,
+                        "labels": made["labels"],
+                        "graph": graph,
+                        "componentSpecs": [pod],
+                    },
                 ],
             },
         },
