@@ -229,7 +229,7 @@ def main(asked: argparse.Namespace) -> int:
     if asked.quick:
         import path
 
-        return path.main()
+        return path.main(path.arguments([]))
     load = by_wrk if shutil.which("wrk") else by_python
     with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
         folder = Path(name)
