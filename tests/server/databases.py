@@ -27,11 +27,13 @@ PATIENCE = 30.0
 OWNER, SECRET = "owner", "s3cret-of-the-owner"
 
 
-def as_user(name: str) -> list[str]:
-    """The words before a command that has it run as `name`; none where we are not root."""
-    if os.geteuid() != 0:
-        return []
-    return ["setpriv", f"--reuid={name}", f"--regid={name}", "--clear-groups", "--"]
+def as_user(name: str, end: str = "KILL") -> list[str]:
+    """The words before a command that has it run as `name` where we are root, and get the signal `end` when we end.
+
+    However that comes about: a test run that is killed leaves no server behind.
+    """
+    account = [f"--reuid={name}", f"--regid={name}", "--clear-groups"] if os.geteuid() == 0 else []
+    return ["setpriv", f"--pdeathsig={end}", *account, "--"] if shutil.which("setpriv") else []
 
 
 def found(program: str, *folders: Path) -> str:
@@ -55,6 +57,7 @@ class Server:
 
     kind = ""
     user = ""
+    end = "KILL"  # the signal that ends all of it at once
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -74,7 +77,11 @@ class Server:
     def start(self) -> None:
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
-                [*as_user(self.user), *self.command()], stdout=log, stderr=log, start_new_session=True, cwd="/"
+                [*as_user(self.user, self.end), *self.command()],
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                cwd="/",
             )
         deadline = time.monotonic() + PATIENCE
         while not self.answers():
@@ -152,7 +159,7 @@ class MariaDB(Server):
 
 
 class PostgreSQL(Server):
-    kind, user = "postgresql", "postgres"
+    kind, user, end = "postgresql", "postgres", "QUIT"
 
     def prepare(self) -> None:
         versions = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: float(path.parent.name))

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import databases
 import msgspec
 import pytest
 
@@ -329,3 +330,15 @@ def test_no_error_shows_a_password(remote: Any, secret: str) -> None:
             sink.migrate()
         assert secret not in str(caught.value)
         sink.close()
+
+
+def test_a_test_run_that_is_killed_leaves_no_server(mariadb: Any) -> None:
+    """What a server is started with ties it to us: here with a program that would run for an hour."""
+    words = [*databases.as_user(mariadb.user, mariadb.end), "sleep", "3600"]
+    code = f"import subprocess, time; print(subprocess.Popen({words}).pid, flush=True); time.sleep(3600)"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as run:
+        assert run.stdout is not None
+        server = Path("/proc") / run.stdout.readline().decode().strip()
+        parts.until(lambda: (server / "comm").read_text() == "sleep\n")
+        run.kill()
+    parts.until(lambda: not server.exists() or "\nState:\tZ" in (server / "status").read_text())
