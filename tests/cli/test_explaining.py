@@ -17,6 +17,7 @@ EXPLANATION = Explanation(
     base_size=45_000_000,
     layers=(Layer("libraries", "sha256:1", 20_000_000, "sha256:2", 51_620_000, PARTS),),
     changes=("libraries: numpy 2.4.5 is 2.4.6 (+1,024 bytes compressed)",),
+    published=("it is localhost:5000/breast:7 as it is there",),
     advice=(),
     findings=(Finding("files that run as another user (setuid, setgid)", tuple(f"/bin/{n}" for n in range(14))),),
 )
@@ -33,6 +34,9 @@ def test_explanation_is_tables_that_a_person_reads() -> None:
         "",
         "Since the last build:",
         "  libraries: numpy 2.4.5 is 2.4.6 (+1,024 bytes compressed)",
+        "",
+        "Against the registry:",
+        "  it is localhost:5000/breast:7 as it is there",
         "",
         "What would shrink it:",
         "  nothing that wherry knows of",

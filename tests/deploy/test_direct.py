@@ -545,6 +545,30 @@ def test_explanation_names_packages_changes_and_what_the_base_brings(
     assert change.startswith("model: model.npz has -6,993 bytes (")
 
 
+def test_explanation_compares_with_what_carries_the_tag(
+    registry: SmallRegistry, make: Make, bundle: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also on a machine that did not build it, package by package and file by file."""
+
+    def told(name: str = "ferry:1") -> tuple[str, ...]:
+        planned = make()
+        return builders.explained(planned, bundle, f"{registry.address}/{name}", platform="linux/amd64").published
+
+    assert told() == (f"{registry.address}/ferry:1 is not in its registry",)
+    assert told("ferry") == ()  # no tag was typed
+    pushed(registry, make(), bundle, "ferry:1")
+    assert told() == (f"it is {registry.address}/ferry:1 as it is there",)
+    for path in (caches.root() / "builds").iterdir():
+        path.unlink()
+    for path in (caches.root() / "blobs").iterdir():
+        path.unlink()
+    (bundle / "model.npz").write_text("smaller")
+    (change,) = told()
+    assert change.startswith("model: model.npz has -6,993 bytes (")
+    registry.failing = 1000
+    assert "cannot be compared" in told()[0]
+
+
 def test_advice_names_the_largest_gain_first() -> None:
     parts = (layers.Part("scikit-learn", "1", 40_000_000),)
     made = (layers.Layer("libraries", "", 1, "", 1, parts), layers.Layer("store", "", 1, "", 9_000_000, ()))

@@ -36,6 +36,7 @@ def lines(explanation: Explanation, width: int) -> Iterator[str]:
     )
     for title, sentences in (
         ("Since the last build", explanation.changes),
+        *([("Against the registry", explanation.published)] if explanation.published else []),
         ("What would shrink it", explanation.advice or ("nothing that wherry knows of",)),
     ):
         yield ""

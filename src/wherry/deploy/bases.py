@@ -48,6 +48,11 @@ class Base(msgspec.Struct, frozen=True):
         return self.media.startswith(DOCKER_FAMILY)
 
     @property
+    def diff_ids(self) -> list[str]:
+        """The digest of what each layer holds, whoever compressed it."""
+        return list(self.config["rootfs"]["diff_ids"])
+
+    @property
     def environ(self) -> dict[str, str]:
         """The environment that the image gives its programs."""
         stated: list[str] = (self.config.get("config") or {}).get("Env") or []

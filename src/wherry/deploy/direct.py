@@ -119,7 +119,7 @@ def compute_layers(order: Order, base: Base, tell: Tell) -> tuple[Layer, ...]:
     libraries = [
         layers.made(
             name,
-            f"wherry: the wheels of {listed} in {target}",
+            f"the wheels of {listed} in {target}",
             [program, by, [[wheel.name, wheel.version, wheel.sha256] for wheel, _ in held]],
             partial(of_wheels, held, target, compiled),
         )
@@ -127,7 +127,7 @@ def compute_layers(order: Order, base: Base, tell: Tell) -> tuple[Layer, ...]:
     ]
     own = layers.made(
         "wherry",
-        f"wherry: itself in {OWN}, and {SPOOL_DIR}",
+        f"itself in {OWN}, and {SPOOL_DIR}",
         [program, by, plan.wheel, hashlib.sha256(plan.context[plan.wheel]).hexdigest()],
         lambda: ours(plan, compiled),
     )
@@ -135,7 +135,7 @@ def compute_layers(order: Order, base: Base, tell: Tell) -> tuple[Layer, ...]:
     try:
         model = layers.made(
             "model",
-            f"wherry: the bundle in {IMAGE_BUNDLE}",
+            f"the bundle in {IMAGE_BUNDLE}",
             {path: wheels.digest_of(file) for path, file in files.items()},
             lambda: (
                 Entry(f"{IMAGE_BUNDLE}/{path}".lstrip("/"), 0o644, file, 0, (path, "")) for path, file in files.items()

@@ -11,7 +11,9 @@ from wherry.deploy import bases, caches
 from wherry.deploy.bases import Base
 from wherry.deploy.layers import Layer
 from wherry.deploy.order import Order
+from wherry.deploy.published import published
 from wherry.deploy.uploads import key
+from wherry.errors import BuildFailed
 
 SETUID = 0o6000
 WORLD = 0o002
@@ -29,12 +31,16 @@ class Finding(msgspec.Struct, frozen=True):
 
 
 class Explanation(msgspec.Struct, frozen=True):
-    """An image taken apart. base_size, and each layer's size, as they travel: compressed."""
+    """An image taken apart. base_size, and each layer's size, as they travel: compressed.
+
+    changes: since the last build here; published: against what lies under the tag in the registry, if one was typed.
+    """
 
     base: str
     base_size: int
     layers: tuple[Layer, ...]
     changes: tuple[str, ...]
+    published: tuple[str, ...]
     advice: tuple[str, ...]
     findings: tuple[Finding, ...]
 
@@ -46,8 +52,35 @@ def explain(order: Order, base: Base, layers: tuple[Layer, ...], tell: Tell = si
     """
     size = sum(blob.size for blob in base.layers)
     return Explanation(
-        order.plan.base, size, layers, changes(recalled(order), layers), advice(size, layers), findings(base, tell)
+        base=order.plan.base,
+        base_size=size,
+        layers=layers,
+        changes=since(recalled(order), layers),
+        published=against(order, base, layers, tell),
+        advice=advice(size, layers),
+        findings=findings(base, tell),
     )
+
+
+def since(before: tuple[Layer, ...], now: tuple[Layer, ...]) -> tuple[str, ...]:
+    """What has changed since the last build of this image on this machine."""
+    if not before:
+        return ("this is the first build of this image here",)
+    return changes(before, now) or ("nothing has changed since the last build",)
+
+
+def against(order: Order, base: Base, layers: tuple[Layer, ...], tell: Tell) -> tuple[str, ...]:
+    """How the image would differ from the one that carries its tag now; nothing where no tag was typed."""
+    if not order.reference.tag:
+        return ()
+    try:
+        there = published(order.reference, order.platform, base, tell)
+    except BuildFailed as error:
+        return (f"{order.reference} cannot be compared: {error}",)
+    if there is None:
+        return (f"{order.reference} is not in its registry",)
+    other = () if there.same_base else ("the base is another",)
+    return (*other, *changes(there.layers, layers)) or (f"it is {order.reference} as it is there",)
 
 
 def remember(order: Order, layers: tuple[Layer, ...]) -> None:
@@ -64,11 +97,14 @@ def recalled(order: Order) -> tuple[Layer, ...]:
 
 
 def changes(before: tuple[Layer, ...], now: tuple[Layer, ...]) -> tuple[str, ...]:
-    """A sentence for each thing that differs between two builds."""
-    if not before:
-        return ("this is the first build of this image here",)
-    found = []
-    for old, new in zip(before, now, strict=False):
+    """A sentence for each layer that differs between two builds."""
+    held_before, made_now = {layer.name: layer for layer in before}, {layer.name: layer for layer in now}
+    found = [f"{name}: is gone" for name in held_before if name not in made_now]
+    found += [
+        f"{layer.name}: is new (+{layer.size:,} bytes compressed)" for layer in now if layer.name not in held_before
+    ]
+    for new in now:
+        old = held_before.get(new.name, new)
         if old.digest == new.digest:
             continue
         held, made = {part.name: part for part in old.parts}, {part.name: part for part in new.parts}
@@ -80,9 +116,9 @@ def changes(before: tuple[Layer, ...], now: tuple[Layer, ...]) -> tuple[str, ...
                 told.append(f"{name} {was.version} is {is_now.version}")
             elif was.size != is_now.size:
                 told.append(f"{name} has {is_now.size - was.size:+,} bytes")
-        what = "; ".join(sorted(told)) or "its content"
+        what = "; ".join(sorted(told)) or "its content, or how it is packed"
         found.append(f"{new.name}: {what} ({new.size - old.size:+,} bytes compressed)")
-    return tuple(found) or ("nothing has changed since the last build",)
+    return tuple(found)
 
 
 def advice(base_size: int, layers: tuple[Layer, ...]) -> tuple[str, ...]:

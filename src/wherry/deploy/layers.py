@@ -19,6 +19,8 @@ import msgspec
 from wherry.deploy import caches
 from wherry.errors import SettingProblem, SettingsRefused
 
+# How each layer of ours begins in an image's history.
+OURS = "wherry: "
 ENV_EPOCH = "SOURCE_DATE_EPOCH"
 GZIP_LEVEL = 6
 GZIP_WINDOW = 31  # a gzip header without a name and a time
@@ -75,6 +77,7 @@ def made(name: str, about: str, inputs: object, entries: Callable[[], Iterable[E
     Raises DiskFull, CacheUnusable, SettingsRefused.
     """
     decided = [name, about, epoch(), zlib.ZLIB_RUNTIME_VERSION, GZIP_LEVEL, inputs]
+    about = f"{OURS}{about}"
     key = hashlib.sha256(json.dumps(decided, sort_keys=True).encode()).hexdigest()
     known: Layer | None = caches.recall("layers", key, Layer)
     if known is not None and known.path.exists() and known.path.stat().st_size == known.size:

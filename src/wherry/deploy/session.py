@@ -88,7 +88,7 @@ def said(answer: Answer) -> str:
 
 
 def patiently(attempt: Callable[[], Result], *, wait: Callable[[float], None] = time.sleep) -> Result:
-    """What `attempt` gives, tried up to five times while the registry fails; what is refused or not trusted is final."""
+    """What `attempt` gives, tried up to five times while the registry fails; a refusal, or no trust, is final."""
     for number in range(ATTEMPTS):
         try:
             return attempt()
