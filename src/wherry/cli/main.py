@@ -28,6 +28,7 @@ VERBS: dict[str, Entry] = {
     "serve": Entry("Service", "wherry.cli.serve:serve", "Answer predictions over HTTP"),
     "history": Entry("Service", "wherry.cli.history:history", "Show the predictions that were kept"),
     "stress": Entry("Service", "wherry.cli.stress:stress", "Put load on a service and judge how it held"),
+    "advise": Entry("Service", "wherry.cli.advise:advise", "Find what one replica holds, and write the settings"),
     "forecast": Entry("Service", "wherry.cli.forecast:forecast", "Simulate the autoscaler over a trace of traffic"),
     "build": Entry("Image", "wherry.cli.build:build", "Put the bundle and its service into an image"),
     "compose": Entry("Image", "wherry.cli.compose:compose", "Write a compose file with a database of choice"),
