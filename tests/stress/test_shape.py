@@ -74,3 +74,42 @@ def test_nothing_passes_the_bounds(shape: Shape, unit: str) -> None:
 def test_what_is_within_the_bounds_passes() -> None:
     shape = shapes.constant(10_000, 60)
     assert shapes.bounded(shape) is shape
+
+
+def test_chance_keeps_the_rates_and_not_the_gaps() -> None:
+    shape = shapes.step((100, 400), 40)
+    chance = shape.scattered(seed=7)
+    due = chance.due(0, chance.total)
+    assert (np.diff(due) >= 0).all() and due[0] >= 0 and due[-1] <= 40
+    first, second = np.histogram(due, [0, 20, 40])[0]
+    assert first == pytest.approx(2000, abs=5 * 2000**0.5)
+    assert second == pytest.approx(8000, abs=5 * 8000**0.5)
+    gaps = np.diff(due[due < 20])
+    # the gaps between independent arrivals spread as much as they last; even ones do not spread at all
+    assert gaps.std() / gaps.mean() == pytest.approx(1, abs=0.1)
+    even = shape.due(0, shape.total)
+    assert np.diff(even[even < 20]).std() < 1e-9
+    assert chance.offered(np.array([0.0, 20.0]))[0] == pytest.approx(100)
+
+
+def test_chance_falls_the_same_way_again() -> None:
+    shape = shapes.constant(50, 10)
+    assert (shape.scattered(1).due(0, 10) == shape.scattered(1).due(0, 10)).all()
+    assert (shape.scattered(1).due(0, 10) != shape.scattered(2).due(0, 10)).all()
+
+
+def test_requests_are_replayed_at_their_own_moments() -> None:
+    shape = shapes.arrivals(np.array([1000.0, 1000.25, 1003.5]))
+    assert shape.total == 3
+    assert shape.due(0, 3).tolist() == [0, 0.25, 3.5]
+    assert shape.seconds == 4
+    assert shape.offered(np.array([0.0, 1.0, 2.0, 3.0, 4.0])).tolist() == [2, 0, 0, 1]
+
+
+def test_a_replay_can_be_sped_up_and_cut() -> None:
+    shape = shapes.arrivals(np.array([0.0, 10.0, 20.0, 30.0])).faster(10)
+    assert shape.due(0, 4).tolist() == [0, 1, 2, 3]
+    assert shape.seconds == pytest.approx(3.1)
+    assert shape.cut(1.5).total == 2
+    assert shapes.constant(10, 60).faster(3).peak == 30
+    assert shapes.constant(10, 60).faster(3).total == 600

@@ -100,7 +100,13 @@ def facts(one: Status) -> Iterator[tuple[str, str]]:
 def scaling(one: Autoscaler) -> str:
     seen = f"CPU {one.cpu} % of the request" if one.cpu is not None else f"CPU unknown: {one.why}"
     target = f", aiming at {one.target} %" if one.target is not None else ""
-    return f"{one.min} to {one.max} pods, {seen}{target}"
+    return f"{one.min} to {one.max} pods, {seen}{target}" + (f"\n{waiting(one)}" if one.too_many else "")
+
+
+def waiting(one: Autoscaler) -> str:
+    """How long it will be until there are fewer pods, as far as can be known: when the load fell is kept nowhere."""
+    then = f", then again each {one.down_every} s" if one.down_every else ""
+    return f"fewer pods would do: one goes {one.down_after} s after more were last needed{then}"
 
 
 def age(seconds: float) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -30,10 +31,15 @@ from wherry.deploy.watching import look
 FIRST_MINUTE = (
     90.0  # metrics come every 15 s and the autoscaler looks every 15 s; a pod's first half minute is left out
 )
+KUBERNETES_DOWN = 300  # seconds, where an autoscaler says nothing of its own
+TOLERANCE = 0.1  # how far off the target an autoscaler leaves things as they are
 
 
 class Autoscaler(msgspec.Struct, frozen=True):
-    """cpu: percent of the request as measured, None while unknown; `why` then says why. target: percent aimed at."""
+    """cpu: percent of the request as measured, None while unknown; `why` then says why. target: percent aimed at.
+
+    down_after: seconds that fewer pods must have been enough before one is taken away; down_every: between two of them.
+    """
 
     min: int
     max: int
@@ -42,6 +48,16 @@ class Autoscaler(msgspec.Struct, frozen=True):
     target: int | None
     cpu: int | None
     why: str = ""
+    down_after: int = KUBERNETES_DOWN
+    down_every: int = 0
+
+    @property
+    def too_many(self) -> bool:
+        """Whether what is measured needs fewer pods than there are."""
+        if self.cpu is None or not self.target:
+            return False
+        ratio = self.cpu / self.target
+        return ratio < 1 - TOLERANCE and max(self.min, math.ceil(self.current * ratio)) < self.current
 
 
 class Status(msgspec.Struct, frozen=True):
@@ -130,6 +146,7 @@ def autoscaler(made: Object, deployment: Object, seconds: float) -> Autoscaler:
     """What an autoscaler aims at and sees. seconds: its age, by which an unknown figure may be merely new."""
     spec, state = made["spec"], made.get("status") or {}
     cpu, target = utilization(made)
+    down = (spec.get("behavior") or {}).get("scaleDown") or {}
     return Autoscaler(
         min=int(spec.get("minReplicas", 1)),
         max=int(spec["maxReplicas"]),
@@ -137,6 +154,8 @@ def autoscaler(made: Object, deployment: Object, seconds: float) -> Autoscaler:
         wanted=int(state.get("desiredReplicas", 0)),
         target=target,
         cpu=cpu,
+        down_after=int(down.get("stabilizationWindowSeconds", KUBERNETES_DOWN)),
+        down_every=max((int(one["periodSeconds"]) for one in down.get("policies") or ()), default=0),
         why="" if cpu is not None else why_unknown(made, deployment, seconds),
     )
 

@@ -1,0 +1,84 @@
+"""The autoscaling of the fourth walkthrough: load takes one replica to three, and its end takes them back.
+
+WHERRY_TEST_LONG=1 waits until there is one again, and writes the run to $WHERRY_TEST_KEEP where that names a folder:
+the pictures in docs/ are made from such a run. The short form ends when there are three and they are held.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from scaling_parts import Desk, project
+
+from wherry.contract.recording import Recording, decode
+from wherry.stress.scaling import scaling_of
+from wherry.stress.timeline import alone
+
+LONG = os.environ.get("WHERRY_TEST_LONG") == "1"
+KEEP = os.environ.get("WHERRY_TEST_KEEP", "")
+NAME = "breast-cancer"
+DOWN = 60 if LONG else 300  # seconds that fewer pods must be enough; the default takes five minutes to show
+
+pytestmark = [pytest.mark.cluster, pytest.mark.slow]
+
+
+@pytest.fixture
+def desk(
+    breast_cancer: Path, breast_cancer_bundle: Path, cluster: Any, registry: str, namespace: str, tmp_path: Path
+) -> Desk:
+    """The example's folder, its model deployed with one to three replicas."""
+    folder = tmp_path / "project"
+    shutil.copytree(breast_cancer, folder)
+    scale = f"min = 1\nmax = 3\ncpu = 60\ndown_after = {DOWN}"
+    settings = project(f"{registry}/wherry-test-scaling", scale, 'cpu = "100m"')
+    with (folder / "wherry.toml").open("a") as file:
+        file.write("\n" + settings)
+    environ = {key: value for key, value in os.environ.items() if not key.startswith("WHERRY_")} | cluster.environ
+    return Desk(folder, environ, namespace)
+
+
+@pytest.mark.timeout(900)
+def test_load_takes_one_replica_to_three_and_its_end_takes_them_back(desk: Desk) -> None:
+    desk.deploy()
+    desk.rest()
+    load = ("--shape", "step:60,0", "--duration", "6m") if LONG else ("--rate", "60", "--duration", "75s")
+    outputs = ("--record", "run.json", "--html", "run.html")
+    done = desk.wherry("stress", NAME, *load, *outputs, timeout=500)
+    assert done.returncode == 0, done.stderr
+    run = decode((desk.folder / "run.json").read_bytes())
+    scaling = scaling_of(run)
+    assert (scaling.begun, scaling.most) == (1, 3)
+    assert scaling.first_created is not None and scaling.worst_ready is not None
+    print(f"first pod after {scaling.first_created:.1f} s, ready {scaling.first_ready} s later; {scaling.worst_ready}")
+    assert "the first further pod came" in done.stdout
+    # the release's golden rows were asked, and answered as at pack
+    assert " right, none failed" in done.stdout
+    held(desk, run)
+    page = (desk.folder / "run.html").read_text()
+    assert "Replicas over time" in page and "rescaled" in page
+    if LONG:
+        assert scaling.ended == 1, "the pods did not go again"
+        if KEEP:
+            shutil.copy(desk.folder / "run.json", KEEP)
+            (Path(KEEP) / "run.svg").write_text(alone(run))
+
+
+def held(desk: Desk, run: Recording) -> None:
+    """While load was on, and for the time that fewer pods must be enough, no pod was taken away."""
+    assert run.conditions.behavior["scaleDown"]["stabilizationWindowSeconds"] == DOWN
+    most = max(one.desired or 0 for one in run.seconds)
+    last = max(one.at for one in run.seconds if one.offered > 0)
+    first = next(one.at for one in run.seconds if one.desired == most)
+    after = last + DOWN - 20  # what was measured of the load is up to a scrape and a turn of the loop older
+    between = [one.desired for one in run.seconds if first <= one.at < after]
+    assert set(between) == {most}
+    if not LONG:
+        found = desk.wait("at rest with three pods", lambda one: (one["autoscaler"]["cpu"] or 99) < 30, 60)
+        assert found["wanted"] == 3, "the autoscaler did not wait"
+        assert f"fewer pods would do: one goes {DOWN} s after" in desk.wherry("status", NAME).stdout
+        assert json.dumps(found["autoscaler"]["down_after"]) == str(DOWN)
