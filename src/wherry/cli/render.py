@@ -10,7 +10,7 @@ import click
 
 from wherry.cli import imaging, project
 from wherry.cli.console import Console
-from wherry.cli.verb import Verb, bundle_argument, image_options
+from wherry.cli.verb import Verb, bundle_argument, image_options, stacked
 from wherry.contract.manifest import Manifest
 from wherry.contract.names import object_name
 from wherry.contract.project import Project
@@ -24,6 +24,13 @@ from wherry.release.rendering.seldon import seldon_deployment
 from wherry.release.text import files_of, to_yaml
 
 DEFAULT_NAMESPACE = "default"
+FORMS = {
+    "helm": "A Helm chart.",
+    "kustomize": "A Kustomize base with overlays.",
+    "kserve": "A KServe InferenceService.",
+    "seldon": "A SeldonDeployment (v1).",
+    "dockerfile": "The Dockerfile in place of the objects; with --to all that it needs.",
+}
 # What a release is written as: a folder of files, or other objects in place of its own.
 FOLDERS: dict[str | None, Callable[[Release, Project, Manifest], dict[str, str]]] = {
     "helm": chart,
@@ -47,28 +54,20 @@ KINDS: dict[str | None, Callable[[Release, Project, Manifest], Sequence[Object]]
 @bundle_argument
 @image_options
 @click.option("-n", "--namespace", metavar="NAME", help="Namespace of the objects; by default [deploy] namespace.")
-@click.option("--helm", "form", flag_value="helm", help="A Helm chart.")
-@click.option("--kustomize", "form", flag_value="kustomize", help="A Kustomize base with overlays.")
-@click.option("--kserve", "form", flag_value="kserve", help="A KServe InferenceService.")
-@click.option("--seldon", "form", flag_value="seldon", help="A SeldonDeployment (v1).")
-@click.option(
-    "--dockerfile",
-    "form",
-    flag_value="dockerfile",
-    help="The Dockerfile in place of the objects; with --to all that it needs.",
-)
+@stacked(*(click.option(f"--{form}", is_flag=True, help=text) for form, text in FORMS.items()))
 @click.option(
     "--to", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Write a file an object into DIR."
 )
 @click.pass_obj
 def render(
     console: Console,
+    /,
     bundle: Path,
     image: str | None,
     tag: str | None,
     namespace: str | None,
-    form: str | None,
     to: Path | None,
+    **forms: bool,
 ) -> None:
     """Print everything that deploy would make of BUNDLE; needs no cluster, engine or registry, and touches nothing.
 
@@ -76,6 +75,10 @@ def render(
     """
     from wherry.model.bundle import verify
 
+    chosen = [f"--{form}" for form, given in forms.items() if given]
+    if len(chosen) > 1:
+        raise click.UsageError(f"{' and '.join(chosen)}: one form at a time")
+    form = chosen[0].removeprefix("--") if chosen else None
     resolved = project.load(console, {"deploy.image": image, "image.tag": tag, "deploy.namespace": namespace})
     manifest = verify(bundle)
     if form == "dockerfile":
