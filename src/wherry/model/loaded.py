@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -106,11 +105,11 @@ def unsendable(outputs: Outputs) -> list[int]:
     """The rows whose answer is none: None, NaN or infinite, in the prediction or in a probability."""
     finite = math.isfinite
     if outputs.probabilities is None:
-        with contextlib.suppress(
-            TypeError, OverflowError
-        ):  # NaN and infinity stay in a sum; what has none is looked at
+        try:  # NaN and infinity stay in a sum; where there is none, each is looked at
             if finite(sum(outputs.predictions)):
                 return []
+        except (TypeError, OverflowError):
+            pass
     bad = [
         row
         for row, answer in enumerate(outputs.predictions)

@@ -6,6 +6,7 @@ import struct
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
+from operator import gt, lt
 from typing import Any, TypeAlias
 
 from wherry.contract import names
@@ -15,6 +16,7 @@ from wherry.server.board import Board
 
 LATENCIES = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+FEW = 8  # rows for which an array costs more than it saves
 Gauge: TypeAlias = tuple[str, str, float]  # name, labels, value
 COUNTERS = {
     names.METRIC_ROWS: "Rows scored.",
@@ -169,13 +171,19 @@ class Ranges:
         self.limits: tuple[Any, Any] | None = None
 
     def outside(self, rows: Rows) -> int:
+        if not self.plain:
+            return self.signature.outside(rows)
+        lowest, highest = self.lows, self.highs
+        if len(rows) < FEW:
+            numbers: Any = rows  # plain: every cell is one
+            return sum([sum(map(lt, row, lowest)) + sum(map(gt, row, highest)) for row in numbers])
         doubles = rows.doubles()
         if doubles is None:
             return self.signature.outside(rows)
         import numpy as np  # is there once a model is loaded; this module is imported before the threads are set
 
         if self.limits is None:
-            self.limits = (np.array(self.lows), np.array(self.highs))
+            self.limits = (np.array(lowest), np.array(highest))
         lows, highs = self.limits
-        cells = np.frombuffer(doubles).reshape(len(rows), len(self.lows))
+        cells = np.frombuffer(doubles).reshape(len(rows), len(lowest))
         return int(np.count_nonzero((cells < lows) | (cells > highs)))

@@ -71,19 +71,15 @@ class Exchange(msgspec.Struct, eq=False):
             b"%b%b%bContent-Length: %d\r\n\r\n%b" % (STATUS_LINES[status], port.date, fields, size, body), port.now()
         )
 
-    @property
-    def ordinary(self) -> bool:
-        """Whether the reply needs no word about the connection, and has its body."""
-        return not (self.close or self.http10 or self.connection.port.closing or self.method == b"HEAD")
-
     def send(self, reply: bytes, now: float) -> None:
         """The same with a whole reply, of which none was given yet."""
         self.reply = reply
         connection = self.connection
         connection.port.in_flight -= 1
-        if len(connection.owed) == 1 and connection.state == IDLE and not self.close and not connection.backlog:
+        owed = connection.owed
+        if len(owed) == 1 and connection.state == IDLE and not self.close and not connection.backlog:
             # What nearly every reply is: the only one owed, on a connection that goes on.
-            connection.owed.clear()
+            owed.clear()
             connection.transport.write(reply)
             connection.since = now
         else:

@@ -83,10 +83,12 @@ class Replies:
             request_id = self.identify(exchange, prediction_id).encode()
         else:
             exchange.request_id, request_id = prediction_id, own
-        if body.__class__ is bytes and exchange.ordinary:
-            date = exchange.connection.port.date
-            if date is not self.date:
-                self.date, self.begun = date, b"".join((STATUS_LINES[200], date, self.answer_fields, b"X-Request-Id: "))
+        port = exchange.connection.port
+        plain = not (exchange.close or exchange.http10 or port.closing) and exchange.method != b"HEAD"
+        if plain and body.__class__ is bytes:
+            if port.date is not self.date:
+                self.date = port.date
+                self.begun = b"".join((STATUS_LINES[200], self.date, self.answer_fields, b"X-Request-Id: "))
             size = SIZES[len(body)] if len(body) < len(SIZES) else size_lines(len(body))
             exchange.send(b"".join((self.begun, request_id, b"\r\nX-Prediction-Id: ", own, size, body)), now)
             return

@@ -138,7 +138,8 @@ def numbers(model: Linear) -> Callable[[Sequence[Row]], Floats] | None:
     isnan = np.isnan
 
     def simple(rows: Sequence[Row]) -> Floats:
-        return matrix(rows) @ weights + bias
+        sums: Floats = matrix(rows).dot(weights) + bias  # for a row dot takes less than half the time of @
+        return sums
 
     def full(rows: Sequence[Row]) -> Floats:
         cells = matrix(rows if whole else [pick(row) for row in rows])

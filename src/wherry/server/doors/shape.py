@@ -25,7 +25,7 @@ class Shapes:
         values = placeholder_values(manifest, reply)
         unset = msgspec.UNSET
         self.native = (
-            Template({"prediction": "$prediction"}, values).encode,
+            one_prediction,
             Template({"predictions": "$predictions"}, values).encode,
         )
         self.native_shares = (
@@ -42,6 +42,12 @@ class Shapes:
         if self.declared is not None and not native:
             return self.declared[not single]
         return (self.native_shares if probabilities else self.native)[not single]
+
+
+def one_prediction(outputs: Outputs, first_id: str) -> bytes:
+    """What the template {"prediction": "$prediction"} comes to: nearly every reply, so it is spelled out."""
+    predictions = outputs.predictions
+    return b'{"prediction":%b}' % encode(predictions[0] if predictions else None)
 
 
 class Template:
