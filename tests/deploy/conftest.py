@@ -22,7 +22,7 @@ from wherry.deploy.probe import Probe
 from wherry.release.release import Release, compose
 
 # importable by the tests beside them: nothing here is on sys.path
-for helper in ("deploy_parts", "image_files", "small_registry", "attesting_parts", "database_image"):
+for helper in ("deploy_parts", "image_files", "small_registry", "attesting_parts", "database_image", "scaling_parts"):
     found = importlib.util.spec_from_file_location(helper, Path(__file__).with_name(f"{helper}.py"))
     assert found is not None
     assert found.loader is not None
