@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,13 @@ def named(project: Project, manifest: Manifest, verb: str) -> Reference:
     if not project.deploy.image:
         raise NoImageName(verb, object_name(manifest.name))
     return with_tag(project.deploy.image, project.image.tag)
+
+
+def written(project: Project, manifest: Manifest) -> str:
+    """The image as it is rendered: as it is named, else NAME:VERSION. Raises ImageNameRefused."""
+    if project.deploy.image:
+        return str(with_tag(project.deploy.image, project.image.tag)) if project.image.tag else project.deploy.image
+    return f"{object_name(manifest.name)}:{re.sub(r'[^A-Za-z0-9_.-]+', '-', manifest.version)}"
 
 
 def with_tag(image: str, tag: str) -> Reference:

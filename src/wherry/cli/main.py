@@ -42,6 +42,7 @@ VERBS: dict[str, Entry] = {
     "rollback": Entry("Cluster", "wherry.cli.rollback:rollback", "Deploy a past release again"),
     "scale": Entry("Cluster", "wherry.cli.scale:scale", "Set the number of replicas; 0 pauses"),
     "down": Entry("Cluster", "wherry.cli.down:down", "Remove what deploy made"),
+    "example": Entry("Project", "wherry.cli.example:example", "List the examples, or copy one out"),
     "doctor": Entry("Project", "wherry.cli.doctor:doctor", "Name the mistakes of an existing project"),
     "config": Entry("Project", "wherry.cli.config:config", "Print every setting and where its value comes from"),
     "completion": Entry("Project", "wherry.cli.completion:completion", "Print the completion script of a shell"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -12,10 +11,10 @@ from wherry.cli import imaging, project
 from wherry.cli.console import Console
 from wherry.cli.verb import Verb, bundle_argument, image_options, stacked
 from wherry.contract.manifest import Manifest
-from wherry.contract.names import object_name
 from wherry.contract.project import Project
 from wherry.contract.settings import Resolved
 from wherry.errors import SettingsRefused
+from wherry.release.composing.file import compose_file
 from wherry.release.release import Object, Release, compose
 from wherry.release.rendering.helm import chart
 from wherry.release.rendering.kserve import inference_service
@@ -84,6 +83,10 @@ def render(
     if form == "dockerfile":
         render_dockerfile(console, resolved.project, manifest, bundle, to)
         return
+    if form == "compose":
+        text = compose_file(resolved.project, manifest, image=imaging.written(resolved.project, manifest)).text
+        write(console, to, {"compose.yaml": text}) if to else click.echo(text, nl=False)
+        return
     release = composed(console, resolved, manifest)
     if form in FOLDERS:
         files = FOLDERS[form](release, resolved.project, manifest)
@@ -122,12 +125,9 @@ def render_dockerfile(console: Console, project: Project, manifest: Manifest, bu
 def composed(console: Console, resolved: Resolved, manifest: Manifest) -> Release:
     """The release, with what there is to know about it told as notes."""
     wanted: Project = resolved.project
-    reference = wanted.deploy.image
-    if not reference:
-        reference = f"{object_name(manifest.name)}:{re.sub(r'[^A-Za-z0-9_.-]+', '-', manifest.version)}"
+    reference = imaging.written(wanted, manifest)
+    if not wanted.deploy.image:
         console.note(f"no image is named: wrote {reference}", hint="wherry render --image REGISTRY/NAME:TAG")
-    elif wanted.image.tag:
-        reference = str(imaging.with_tag(reference, wanted.image.tag))
     namespace = wanted.deploy.namespace or DEFAULT_NAMESPACE
     try:
         release = compose(wanted, manifest, image=reference, namespace=namespace, local=False)

@@ -4,7 +4,7 @@
       UsageRefused            what was asked cannot be done as it was asked: flags, settings, files that are not there
         SettingsRefused  SettingsUnreadable  FileMissing  FolderTaken  ExtraMissing  NoImageName  ImageNameRefused
         NotVouched  NotConfirmed  StoreRefused  ExpressionRefused  LoadRefused  KeyUnusable  DatabaseUnreadable
-        EngineUnknown
+        EngineUnknown  FileTaken  ComposeUnreadable
       DataUnreadable          a table or a target that cannot be used: EncodingWrong, TableEmpty, TargetMissing
         SampleUnfit
       ModelUnreadable         a model file: ModelUnknown, ModelUnsafe, ModelNotFitted, VersionDrift, NotStorable
@@ -85,6 +85,7 @@ from wherry.errors.clusters import (
     SecretMissing,
     StillThere,
 )
+from wherry.errors.composing import ComposeUnreadable, FileTaken
 from wherry.errors.images import (
     AttachingRefused,
     BaseMissing,
@@ -174,6 +175,7 @@ __all__ = [
     "CallFailed",
     "CallRefused",
     "ClusterFailed",
+    "ComposeUnreadable",
     "Conflict",
     "ContextMissing",
     "ContextUnclear",
@@ -192,6 +194,7 @@ __all__ = [
     "FieldConflict",
     "FieldsRefused",
     "FileMissing",
+    "FileTaken",
     "FolderTaken",
     "FormatUnknown",
     "FramingWrong",

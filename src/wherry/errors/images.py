@@ -200,7 +200,9 @@ class ImageMissing(BuildFailed):
 
     def __init__(self, reference: str) -> None:
         self.reference = reference
-        super().__init__(f"no registry holds {reference}", hint="wherry build --push --sign KEY")
+        super().__init__(
+            f"no registry holds {reference}", hint="name a tag that is there, or: wherry build --push --sign KEY"
+        )
 
 
 class ImageUnverified(BuildFailed):

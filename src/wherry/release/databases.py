@@ -32,16 +32,20 @@ class Recipe(msgspec.Struct, frozen=True):
     mount: str
     writable: tuple[str, ...]
     command: tuple[str, ...]
-    variables: dict[str, str]  # {database}, {user}, {secrets}: where the files of its Secret are
-    ready: tuple[str, ...]
+    variables: dict[str, str]  # {database}, {user}, {secrets}: what the paths of its secret files begin with
+    ready: tuple[str, ...]  # {secrets} as above
     keys: tuple[str, ...]
     memory_mi: int
     uid: int = 999
 
     def environ(self, database: str, secrets: str) -> dict[str, str]:
-        """What the container is told. secrets: the folder with a file for each of `keys`."""
+        """What the container is told. secrets: what stands before a key in the path of its file."""
         values = {"database": database, "user": USER, "secrets": secrets}
         return {name: text.format_map(values) for name, text in self.variables.items()}
+
+    def probe(self, secrets: str) -> list[str]:
+        """The command that succeeds once the service's account can connect."""
+        return [word.replace("{secrets}", secrets) for word in self.ready]
 
     def url(self, host: str, database: str) -> str:
         """Where its rows go, without the password."""
@@ -51,9 +55,12 @@ class Recipe(msgspec.Struct, frozen=True):
 MYSQL_VARIABLES = {
     "MYSQL_DATABASE": "{database}",
     "MYSQL_USER": "{user}",
-    "MYSQL_PASSWORD_FILE": f"{{secrets}}/{PASSWORD}",
-    "MYSQL_ROOT_PASSWORD_FILE": f"{{secrets}}/{ROOT_PASSWORD}",
+    "MYSQL_PASSWORD_FILE": f"{{secrets}}{PASSWORD}",
+    "MYSQL_ROOT_PASSWORD_FILE": f"{{secrets}}{ROOT_PASSWORD}",
 }
+# With the password, or the server would write a line of warning each time; by the environment, which no list of
+# processes shows.
+PING = f'MYSQL_PWD="$(cat {{secrets}}{PASSWORD})" exec %s ping --protocol=tcp --host=127.0.0.1 --user={USER} --silent'
 # By TCP: while an official image sets its database up, the server listens on its socket alone, and is not ready.
 RECIPES = {
     "mysql": Recipe(
@@ -68,7 +75,7 @@ RECIPES = {
             "--authentication-policy=mysql_native_password",
         ),
         variables=MYSQL_VARIABLES,
-        ready=("mysqladmin", "ping", "--protocol=tcp", "--host=127.0.0.1", "--silent"),
+        ready=("sh", "-c", PING % "mysqladmin"),
         keys=(PASSWORD, ROOT_PASSWORD),
         memory_mi=1024,
     ),
@@ -80,7 +87,7 @@ RECIPES = {
         writable=("/tmp", "/run/mysqld"),
         command=("--datadir=/var/lib/mysql/data",),
         variables=MYSQL_VARIABLES,
-        ready=("mariadb-admin", "ping", "--protocol=tcp", "--host=127.0.0.1", "--silent"),
+        ready=("sh", "-c", PING % "mariadb-admin"),
         keys=(PASSWORD, ROOT_PASSWORD),
         memory_mi=512,
     ),
@@ -94,7 +101,7 @@ RECIPES = {
         variables={
             "POSTGRES_DB": "{database}",
             "POSTGRES_USER": "{user}",
-            "POSTGRES_PASSWORD_FILE": f"{{secrets}}/{PASSWORD}",
+            "POSTGRES_PASSWORD_FILE": f"{{secrets}}{PASSWORD}",
             "PGDATA": "/var/lib/postgresql/data/pgdata",
         },
         ready=("pg_isready", "--host=127.0.0.1", f"--username={USER}", "--quiet"),

@@ -83,9 +83,9 @@ def policy(who: Identity, name: str, recipe: Recipe) -> dict[str, Any]:
 
 def pod(who: Identity, name: str, project: Project, manifest: Manifest, recipe: Recipe) -> dict[str, Any]:
     """One container as the official image's own user: the restricted Pod Security Standard holds for it too."""
-    environ = recipe.environ(database_name(project, manifest), SECRETS_DIR)
+    environ = recipe.environ(database_name(project, manifest), f"{SECRETS_DIR}/")
     memory = f"{recipe.memory_mi}Mi"
-    ready = {"exec": {"command": list(recipe.ready)}, "timeoutSeconds": 5}
+    ready = {"exec": {"command": recipe.probe(f"{SECRETS_DIR}/")}, "timeoutSeconds": 5}
     container: dict[str, Any] = {
         "name": "database",
         "image": project.store.database.image or recipe.image,
