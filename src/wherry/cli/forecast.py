@@ -119,9 +119,9 @@ def forecast(
     content = text_of(trace)
     recorded = recording_in(content)
     price = Price(price_pod, price_cpu, price_memory)
-    setup = setup_of(settings, price, room, None if node_time is None else read_duration(node_time, "--node-time"))
     if recorded is not None:
-        return compare(console, recorded, setup)
+        return compare(console, recorded)
+    setup = setup_of(settings, price, room, None if node_time is None else read_duration(node_time, "--node-time"))
     traffic = trace_of(content, trace).scaled(scale)
     tried = None
     if search:
@@ -244,12 +244,12 @@ def recording_in(content: str) -> Recording | None:
         return None
 
 
-def compare(console: Console, run: Recording, known: Setup) -> int:
+def compare(console: Console, run: Recording) -> int:
     """Forecast a recorded run under its own conditions, and say how near it came."""
     from wherry.stress.forecasting import replay
     from wherry.stress.forecasting.forecast import forecast as carry_out
 
-    setup = replay.setup_of(run, known.replica, known)
+    setup = replay.setup_of(run)
     trace = replay.trace_of(run)
     free = carry_out(trace, setup)
     phases = replay.phases_of(run)

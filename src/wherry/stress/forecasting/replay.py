@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import math
+
 import msgspec
 import numpy as np
 
-from wherry.contract.recording import Recording
+from wherry.contract.recording import PodCpu, Recording
+from wherry.errors import DataUnreadable
 from wherry.stress.forecasting.autoscaler import Autoscaler, behavior_of
 from wherry.stress.forecasting.forecast import Forecast, Setup
-from wherry.stress.forecasting.replica import Floats, Replica
+from wherry.stress.forecasting.replica import HEADROOM, Floats, Replica
 from wherry.stress.forecasting.simulation import Phases
 from wherry.stress.forecasting.trace import Trace
 
+BUSY = 1000.0  # ms of p99 beyond which requests queued, so that CPU says nothing of what one costs
+NEARLY = 0.9  # of the most pods that were ready: the scaling is over but for its last step
+RISE = 1.25  # times the rate at the start: the load has risen
 READ_EVERY = 2.0  # seconds between two looks at the metrics, so that one is seen half of that late on average
 
 
@@ -19,7 +25,7 @@ class Compared(msgspec.Struct, frozen=True):
     """A forecast beside what was recorded. Shares are of the instants, times in seconds.
 
     within_one: the replicas asked for are at most one apart. in_band: the recording lies in the 5 to 95 % band.
-    scaled, scaled_forecast: until as many pods as there ever were are ready; None where that never happens.
+    scaled, scaled_forecast: from the rise of the load until NEARLY all pods that ever were are ready; None for never.
     """
 
     within_one: float
@@ -42,12 +48,45 @@ def trace_of(run: Recording) -> Trace:
     return Trace(times - times[0], rates, float(times[-1] - times[0]) + 1.0)
 
 
-def setup_of(run: Recording, replica: Replica, known: Setup) -> Setup:
-    """`known` with the autoscaler, the request and the start that were in force; `replica` says what one pod does."""
+def replica_of(run: Recording) -> Replica:
+    """What one pod did: its CPU without load and a request, as the metrics that were recorded have it."""
     was = run.conditions
-    replica = msgspec.structs.replace(
-        replica, request=was.cpu_request, start=was.start_seconds if was.start_seconds is not None else replica.start
-    )
+    idle, cost = cost_of(run)
+    most = was.cpu_limit if was.cpu_limit is not None else 1000.0 * was.workers
+    saturation = max((most - idle) / cost, 0.1)
+    knee = was.knee if was.knee is not None else HEADROOM * saturation
+    start = was.start_seconds if was.start_seconds is not None else 5.0
+    return Replica(knee=knee, saturation=saturation, request=was.cpu_request, cost=cost, idle=idle, start=start)
+
+
+def cost_of(run: Recording) -> tuple[float, float]:
+    """Millicores of an idle pod, and of a request a second; by least squares over the scrapes without a queue."""
+    offered = np.array([second.offered for second in run.seconds])
+    tail = np.array([second.p99 or 0.0 for second in run.seconds])
+    scrapes: dict[float, list[PodCpu]] = {}
+    for one in run.cpu:
+        scrapes.setdefault(round(one.scraped), []).append(one)
+    pods, rates, used = [], [], []
+    for stamp, each in scrapes.items():
+        begin, end = round(stamp - each[0].window), round(stamp)
+        if begin >= 0 and end <= len(offered) and end > begin and np.median(tail[begin:end]) < BUSY:
+            pods.append(len(each))
+            rates.append(float(offered[begin:end].mean()))
+            used.append(sum(one.millicores for one in each))
+    if not used or max(rates) <= 0:
+        raise DataUnreadable("the recording", "it has no CPU to say what a request costs", "record a longer run")
+    # relative errors count: a scrape of six pods is not worth six of one
+    weight = 1 / np.maximum(np.array(used), 1.0)
+    equations = np.stack([np.array(pods) * weight, np.array(rates) * weight], axis=1)
+    idle, cost = np.linalg.lstsq(equations, np.array(used) * weight, rcond=None)[0].tolist()
+    if idle < 0 or cost <= 0:
+        idle, cost = 0.0, sum(used) / max(sum(rates), 1e-9)
+    return idle, cost
+
+
+def setup_of(run: Recording) -> Setup:
+    """The autoscaler, the pods and the start that were in force."""
+    was = run.conditions
     autoscaler = Autoscaler(
         min=was.min_replicas,
         max=was.max_replicas,
@@ -59,7 +98,7 @@ def setup_of(run: Recording, replica: Replica, known: Setup) -> Setup:
         initialization=was.cpu_initialization_seconds,
     )
     first = next((second.desired for second in run.seconds if second.desired is not None), None)
-    return msgspec.structs.replace(known, replica=replica, autoscaler=autoscaler, replicas=first)
+    return Setup(replica=replica_of(run), autoscaler=autoscaler, replicas=first)
 
 
 def phases_of(run: Recording) -> Phases | None:
@@ -94,18 +133,21 @@ def compared(run: Recording, forecast: Forecast) -> Compared:
     desired = filled([second.desired for second in run.seconds])
     ready = filled([second.ready for second in run.seconds])
     low, middle, high = (row[place] for row in forecast.desired)
+    # a load that begins at once has risen at the start
+    risen = int(np.argmax(trace_of(run).rates > RISE * run.seconds[0].offered))
+    level = math.floor(NEARLY * ready.max())
     return Compared(
         within_one=float(np.mean(np.abs(middle - desired) <= 1)),
         in_band=float(np.mean((low <= desired) & (desired <= high))),
-        scaled=reached(at, ready, ready.max()),
-        scaled_forecast=reached(at, forecast.ready[1][place], ready.max()),
+        scaled=reached(at, ready, level, risen),
+        scaled_forecast=reached(at, forecast.ready[1][place], level, risen),
     )
 
 
-def reached(at: Floats, values: Floats, level: float) -> float | None:
-    """When `values` first are at `level`."""
-    there = np.flatnonzero(values >= level)
-    return float(at[there[0]]) if len(there) else None
+def reached(at: Floats, values: Floats, level: float, since: int) -> float | None:
+    """How long after the instant `since` the values first are at `level`."""
+    there = np.flatnonzero(values[since:] >= level)
+    return float(at[since:][there[0]] - at[since]) if len(there) else None
 
 
 def filled(values: list[int | None]) -> Floats:
