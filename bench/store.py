@@ -75,7 +75,8 @@ def bulk(url: str) -> float:
         rows = [tuple(row) for row in connection.execute(select(predictions)).all()]
     with sink.transaction() as connection:
         connection.exec_driver_sql("DROP TABLE predictions")
-        connection.exec_driver_sql(MIGRATIONS[0].statements[kind][0])
+        for step in (0, 2):  # the table and its index
+            connection.exec_driver_sql(MIGRATIONS[step].statements[kind][0])
     if kind == "mysql":
         seconds = load_data(sink, rows)
     else:

@@ -21,7 +21,7 @@ from databases import SECRET, Proxy
 from wherry.contract.events import Event, Note
 from wherry.server import segments
 from wherry.server.ids import new_id
-from wherry.server.sinks import Progress, Sink, SinkAway, backend
+from wherry.server.sinks import Progress, Sink, SinkAway
 
 parts = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("store_parts.py"))))
 OUTAGE = float(os.environ.get("WHERRY_TEST_OUTAGE", "2"))
@@ -142,14 +142,11 @@ def test_a_slow_database_holds_nobody_up(remote: Any, proxy: Proxy, journal: Cal
     print(f"{remote.kind}: p99 of a commit {1e3 * p99(before):.2f} ms, {1e3 * p99(during):.2f} ms with a slow database")
 
 
-def test_a_database_that_says_nothing_any_more_is_given_up(
-    remote: Any, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_database_that_says_nothing_any_more_is_given_up(remote: Any, proxy: Proxy) -> None:
     """T30: packets vanish, and no end of the connection is heard."""
-    sink = Sink(through(proxy, remote))
+    sink = Sink(through(proxy, remote), seconds=0.5)
     sink.migrate()
     assert sink.store([row(0)], "s", Progress("a", 1, 1)).duplicates == 0
-    monkeypatch.setattr(backend, "PATIENCE_SECONDS", 0.5)
     proxy.hole.set()
     began = time.monotonic()
     with pytest.raises(SinkAway):

@@ -115,6 +115,8 @@ def test_the_writer_removes_what_is_old_where_it_may(filled: Any, tmp_path: Path
     journal, told = story(filled, tmp_path, keep_rows=4)
     parts.until(lambda: len(left(filled)) == 4, 30)
     journal.append(parts.entry(1))
+    journal.commit()
+    parts.until(lambda: journal.counts().stored == 1, 30)
     journal.close()
     assert [event for event in told if isinstance(event, Note) and event.warn] == []
     assert len(left(filled)) == 5  # it looks again in a quarter of an hour

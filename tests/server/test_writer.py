@@ -255,27 +255,6 @@ def test_a_row_that_the_database_refuses_holds_no_other_up(tmp_path: Path) -> No
     assert "no threes" in aside.read_text()
 
 
-def test_stored_rows_are_not_stored_again(tmp_path: Path) -> None:
-    sink = Sink(f"sqlite:///{tmp_path / 'p.db'}")
-    sink.migrate()
-    sink.migrate()
-    row = ("id", "r", "2026-01-01", "m", "1", "d", "s", "{}", "{}", 200, 1.0, "native", "h", 0)
-    assert sink.progress("s") is None
-    assert sink.store([row, row], "s", Progress("a", 10, 2)).duplicates == 1
-    assert sink.store([row], "s", sink.progress("s")).duplicates == 2  # type: ignore[arg-type]
-    assert sink.progress("s") == Progress("a", 10, 2, 0, 2)
-    sink.close()
-
-
-def test_several_processes_may_migrate_at_once(tmp_path: Path) -> None:
-    code = f"from wherry.server.sinks import Sink; Sink('sqlite:///{tmp_path}/p.db').migrate()"
-    both = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(3)]
-    assert [process.wait() for process in both] == [0, 0, 0]
-    database = sqlite3.connect(tmp_path / "p.db")
-    assert database.execute("SELECT number FROM wherry_schema").fetchall() == [(1,), (2,)]
-    database.close()
-
-
 def fill(store: Any, count: int, first: int = 0) -> float:
     """Commit rows one by one; seconds that the slowest took."""
     slowest = 0.0

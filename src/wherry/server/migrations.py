@@ -157,6 +157,16 @@ MIGRATIONS: tuple[Migration, ...] = (
             ),
         },
     ),
+    Migration(
+        3,
+        "Find the predictions of a request",
+        {
+            "sqlite": ("CREATE INDEX predictions_request_id ON predictions (request_id)",),
+            # A request's id has no bound that a key could have; its first letters will do.
+            "mysql": ("CREATE INDEX predictions_request_id ON predictions (request_id(40))",),
+            "postgresql": ("CREATE INDEX predictions_request_id ON predictions (request_id)",),
+        },
+    ),
 )
 LATEST = MIGRATIONS[-1].number
 # Which steps a database has. It exists before the first step, so it is none itself.

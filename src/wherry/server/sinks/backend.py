@@ -21,6 +21,7 @@ CONNECT_SECONDS = 5
 # A database that holds a connection open and says nothing is given up after this time. Slow is not dead: a commit that
 # takes two seconds is waited for.
 PATIENCE_SECONDS = 30.0
+SCHEMA_SECONDS = 3600.0  # the same for a step of the schema, which may take long where there are many rows
 
 
 class Backend(Protocol):
@@ -29,8 +30,11 @@ class Backend(Protocol):
     name: str  # as `wherry.server.migrations` has it
     batch_rows: int  # rows a transaction that measured best
 
-    def connect(self, url: URL, *, reading: bool = False) -> Engine:
-        """An engine of one connection; nothing is opened yet. `reading`: its transactions never hold a writer up."""
+    def connect(self, url: URL, *, reading: bool = False, seconds: float = PATIENCE_SECONDS) -> Engine:
+        """An engine of one connection; nothing is opened yet. `reading`: its transactions never hold a writer up.
+
+        seconds: how long one answer is waited for.
+        """
 
     def inside(self, column: Column[Any], text: str) -> ColumnElement[int]:
         """Where `text` begins in the column's text, from 1, by letter and case; 0 when it is not there."""
@@ -49,6 +53,9 @@ class Backend(Protocol):
 
     def lock(self, connection: Connection) -> contextlib.AbstractContextManager[None]:
         """Hold the schema for ourselves: other processes that call this wait."""
+
+    def is_there(self, error: DBAPIError) -> bool:
+        """Whether a step of the schema failed because it was done, and only its number not noted."""
 
     def blame(self, error: DBAPIError) -> Blame:
         """Whose fault an error is."""
@@ -74,12 +81,12 @@ def execute(connection: Connection, text: str) -> CursorResult[Any]:
 
 
 @contextlib.contextmanager
-def patience(descriptor: int | None) -> Iterator[None]:
+def patience(descriptor: int | None, seconds: float) -> Iterator[None]:
     """Cut the connection off when what is done with it takes longer: the driver then reports it as lost."""
     if descriptor is None:
         yield
         return
-    timer = threading.Timer(PATIENCE_SECONDS, cut, (descriptor,))
+    timer = threading.Timer(seconds, cut, (descriptor,))
     timer.daemon = True
     timer.start()
     try:

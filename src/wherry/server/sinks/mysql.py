@@ -19,6 +19,7 @@ LOCK = "wherry.schema"
 LOCK_SECONDS = 30
 STATEMENT_LETTERS = 128 * 1024  # of many rows; measured: larger ones are slower
 DUPLICATE = 1062
+KEY_THERE = 1061
 DENIED = frozenset({1044, 1045, 1142, 1143, 1227, 1370, 1410, 1698})
 MISSING = frozenset({1054, 1146})
 # No such database, too many connections, shutting down, read-only, table or disk full, locks, deadlocks, time's up.
@@ -33,7 +34,7 @@ class MySQL:
     name = "mysql"
     batch_rows = 5_000
 
-    def connect(self, url: URL, *, reading: bool = False) -> Engine:
+    def connect(self, url: URL, *, reading: bool = False, seconds: float = PATIENCE_SECONDS) -> Engine:
         try:
             import pymysql  # noqa: F401  # only to see whether it is there
         except ImportError as error:
@@ -45,8 +46,8 @@ class MySQL:
             isolation_level="READ COMMITTED",
             connect_args={
                 "connect_timeout": CONNECT_SECONDS,
-                "read_timeout": int(PATIENCE_SECONDS),
-                "write_timeout": int(PATIENCE_SECONDS),
+                "read_timeout": max(int(seconds), 1),
+                "write_timeout": max(int(seconds), 1),
                 "local_infile": False,  # or a server could have us send it any file
             },
         )
@@ -130,6 +131,9 @@ class MySQL:
         finally:
             with contextlib.suppress(SQLAlchemyError):  # the end of the connection lets go of it as well
                 connection.exec_driver_sql("SELECT RELEASE_LOCK(%s)", (LOCK,))
+
+    def is_there(self, error: DBAPIError) -> bool:
+        return code_of(error) == KEY_THERE
 
     def blame(self, error: DBAPIError) -> Blame:
         code = code_of(error)

@@ -25,7 +25,7 @@ class PostgreSQL:
     name = "postgresql"
     batch_rows = 10_000
 
-    def connect(self, url: URL, *, reading: bool = False) -> Engine:
+    def connect(self, url: URL, *, reading: bool = False, seconds: float = PATIENCE_SECONDS) -> Engine:
         try:
             import psycopg  # noqa: F401  # only to see whether it is there
         except ImportError as error:
@@ -36,7 +36,7 @@ class PostgreSQL:
             max_overflow=0,
             connect_args={
                 "connect_timeout": CONNECT_SECONDS,
-                "tcp_user_timeout": int(PATIENCE_SECONDS * 1000),
+                "tcp_user_timeout": int(seconds * 1000),
                 "keepalives_idle": 10,
                 "application_name": "wherry",
                 # Statements of ours are few and the same: nothing is gained, and poolers in between stay possible.
@@ -75,6 +75,9 @@ class PostgreSQL:
     def lock(self, connection: Connection) -> Iterator[None]:
         connection.exec_driver_sql("SELECT pg_advisory_xact_lock(%s)", (LOCK,))  # until the transaction ends
         yield
+
+    def is_there(self, error: DBAPIError) -> bool:
+        return False  # a step that fails leaves nothing
 
     def blame(self, error: DBAPIError) -> Blame:
         state = sqlstate(error)

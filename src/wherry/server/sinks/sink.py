@@ -14,7 +14,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from wherry.errors import StoreRefused
 from wherry.server.destination import SUPPORTED, scheme_of
 from wherry.server.migrations import LATEST, LEDGER, MIGRATIONS
-from wherry.server.sinks.backend import Backend, patience
+from wherry.server.sinks.backend import PATIENCE_SECONDS, SCHEMA_SECONDS, Backend, patience
 from wherry.server.sinks.failing import RowsRefused, SinkAway, SinkDenied, SinkUnclear
 from wherry.server.sinks.hiding import hidden
 from wherry.server.sinks.mysql import MySQL
@@ -48,10 +48,10 @@ class Sink:
     Raises StoreRefused for a url of no use, ExtraMissing when the database's driver is not installed.
     """
 
-    def __init__(self, url: str, *, reading: bool = False) -> None:
+    def __init__(self, url: str, *, reading: bool = False, seconds: float = PATIENCE_SECONDS) -> None:
         self.backend: Backend = backend_of(url)
-        self._url = parsed(url)
-        self._engine = self.backend.connect(self._url, reading=reading)
+        self._text, self._url, self._seconds = url, parsed(url), seconds
+        self._engine = self.backend.connect(self._url, reading=reading, seconds=seconds)
 
     def migrate(self) -> tuple[int, int]:
         """Bring the schema up to date, if it is not; of several processes that try at once, one does it.
@@ -61,16 +61,24 @@ class Sink:
         begun = self._number()
         if begun >= LATEST:
             return begun, begun
-        with self.transaction() as connection, self.backend.lock(connection):
+        patient = Sink(self._text, seconds=SCHEMA_SECONDS)
+        with contextlib.closing(patient), patient.transaction() as connection, self.backend.lock(connection):
             connection.exec_driver_sql(LEDGER)
             done = connection.execute(select(func.max(schema_table.c.number))).scalar() or 0
             for step in MIGRATIONS:
                 if step.number > done:
                     for statement in step.statements[self.backend.name]:
-                        connection.exec_driver_sql(statement)
+                        self._take_step(connection, statement)
                     applied = {"number": step.number, "applied_at": datetime.now(UTC).isoformat()}
                     connection.execute(insert(schema_table), applied)
         return begun, LATEST
+
+    def _take_step(self, connection: Connection, statement: str) -> None:
+        try:
+            connection.exec_driver_sql(statement)
+        except DBAPIError as error:
+            if not self.backend.is_there(error):
+                raise
 
     def _number(self) -> int:
         """The last step that the database has; 0 when it has none."""
@@ -122,7 +130,7 @@ class Sink:
         try:
             with self._engine.connect() as connection:
                 held = connection.connection.dbapi_connection
-                with patience(self.backend.descriptor(held)), connection.begin():
+                with patience(self.backend.descriptor(held), self._seconds), connection.begin():
                     yield connection
         except DBAPIError as error:
             raise self._told(error, missing_is_away) from error

@@ -26,7 +26,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import DatabaseError, DBAPIError, OperationalError
 from sqlalchemy.pool import StaticPool
 
-from wherry.server.sinks.backend import Blame, Values, json_path, quoted
+from wherry.server.sinks.backend import PATIENCE_SECONDS, Blame, Values, json_path, quoted
 
 BUSY_SECONDS = 5.0  # how long SQLite waits for another process's transaction before it says that it is locked
 CHECKPOINT_PAGES = 8000  # of 4 KiB: the log is folded into the file every 32 MiB, not every four
@@ -38,7 +38,7 @@ class SQLite:
     name = "sqlite"
     batch_rows = 20_000
 
-    def connect(self, url: URL, *, reading: bool = False) -> Engine:
+    def connect(self, url: URL, *, reading: bool = False, seconds: float = PATIENCE_SECONDS) -> Engine:
         """An engine of one connection. Writers' transactions begin as such, so that none has to be upgraded later."""
         if not reading and url.database and url.database != ":memory:":
             Path(url.database).parent.mkdir(parents=True, exist_ok=True)
@@ -79,6 +79,9 @@ class SQLite:
     @contextlib.contextmanager
     def lock(self, connection: Connection) -> Iterator[None]:
         yield  # every transaction here is the only one that writes
+
+    def is_there(self, error: DBAPIError) -> bool:
+        return False  # a step that fails leaves nothing
 
     def blame(self, error: DBAPIError) -> Blame:
         text = str(error.orig)
