@@ -26,6 +26,7 @@ DEFAULT_NAMESPACE = "default"
 FORMS = {
     "helm": "A Helm chart.",
     "kustomize": "A Kustomize base with overlays.",
+    "compose": "A compose file; `wherry compose` makes its passwords too.",
     "kserve": "A KServe InferenceService.",
     "seldon": "A SeldonDeployment (v1).",
     "dockerfile": "The Dockerfile in place of the objects; with --to all that it needs.",
