@@ -137,10 +137,14 @@ class Fleet:
     def __init__(self, replica: Replica, cluster: Cluster, replicas: int) -> None:
         self.replica, self.cluster = replica, cluster
         self.replicas = replicas
-        self.settled = replicas  # ready, and their metric counts
+        # ready, and their metric counts; what the cluster has no room for waits for a node, as later ones do
+        self.settled = replicas if cluster.pods is None else min(replicas, cluster.pods)
         self.young: list[Group] = []  # ready, and their metric does not count yet
         self.coming: list[Group] = []  # not ready
         self.next_ready = NEVER
+        if self.settled < replicas:
+            self.wait_for_node(0.0, replicas - self.settled)
+            self.advance(0.0)
 
     @property
     def ready(self) -> int:
@@ -194,10 +198,12 @@ class Fleet:
         if room:
             self.coming.append(Group(room, now + self.replica.running, now + self.replica.start))
         if count > room:
-            # Pending until a node comes.
-            wait = NEVER if self.cluster.node is None else self.cluster.node
-            begun = now + wait
-            self.coming.append(Group(count - room, begun + self.replica.running, begun + self.replica.start))
+            self.wait_for_node(now, count - room)
+
+    def wait_for_node(self, now: float, count: int) -> None:
+        """Pods that are pending until a node comes."""
+        begun = now + (NEVER if self.cluster.node is None else self.cluster.node)
+        self.coming.append(Group(count, begun + self.replica.running, begun + self.replica.start))
 
 
 @dataclass
