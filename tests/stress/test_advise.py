@@ -1,0 +1,153 @@
+"""The search for the knee on services that are known, and the settings that follow from what was measured."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from wherry.stress.advising.advice import Line, Measured, Wishes, advise
+from wherry.stress.advising.knee import Knee, Limits, Probe, Search
+
+
+class Service:
+    """Holds its objective up to `knee`; a probe of fewer than all says otherwise by chance."""
+
+    def __init__(self, knee: float, *, hiccups: float = 0.0, luck: float = 0.0, lag: float = float("inf")) -> None:
+        self.knee, self.hiccups, self.luck, self.lag = knee, hiccups, luck, lag
+        self.chance = random.Random(5)
+        self.interrupted_at = float("inf")
+
+    def measure(self, rate: float, seconds: float) -> Probe | None:
+        if rate > self.interrupted_at:
+            return None
+        held = rate <= self.knee
+        if held and self.chance.random() < self.hiccups:
+            held = False
+        if not held and rate < 1.1 * self.knee and self.chance.random() < self.luck:
+            held = True
+        return Probe(rate, seconds, round(rate * seconds), held, min(rate, self.knee), 10.0, 0.0, rate > self.lag)
+
+
+def found(service: Service, limits: Limits | None = None, first: float = 10.0) -> Knee:
+    return Search(service.measure, limits or Limits(seconds=3000), lambda probe: None).run(first)
+
+
+@settings(deadline=None)
+@given(st.floats(1, 19_000), st.floats(1, 500))
+def test_the_knee_is_found_from_anywhere(knee: float, first: float) -> None:
+    search = found(Service(knee), first=first)
+    assert search.found
+    assert search.rate is not None
+    assert knee / 1.06 <= search.rate <= knee
+
+
+@pytest.mark.parametrize("knee", [37.0, 410.0, 3300.0])
+def test_hiccups_and_luck_move_it_little(knee: float) -> None:
+    search = found(Service(knee, hiccups=0.15, luck=0.3))
+    assert search.rate is not None
+    assert 0.85 * knee <= search.rate <= 1.15 * knee
+
+
+def test_without_a_second_probe_hiccups_would_mislead() -> None:
+    """The negative control: a search that believes each miss ends far too low."""
+
+    class Gullible(Search):
+        def holds(self, rate: float, seconds: float | None = None) -> bool:
+            return self.once(rate, seconds)
+
+    low = [
+        Gullible(service.measure, Limits(seconds=3000), lambda probe: None).run().rate or 0.0
+        for service in (Service(3300.0, hiccups=0.15, luck=0.3),)
+    ]
+    assert min(low) < 0.85 * 3300
+
+
+def test_a_service_that_never_holds() -> None:
+    search = found(Service(0.0))
+    assert (search.rate, search.reason) == (None, "no rate held the objective")
+
+
+def test_it_keeps_within_its_bounds() -> None:
+    capped = found(Service(1e9), Limits(rate=500, seconds=3000))
+    assert (capped.rate, capped.found) == (500, False)
+    assert "the most that is tried" in capped.reason
+    short = found(Service(1000.0), Limits(seconds=40, probe=5))
+    assert short.seconds <= 40
+    assert (short.found, short.reason) == (False, "its 40 s were used up")
+    few = found(Service(1000.0), Limits(seconds=3000, requests=5000))
+    assert few.requests <= 5000
+    assert few.reason == "its 5,000 requests were used up"
+
+
+def test_it_stops_where_the_generator_is_the_limit() -> None:
+    search = found(Service(900.0, lag=600))
+    assert not search.found
+    assert "the generator was the limit" in search.reason
+    assert search.rate == 640  # which held although it was sent late
+
+
+def test_an_interrupted_search_keeps_what_held() -> None:
+    service = Service(1000.0)
+    service.interrupted_at = 100
+    search = found(service)
+    assert (search.rate, search.found, search.reason) == (80, False, "it was interrupted")
+
+
+def by_path(lines: tuple[Line, ...]) -> dict[str, object]:
+    return {line.path: line.value for line in lines}
+
+
+MEASURED = Measured(
+    knee=310.0, found=True, slo="p99<100ms", limit=100, cost=0.75, idle=5, memory=100 * 2**20, cpu_limit=250, start=6
+)
+
+
+def test_the_settings_that_follow() -> None:
+    lines = advise(MEASURED, Wishes(peak=1000, fewest=2, most=10))
+    assert by_path(lines) == {
+        "serve.workers": 1,
+        "deploy.resources.cpu": "240m",  # 5 + 0.75 * 310 = 237.5
+        "deploy.resources.cpu_limit": "250m",
+        "deploy.resources.memory": "160Mi",  # 150 MiB, in whole steps of 16
+        "deploy.autoscale.cpu": 75,  # 36 s at half as much again a minute: 100 / 1.3 = 76.9
+        "deploy.autoscale.min": 2,
+        "deploy.autoscale.max": 6,  # 1000 / 232.5 = 4.3, and one to lose
+        "": None,
+        "capacity.knee": 310,
+        "capacity.slo": "p99<100ms",
+        "capacity.cost": 0.75,
+        "capacity.idle": 5,
+        "capacity.start_seconds": 6,
+        "capacity.peak": 1000,
+    }
+    assert all(line.reason for line in lines)
+
+
+def test_what_was_not_seen_is_not_set() -> None:
+    paths = by_path(advise(Measured(knee=50, found=False, slo="p99<1s", limit=1000), Wishes()))
+    assert "deploy.resources.cpu" not in paths
+    assert "deploy.resources.memory" not in paths
+    assert "capacity.cost" not in paths
+    assert paths["deploy.resources.cpu_limit"] is None
+    assert paths["deploy.autoscale.max"] == 10
+
+
+def test_a_request_never_passes_its_limit() -> None:
+    hot = Measured(knee=400, found=True, slo="p99<1s", limit=1000, cost=0.75, idle=5, cpu_limit=250)
+    assert by_path(advise(hot, Wishes()))["deploy.resources.cpu"] == "250m"
+
+
+@given(st.floats(0.5, 5000), st.floats(1, 600), st.floats(0.5, 1e6), st.integers(1, 50), st.integers(50, 200))
+def test_bounds_that_can_be_set(knee: float, start: float, peak: float, fewest: int, most: int) -> None:
+    measured = Measured(knee=knee, found=True, slo="p99<1s", limit=1000, start=start)
+    paths = by_path(advise(measured, Wishes(peak=peak, fewest=fewest, most=most)))
+    least, highest, target = (paths[f"deploy.autoscale.{name}"] for name in ("min", "max", "cpu"))
+    assert isinstance(least, int)
+    assert isinstance(highest, int)
+    assert isinstance(target, int)
+    assert 1 <= least <= highest
+    assert 30 <= target <= 80
+    assert highest * knee * target / 100 >= peak  # at most they carry what was asked
