@@ -1,4 +1,4 @@
-"""Makes serving.py and databases.py importable by the tests beside them, as nothing here is on sys.path; databases."""
+"""Makes the modules that tests share importable, as nothing here is on sys.path; real databases, and journals."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import importlib.util
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ def importable(name: str) -> Any:
 
 serving = importable("serving")
 databases = importable("databases")
+store_parts = importable("store_parts")
 
 
 @pytest.fixture(scope="session")
@@ -59,3 +60,17 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
 def remote(request: pytest.FixtureRequest) -> Any:
     """An empty database on each kind of server."""
     return databases.Database(request.getfixturevalue("mariadb" if request.param == "mysql" else "postgresql"))
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[Callable[..., Any]]:
+    """Opens journals in the test's folder, whose database is there or at the url given; they are closed at the end."""
+    opened: list[Any] = []
+
+    def make(url: str = "", **options: Any) -> Any:
+        opened.append(store_parts.open_store(tmp_path, url=url, **options))
+        return opened[-1]
+
+    yield make
+    for each in opened:
+        each.close()

@@ -7,8 +7,10 @@ after the last one acknowledged; it ends when its input does. MODE `early` ackno
 from __future__ import annotations
 
 import os
+import random
 import select
 import sqlite3
+import subprocess
 import sys
 import time
 import urllib.request
@@ -87,6 +89,53 @@ def metrics(running: Any) -> str:
 
 def adds_up(counts: Counts) -> bool:
     return counts.accepted == counts.stored + counts.pending + counts.dropped + counts.poison
+
+
+def run_and_kill(folder: Path, mode: str, first: int, after: float, awaited: Path | None = None, url: str = "") -> int:
+    """Let a producer run for a moment, kill it; the number after the last row that it acknowledged.
+
+    awaited: a file that has to be there before the moment begins.
+    """
+    process = subprocess.Popen(
+        [sys.executable, __file__, folder, mode, str(first), url], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert process.stdin is not None and process.stdout is not None
+    heard = process.stdout.readline()
+    if awaited is not None:
+        until(awaited.exists, 30)
+    time.sleep(after)
+    process.kill()
+    heard += process.stdout.read()
+    process.wait()
+    process.stdin.close()
+    process.stdout.close()
+    lines = heard.split(b"\n")[:-1]  # a line that was not ended was not acknowledged
+    return int(lines[-1]) if lines else first
+
+
+def kill_producers(place: Any, folder: Path, mode: str, kills: int) -> tuple[int, int, int]:
+    """Acknowledged, lost and repeated rows over so many killed services on one folder."""
+    chance = random.Random(8)
+    acknowledged: list[range] = []
+    first = 0
+    for _ in range(kills):
+        end = run_and_kill(folder, mode, first, chance.uniform(0.0, 0.6), url=place.url)
+        acknowledged.append(range(first, end))
+        first = end + 1000  # rows that were written and not acknowledged get numbers of their own
+    journal = open_store(folder, url=place.url)
+    journal.start()
+    until(lambda: journal.counts().pending == 0, 60)
+    assert adds_up(journal.counts())
+    assert journal.counts().poison == 0
+    journal.close()
+    found = [loaded(text)["n"] for (text,) in place.query("SELECT inputs FROM predictions")]
+    wanted = {number for run in acknowledged for number in run}
+    return len(wanted), len(wanted - set(found)), len(found) - len(set(found))
+
+
+def loaded(value: Any) -> Any:
+    """A JSON column's value: PostgreSQL's driver reads it already."""
+    return msgspec.json.decode(value) if isinstance(value, str) else value
 
 
 def main() -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import runpy
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import msgspec
 import pytest
+import store_parts as parts
 
 from wherry.contract.events import silent
 from wherry.contract.project import Project, Store
@@ -18,7 +17,6 @@ from wherry.errors import FileMissing, SettingsRefused
 from wherry.server.inputs import KEY_FILE, hashed
 from wherry.server.journal import Entry, open_journal
 
-parts = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("store_parts.py"))))
 CANARY = "canary-7f3a"
 MANIFEST = parts.MANIFEST  # columns: n, text
 

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import runpy
 import subprocess
 import sys
 import uuid
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import store_parts as parts
 
 from wherry.contract.events import Event, Note, silent
 from wherry.contract.project import Project, Store
@@ -21,8 +20,6 @@ from wherry.server.destination import destination, shown
 from wherry.server.ids import new_id, row_id
 from wherry.server.journal import Counts, NoJournal, open_journal
 from wherry.server.stored import origin_of
-
-parts = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("store_parts.py"))))
 
 MANIFEST = parts.MANIFEST
 

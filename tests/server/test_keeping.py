@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import runpy
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import store_parts as parts
 from serving import EXAMPLE, Fake, Linearly, Running, until
 
 from wherry.contract.events import silent
@@ -22,7 +22,6 @@ from wherry.server.keeper import Keeper, Task
 from wherry.server.spool import Spool
 from wherry.server.stored import StoredJournal
 
-parts = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("store_parts.py"))))
 COLUMNS = tuple(EXAMPLE)
 
 

@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import http.client
 import os
-import runpy
 import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import store_parts as parts
 from databases import SECRET, Proxy
 
 from wherry.contract.events import Event, Note
@@ -23,24 +22,10 @@ from wherry.server import segments
 from wherry.server.ids import new_id
 from wherry.server.sinks import Progress, Sink, SinkAway
 
-parts = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("store_parts.py"))))
 OUTAGE = float(os.environ.get("WHERRY_TEST_OUTAGE", "2"))
 CUTS = int(os.environ.get("WHERRY_TEST_CUTS", "10"))
 A_SECOND = 200  # predictions
 SLACK = 0.02  # seconds by which the slowest may be slower on a machine that does other things, too
-
-
-@pytest.fixture
-def journal(tmp_path: Path) -> Iterator[Callable[..., Any]]:
-    opened: list[Any] = []
-
-    def make(url: str, **options: Any) -> Any:
-        opened.append(parts.open_store(tmp_path, url=url, **options))
-        return opened[-1]
-
-    yield make
-    for each in opened:
-        each.close()
 
 
 @pytest.fixture

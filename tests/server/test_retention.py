@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import runpy
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import store_parts as parts
 
 from wherry.contract.events import Event, Note
 from wherry.contract.project import Project, Store
@@ -21,7 +20,6 @@ from wherry.server.journal import open_journal
 from wherry.server.sinks import Progress, Sink, SinkDenied, retention
 from wherry.server.sinks.retention import Retention
 
-parts = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("store_parts.py"))))
 DAY = 86400
 ROWS = 30
 

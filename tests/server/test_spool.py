@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-import runpy
 import subprocess
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
+import store_parts as parts
 
 from wherry.errors import DiskFull, LockHeld, SpoolHeld, StoreFailed
 from wherry.server import segments
@@ -20,7 +19,6 @@ from wherry.server.mover import Mover
 from wherry.server.sinks import Progress
 from wherry.server.spool import Spool
 
-parts = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("store_parts.py"))))
 ORIGIN, entry = parts.ORIGIN, parts.entry
 
 

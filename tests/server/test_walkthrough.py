@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import runpy
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import databases
 import pytest
+import store_parts as parts
 
-parts = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("store_parts.py"))))
 # The project: the shapes of that walkthrough's client, and its table's name and columns.
 PROJECT = """
 [reply]
