@@ -207,13 +207,14 @@ def test_the_image_stays_what_it_was(registry: SmallRegistry) -> None:
     assert registry.manifests["ferry", "1"] == before["ferry", made.digest]
 
 
-def test_an_image_that_was_found_gets_no_provenance(plain: SmallRegistry) -> None:
-    """Nobody here has seen how it was made; what it holds can be read."""
+def test_an_image_that_was_found_gets_no_provenance_on_trust(plain: SmallRegistry) -> None:
+    """Nobody here has seen how it was made, but what it holds can be read; unless the same bytes come out again."""
     made, plan = pushed(plain)
     found = Built(made.reference, made.digest, "", pushed=True)
-    assert attach(found, plan, manifest(), "linux/amd64").provenance == ""
+    assert attach(found, plan, manifest(), "linux/amd64", reproduced=lambda: "sha256:other").provenance == ""
     assert set(documents(plain, made.digest)) == {sbom.MEDIA}
-    whole = attach(made, plan, manifest(), "linux/amd64")
+    whole = attach(found, plan, manifest(), "linux/amd64", reproduced=lambda: made.digest)
+    assert attach(made, plan, manifest(), "linux/amd64") == whole
     asked = len(plain.asked)
     assert attach(found, plan, manifest(), "linux/amd64") == whole
     assert [line.split()[0] for line in plain.asked[asked:]] == ["GET", "GET"]

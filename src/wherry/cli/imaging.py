@@ -76,7 +76,7 @@ def built(
     )
     if not push:
         return supply.Made(made, known=known)
-    attached = supply.attached(console, project, plan, manifest, made, platform)
+    attached = supply.attached(console, project, plan, manifest, bundle, made, platform)
     if key is not None:
         supply.signed(console, key, made)
     return supply.Made(made, attached, key is not None, known)

@@ -126,16 +126,26 @@ def listed(found: tuple[Known, ...], waived: set[str]) -> Iterator[str]:
 
 
 def attached(
-    console: Console, project: Project, plan: ImagePlan, manifest: Manifest, made: Built, platform: str
+    console: Console, project: Project, plan: ImagePlan, manifest: Manifest, bundle: Path, made: Built, platform: str
 ) -> Attached | None:
     """What was attached to the pushed image; None where that is not wanted."""
     if project.image.attest is False:
         return None
+    from wherry.deploy import direct
     from wherry.deploy.attesting.attaching import attach
+    from wherry.deploy.order import Order
     from wherry.deploy.pins import native_platform
 
-    insist = project.image.attest is True
-    return attach(made, plan, manifest, platform or native_platform(), insist=insist, tell=console.tell)
+    order = Order(plan, bundle, Reference.parse(made.reference), platform or native_platform())
+    return attach(
+        made,
+        plan,
+        manifest,
+        order.platform,
+        reproduced=lambda: direct.compute(order, console.tell).digest,
+        insist=project.image.attest is True,
+        tell=console.tell,
+    )
 
 
 def signed(console: Console, key: PrivateKey, made: Built) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from functools import partial
 
 import msgspec
@@ -14,6 +15,7 @@ from wherry.deploy.attesting import contents, provenance, referrers, sbom
 from wherry.deploy.attesting.referrers import Artifact
 from wherry.deploy.bases import Base, Blob
 from wherry.deploy.builders import Built
+from wherry.deploy.direct import Direct
 from wherry.deploy.endpoints import endpoint
 from wherry.deploy.registry import INDEXES, MANIFESTS
 from wherry.deploy.session import Session, patiently
@@ -30,19 +32,33 @@ class Attached(msgspec.Struct, frozen=True):
 
 
 def attach(
-    made: Built, plan: ImagePlan, manifest: Manifest, platform: str, *, insist: bool = False, tell: Tell = silent
+    made: Built,
+    plan: ImagePlan,
+    manifest: Manifest,
+    platform: str,
+    *,
+    reproduced: Callable[[], str] = str,
+    insist: bool = False,
+    tell: Tell = silent,
 ) -> Attached:
     """Attach to a pushed image what is in it and where it came from.
 
-    What is attached already is not sent again. An image that was found, and not built just now, gets no provenance:
-    nobody here has seen how it was made. A registry that takes no such documents is told of; with `insist` it is
-    an error.
+    What is attached already is not sent again. An image that was found, and not built just now, gets its provenance
+    only where wherry itself would build the same bytes again (`reproduced`: the digest that it would have): of any
+    other nobody here has seen how it was made. A registry that takes no such documents is told of; with `insist` it
+    is an error.
     Raises AttachingRefused, RegistryFailed, RegistryRefused, BuildFailed, DiskFull, CacheUnusable.
     """
     started = time.monotonic()
     reference = Reference.parse(made.reference).pinned(made.digest)
-    if not made.builder and (known := attached(reference)).sbom:
-        return known
+    if not made.builder:
+        known = attached(reference)
+        if known.sbom and known.provenance:
+            return known
+        if reproduced() == made.digest:
+            made = msgspec.structs.replace(made, builder=Direct.name)
+        elif known.sbom:
+            return known
     text = "attaching what is in the image"
     tell(Step(text))
     try:
