@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 
 VARIANT = dict(zip("0123456789abcdef", "89ab" * 4, strict=True))  # the two highest bits of this digit are 10
@@ -14,14 +15,40 @@ def new_id(time_ns: int) -> str:
 
 
 def new_ids(time_ns: int, count: int) -> list[str]:
-    """`count` new UUIDv7 of one moment, in order: 62 random bits that they share, and a number (RFC 9562, 6.2)."""
+    """`count` new UUIDv7 of one moment, in order: random bits of this process, and a number (RFC 9562, 6.2)."""
     if count > len(NUMBERS):
         return new_ids(time_ns, len(NUMBERS)) + new_ids(time_ns, count - len(NUMBERS))
-    moment = f"{time_ns // 1_000_000 & 0xFFFF_FFFF_FFFF:012x}"
-    # Seeded by the system, and again after a fork; an id is no secret, and a system call would cost each request 1 us.
-    chance = random.randbytes(8).hex()
-    lead = f"{moment[:8]}-{moment[8:]}-7{chance[:3]}-{VARIANT[chance[3]]}{chance[4:7]}-{chance[7:]}"
-    return [lead + number for number in NUMBERS[:count]]
+    return LEADS.take(time_ns // 1_000_000, count)
+
+
+class Leads:
+    """What ids of one process share: a millisecond, and 62 random bits that change whenever all numbers were used."""
+
+    def __init__(self) -> None:
+        self.renew()
+
+    def renew(self) -> None:
+        """Begin anew, also in a process that was forked: its parent goes on with the old ones."""
+        chance = random.randbytes(8).hex()  # seeded by the system, and again after a fork; an id is no secret
+        self.tail = f"-7{chance[:3]}-{VARIANT[chance[3]]}{chance[4:7]}-{chance[7:]}"
+        self.used, self.moment, self.lead = 0, -1, ""
+
+    def take(self, moment: int, count: int) -> list[str]:
+        start = self.used
+        if start + count > len(NUMBERS):
+            self.renew()
+            start = 0
+        if moment != self.moment:
+            text = f"{moment & 0xFFFF_FFFF_FFFF:012x}"
+            self.moment, self.lead = moment, f"{text[:8]}-{text[8:]}{self.tail}"
+        self.used = start + count
+        lead = self.lead
+        return [lead + number for number in NUMBERS[start : start + count]]
+
+
+LEADS = Leads()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=LEADS.renew)
 
 
 def row_id(request: str, row: int) -> str:

@@ -84,9 +84,11 @@ class Metrics:
         histogram.observe(seconds)
 
     def scored(self, rows: int, seconds: float) -> None:
-        self.cells[self.places[names.METRIC_ROWS]] += rows
-        self.batches.observe((rows,))
-        self.cells[self.places[names.METRIC_MODEL_SECONDS]] += seconds
+        cells, places, batches = self.cells, self.places, self.batches
+        cells[places[names.METRIC_ROWS]] += rows
+        cells[places[names.METRIC_MODEL_SECONDS]] += seconds
+        cells[batches.places[bisect_left(BATCHES, rows)]] += 1.0
+        cells[batches.places[-1]] += rows
 
     def count(self, name: str, more: float = 1.0) -> None:
         """Add to one of COUNTERS."""

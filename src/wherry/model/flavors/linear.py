@@ -138,7 +138,8 @@ def numbers(model: Linear) -> Callable[[Sequence[Row]], Floats] | None:
     isnan = np.isnan
 
     def simple(rows: Sequence[Row]) -> Floats:
-        sums: Floats = matrix(rows).dot(weights) + bias  # for a row dot takes less than half the time of @
+        sums: Floats = matrix(rows).dot(weights)  # for a row dot takes less than half the time of @
+        sums += bias
         return sums
 
     def full(rows: Sequence[Row]) -> Floats:
