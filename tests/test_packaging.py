@@ -47,7 +47,12 @@ def test_the_wheel_holds_every_module_its_types_and_its_licence(wheel: Path) -> 
     assert modules <= held
     assert "wherry/py.typed" in held
     assert any(name.endswith("licenses/LICENSE") for name in held)
-    assert not [name for name in held if name.startswith(("tests/", "bench/", "docs/"))]
+    assert not [name for name in held if name.startswith(("tests/", "bench/", "docs/", "examples/"))]
+    examples = ROOT / "examples"
+    for path in examples.glob("*/[!.]*"):
+        if path.suffix in (".py", ".toml", ".md", ".xz"):
+            assert f"wherry/examples/{path.relative_to(examples)}" in held
+    assert not [name for name in held if name.startswith("wherry/examples/") and ("bundle" in name or "model" in name)]
 
 
 def test_the_sdist_holds_what_the_tests_need(dist: Path) -> None:
@@ -73,6 +78,10 @@ def test_the_wheel_installs_and_starts_in_a_fresh_environment(wheel: Path, tmp_p
     )
     assert version.returncode == 0, version.stderr
     assert wherry.__version__ in version.stdout
+    listed = subprocess.run(
+        [fresh / "bin" / "wherry", "-q", "example"], capture_output=True, text=True, env=environ, check=False
+    )
+    assert "breast-cancer" in listed.stdout.split(), listed.stderr
     where = subprocess.run(
         [python, "-c", "import wherry; print(wherry.__file__)"], capture_output=True, text=True, env=environ, check=True
     )

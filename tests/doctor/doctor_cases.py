@@ -48,7 +48,8 @@ def mysql_claim(mount: str) -> str:
 PROBED = "ports:\n  - containerPort: 80\nreadinessProbe: {httpGet: {path: /, port: 80}}\n"
 STOPPING = PROBED + "lifecycle: {preStop: {exec: {command: [sleep, '5']}}}\n"
 CHECKED = (
-    "    content = request.json\n    if 'data' not in content:\n        return '', 400\n    return {'x': content['data']}\n"
+    "    content = request.json\n    if 'data' not in content:\n"
+    "        return '', 400\n    return {'x': content['data']}\n"
 )
 BUDGET = (
     "apiVersion: policy/v1\nkind: PodDisruptionBudget\nspec:\n  minAvailable: 1\n"

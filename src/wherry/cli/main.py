@@ -42,6 +42,10 @@ VERBS: dict[str, Entry] = {
     "rollback": Entry("Cluster", "wherry.cli.rollback:rollback", "Deploy a past release again"),
     "scale": Entry("Cluster", "wherry.cli.scale:scale", "Set the number of replicas; 0 pauses"),
     "down": Entry("Cluster", "wherry.cli.down:down", "Remove what deploy made"),
+    "cluster": Entry(
+        "Cluster", "wherry.cli.cluster:cluster", "Make, choose and remove clusters by their makers' tools"
+    ),
+    "init": Entry("Project", "wherry.cli.init:init", "Start a project from a model, a service or a bodywork.yaml"),
     "example": Entry("Project", "wherry.cli.example:example", "List the examples, or copy one out"),
     "doctor": Entry("Project", "wherry.cli.doctor:doctor", "Name the mistakes of an existing project"),
     "config": Entry("Project", "wherry.cli.config:config", "Print every setting and where its value comes from"),
