@@ -17,7 +17,7 @@ import msgspec
 from wherry.cli import project, table
 from wherry.cli.console import Console
 from wherry.cli.failures import FAILED
-from wherry.cli.verb import Verb
+from wherry.cli.verb import Family, Verb
 from wherry.contract.settings import quantity
 from wherry.errors import ExtraMissing, FileMissing, StoreUnreachable, UsageRefused
 
@@ -34,10 +34,6 @@ CHARTED = 100_000  # newest predictions that the chart counts
 LOOK_SECONDS = 0.5
 # Rows that are stored late have early ids: following looks so far back, and remembers what it has shown.
 LATE_SECONDS = 30
-
-
-class Family(Verb, click.Group):
-    """A verb that has verbs of its own."""
 
 
 @click.group(

@@ -57,6 +57,10 @@ class Verb(click.Command):
                     formatter.write(f"  {example}\n")
 
 
+class Family(Verb, click.Group):
+    """A verb that has verbs of its own."""
+
+
 def every_verb() -> list[click.Parameter]:
     return [
         click.Option(["-q", "--quiet"], is_flag=True, help="Print results only."),

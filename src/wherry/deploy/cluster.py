@@ -19,14 +19,22 @@ from urllib.parse import urlencode
 import msgspec
 
 from wherry.contract.names import MANAGER
-from wherry.deploy.contexts import IN_CLUSTER, Context, choose, is_local, read, require_named
+from wherry.deploy.contexts import (
+    DEFAULT_KUBECONFIG,
+    IN_CLUSTER,
+    Context,
+    choose,
+    is_local,
+    read,
+    require_named,
+    source_of,
+)
 from wherry.deploy.refusals import Asked, explain, is_status, reason, status_of
 from wherry.deploy.resources import ACCESS_REVIEW, EVENT, POD, SERVICE, Kind, Object, kind_of, name_of
 from wherry.errors import ExtraMissing, NoCluster, NotPermitted, ObjectMissing
 
 CONNECT_SECONDS = 5.0
 READ_SECONDS = 30.0
-DEFAULT_KUBECONFIG = "~/.kube/config"
 # A field manager of its own for `wherry scale`: what it sets outlives the next deploy.
 SCALE_MANAGER = "wherry-scale"
 
@@ -67,7 +75,7 @@ def connect(context: str = "", namespace: str = "", kubeconfig: str = "") -> Clu
         inside = _SERVICE_ACCOUNT.with_name("namespace")
         own = inside.read_text().strip() if inside.exists() else "default"
         return Cluster(ApiClient(configuration), Context(IN_CLUSTER, IN_CLUSTER, own), namespace, "", local=False)
-    source = source or DEFAULT_KUBECONFIG
+    source = source_of(kubeconfig)
     contexts, current = read(source)
     chosen = choose(context, contexts, current, source)
     try:

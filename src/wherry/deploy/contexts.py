@@ -16,18 +16,25 @@ import yaml
 from wherry.errors import ContextMissing, ContextUnclear, NoCluster
 
 IN_CLUSTER = "in-cluster"
+DEFAULT_KUBECONFIG = "~/.kube/config"
 LOCAL_NAMES = frozenset({"minikube", "docker-desktop", "docker-for-desktop", "rancher-desktop", "orbstack", "colima"})
 LOCAL_PREFIXES = ("kind-", "k3d-", "colima-")
 LOCAL_PROVIDERS = frozenset({"minikube.sigs.k8s.io"})
 
 
 class Context(msgspec.Struct, frozen=True):
-    """A context of a kubeconfig. namespace: the context's own, `default` when it names none."""
+    """A context of a kubeconfig. namespace: the context's own, `default` when it names none. server: its address."""
 
     name: str
     cluster: str
     namespace: str = "default"
     providers: tuple[str, ...] = ()
+    server: str = ""
+
+
+def source_of(kubeconfig: str = "") -> str:
+    """Where contexts are read from: the file that was named, else KUBECONFIG's, else the user's own."""
+    return kubeconfig or os.environ.get("KUBECONFIG", "") or DEFAULT_KUBECONFIG
 
 
 def read(kubeconfig: str) -> tuple[tuple[Context, ...], str]:
@@ -38,18 +45,22 @@ def read(kubeconfig: str) -> tuple[tuple[Context, ...], str]:
     """
     files = [Path(part).expanduser() for part in kubeconfig.split(os.pathsep) if part]
     found: dict[str, Context] = {}
+    servers: dict[str, str] = {}
     current = ""
     for file in filter(Path.is_file, files):
         try:
             raw = yaml.safe_load(file.read_text()) or {}
             for entry in raw.get("contexts") or ():
                 found.setdefault(str(entry["name"]), parse(entry))
+            for entry in raw.get("clusters") or ():
+                servers.setdefault(str(entry["name"]), str((entry.get("cluster") or {}).get("server", "")))
             current = current or str(raw.get("current-context") or "")
         except (OSError, UnicodeDecodeError, yaml.YAMLError, AttributeError, KeyError, TypeError) as error:
             raise NoCluster("the file is no kubeconfig", kubeconfig=str(file)) from error
     if not any(file.is_file() for file in files):
         raise NoCluster("there is no such kubeconfig", kubeconfig=kubeconfig)
-    return tuple(found.values()), current
+    named = (msgspec.structs.replace(each, server=servers.get(each.cluster, "")) for each in found.values())
+    return tuple(named), current
 
 
 def parse(raw: Mapping[str, Any]) -> Context:

@@ -24,7 +24,7 @@
       ClusterFailed           no cluster to use: NoCluster, CredentialsRefused, ContextUnclear, ContextMissing
         NotPermitted  NamespaceMissing  Conflict  ObjectForeign  ObjectRefused  ObjectMissing  SecretMissing
         ObjectChanged  RolloutFailed  ProbeFailed  NothingDeployed  ReleaseMissing  NameUnclear
-        StillThere
+        StillThere  WorkloadDiffers  ToolMissing  ToolFailed
       LockHeld                somebody else is at it: SpoolHeld, DeployHeld
       DiskFull
 
@@ -84,6 +84,9 @@ from wherry.errors.clusters import (
     RolloutFailed,
     SecretMissing,
     StillThere,
+    ToolFailed,
+    ToolMissing,
+    WorkloadDiffers,
 )
 from wherry.errors.composing import ComposeUnreadable, FileTaken
 from wherry.errors.images import (
@@ -264,10 +267,13 @@ __all__ = [
     "TooLarge",
     "TooSlow",
     "TooVulnerable",
+    "ToolFailed",
+    "ToolMissing",
     "UrlTooLong",
     "UsageRefused",
     "VersionDrift",
     "WheelMissing",
     "WherryError",
     "WorkerFailed",
+    "WorkloadDiffers",
 ]

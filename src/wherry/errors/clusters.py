@@ -177,6 +177,17 @@ class SecretMissing(ClusterFailed):
         )
 
 
+class WorkloadDiffers(ClusterFailed):
+    """The service runs as another kind of workload, since its store was strict and is not any more, or was not."""
+
+    def __init__(self, name: str, live: str, wanted: str, namespace: str) -> None:
+        self.name, self.live, self.wanted, self.namespace = name, live, wanted, namespace
+        super().__init__(
+            f"{name} runs as a {live}, and [store] mode now makes it a {wanted}; the cluster changes no kind",
+            hint=f"wherry down {name} -n {namespace}, which keeps claims and Secrets; then deploy again",
+        )
+
+
 class RolloutFailed(ClusterFailed):
     """The new version does not come up. `cause` is a stable word, `evidence` what the cluster and the pod say."""
 
@@ -261,3 +272,21 @@ class DeployHeld(LockHeld, ClusterFailed):
             f"{name} in namespace {namespace} is being changed by {holder}, since {since}",
             hint="wait until it is through, then try again; a holder that is gone is forgotten after 15 s",
         )
+
+
+class ToolMissing(ClusterFailed):
+    """The program that makes clusters of this kind is not installed."""
+
+    def __init__(self, program: str, page: str = "") -> None:
+        self.program, self.page = program, page
+        super().__init__(f"{program} is not on the PATH", hint=f"install it: {page}" if page else f"install {program}")
+
+
+class ToolFailed(ClusterFailed):
+    """A command that makes or removes a cluster failed; what it last printed, and what was not run after it."""
+
+    def __init__(self, command: str, status: int, lines: tuple[str, ...], left: tuple[str, ...] = ()) -> None:
+        self.command, self.status, self.lines, self.left = command, status, lines, left
+        said = "".join(f"\n  {line}" for line in lines)
+        hint = "mend that, then: " + "\n  ".join((command, *left)) if left else f"mend that, then: {command}"
+        super().__init__(f"ended with {status}: {command}{said}", hint=hint)
