@@ -5,30 +5,34 @@ Needs a registry (WHERRY_TEST_REGISTRY), the package index, and for some tests D
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import secrets
+import socket
+import socketserver
+import subprocess
 import sys
+import threading
 import time
 import urllib.request
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import pytest
 
 from wherry.contract import settings
 from wherry.contract.names import ENV_TEST_REGISTRY
-from wherry.deploy import builders, caches, direct, pins, unpack, uploads, wheels
+from wherry.deploy import builders, caches, direct, pins, unpack, wheels
 from wherry.deploy.builders import build, prepare
 from wherry.deploy.docker import Docker
 from wherry.deploy.engines import Engine
 from wherry.deploy.order import Order
 from wherry.deploy.programs import present, run
-from wherry.deploy.uploads import Sent
 from wherry.model import bundle as bundles
 from wherry.release.image import REQUIREMENTS_FILE, ImagePlan
 from wherry.release.reference import Reference
@@ -70,75 +74,191 @@ def another(bundle: Path, folder: Path) -> Path:
     return made
 
 
+def packed(folder: Path, monkeypatch: pytest.MonkeyPatch, form: str) -> Path:
+    """Model M1 kept in this form: scaling and logistic regression over the 30 columns of the breast-cancer data."""
+    from sklearn.datasets import load_breast_cancer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    import wherry
+    from wherry.model.proving import convert
+
+    monkeypatch.setattr(convert, "FORMS", {form: convert.FORMS[form]})
+    X, y = load_breast_cancer(return_X_y=True, as_frame=True)
+    model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=500)).fit(X, y)
+    wherry.pack(model, X, y, to=folder / form, name=f"m1-{form}")
+    return folder / form
+
+
+class Counted(NamedTuple):
+    """A way to the registry that counts what is sent to it: every byte, headers too."""
+
+    address: str
+    sent: list[int]
+
+
 @pytest.fixture
-def sent(monkeypatch: pytest.MonkeyPatch) -> list[Sent]:
-    """What each push came to."""
-    every: list[Sent] = []
-    push = uploads.push
+def counted() -> Iterator[Counted]:
+    host, _, port = REGISTRY.partition(":")
+    sent: list[int] = []
 
-    def noted(*given: Any) -> Sent:
-        every.append(push(*given))
-        return every[-1]
+    def carry(source: socket.socket, target: socket.socket, *, count: bool) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(1 << 16):
+                if count:
+                    sent.append(len(data))
+                target.sendall(data)
+            target.shutdown(socket.SHUT_WR)
 
-    monkeypatch.setattr(direct.uploads, "push", noted)
-    return every
+    class Way(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            with socket.create_connection((host, int(port))) as there:
+                back = threading.Thread(target=carry, args=(there, self.request), kwargs={"count": False})
+                back.start()
+                carry(self.request, there, count=True)
+                back.join()
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Way) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield Counted(f"127.0.0.1:{server.server_address[1]}", sent)
+        server.shutdown()
+        thread.join()
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("flavor", "unpacked", "compressed"), [("linear_bundle", 80, 24), ("onnx_bundle", 140, 47)], ids=["linear", "onnx"]
-)
-def test_images_are_lean_and_built_in_seconds(
-    flavor: str,
-    unpacked: int,
-    compressed: int,
-    folder: Path,
-    repository: str,
-    sent: list[Sent],
-    request: pytest.FixtureRequest,
+@pytest.mark.parametrize(("form", "unpacked", "compressed"), [("linear", 80, 24), ("onnx", 140, 47)])
+def test_m1_is_lean_and_a_new_model_is_all_that_is_sent(
+    form: str, unpacked: int, compressed: int, folder: Path, counted: Counted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Above the base, byte code included; from warm caches; and with only the model changed."""
-    bundle: Path = request.getfixturevalue(flavor)
-    image = direct.compute(order := Order(planned(bundle, folder), bundle, Reference.parse(repository), "linux/amd64"))
-    plain, packed = (sum(getattr(layer, name) for layer in image.layers) / MB for name in ("unpacked", "size"))
+    """Above the base, byte code included. Times are printed, not judged: this machine may be busy."""
+    bundle = packed(folder, monkeypatch, form)
+    repository = f"{counted.address}/wherry-test-{secrets.token_hex(4)}"
+    order = Order(planned(bundle, folder), bundle, Reference.parse(repository), pins.native_platform())
+    image = direct.compute(order)
+    plain, tight = (sum(getattr(layer, name) for layer in image.layers) / MB for name in ("unpacked", "size"))
     assert order.plan.python == f"{sys.version_info.major}.{sys.version_info.minor}"
-    took = {"warm": 99.0, "new model": 99.0}
-    for number in range(3):  # others may be at work on this machine: the best of three
+    with direct.layers.tarfile.open(image.layers[0].path) as archive:
+        assert any(name.endswith(".pyc") for name in archive.getnames())
+    took: dict[str, list[float]] = {"warm": [], "new model": []}
+    most = 0
+    for number in range(3):
         started = time.perf_counter()
         build(planned(bundle, folder), bundle, f"{repository}-{number}", builder="direct")
-        took["warm"] = min(took["warm"], time.perf_counter() - started)
+        took["warm"].append(time.perf_counter() - started)
         changed = another(bundle, folder)
+        counted.sent.clear()
         started = time.perf_counter()
         build(planned(changed, folder), changed, f"{repository}-{number}", builder="direct")
-        took["new model"] = min(took["new model"], time.perf_counter() - started)
-        model = sum(path.stat().st_size for path in changed.iterdir())
-        assert sent[-1].sent <= model + 64 * 1024
+        took["new model"].append(time.perf_counter() - started)
+        size = sum(path.stat().st_size for path in changed.iterdir())
+        assert 0 < sum(counted.sent) <= size + 64 * 1024
+        most = max(most, sum(counted.sent))
     print(
-        f"\n{flavor}: {plain:.1f} MB above its base, {packed:.1f} MB compressed; "
-        f"warm {took['warm']:.2f} s, new model {took['new model']:.2f} s, {sent[-1].sent:,} bytes sent"
+        f"\nM1 as {form}: {plain:.1f} MB above its base, {tight:.1f} MB compressed; best of 3: "
+        f"warm {min(took['warm']):.2f} s, new model {min(took['new model']):.2f} s; "
+        f"{most:,} bytes sent for a bundle of {size:,}"
     )
     assert plain <= unpacked
-    assert packed <= compressed
-    assert took["warm"] <= 3
-    assert took["new model"] <= 1
+    assert tight <= compressed
 
 
-def test_two_builds_from_cold_caches_are_one_image(
-    linear_bundle: Path, folder: Path, repository: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+STORING = """
+import sys, sqlalchemy
+from sqlalchemy.dialects import mysql, postgresql
+print(sqlalchemy.__file__)
+import wherry.server.sinks, wherry.server.sinks.mysql, wherry.server.sinks.postgresql, wherry.server.sinks.sqlite
+from wherry.server.sinks.tables import predictions
+driver = {"mysql": "mysql+pymysql", "postgresql": "postgresql+psycopg"}[sys.argv[1]]
+engine = sqlalchemy.create_engine(driver + "://writer@127.0.0.1:9/x")  # loads the driver, asks nobody
+str(sqlalchemy.select(predictions).compile(engine))
+with sqlalchemy.create_engine("sqlite://").begin() as one:
+    table = sqlalchemy.Table("t", sqlalchemy.MetaData(), sqlalchemy.Column("a", sqlalchemy.Integer))
+    table.create(one)
+    one.execute(table.insert(), [{"a": 1}])
+    print(len(one.execute(sqlalchemy.select(table)).all()), "row")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("url", ["postgresql://writer@db:5432/x", "mysql://writer@db:3306/x"])
+def test_the_store_is_a_layer_of_its_own_and_lean(url: str, linear_bundle: Path, folder: Path, tmp_path: Path) -> None:
+    """What was left out of its libraries is not missed; the layer of the others is the same as without it."""
+    manifest = bundles.read_manifest(linear_bundle)
+    storing = settings.resolve({"store": {"url": url}}, {}, {}).project
+    plan = prepare(storing, manifest, folder / f"{url.partition(':')[0]}.lock")
+    order = Order(plan, linear_bundle, Reference.parse("x:1"), pins.native_platform())
+    held = {layer.name: layer for layer in direct.compute(order).layers}
+    assert list(held) == ["libraries", "store", "wherry", "model"]
+    print(f"\n{url}: {held['store'].unpacked / MB:.1f} MB, {held['store'].size / MB:.1f} MB compressed")
+    assert held["store"].unpacked <= 30 * MB
+    assert held["store"].size <= 8 * MB
+    with direct.layers.tarfile.open(held["store"].path) as archive:
+        archive.extractall(tmp_path, filter="data")
+    ran = subprocess.run(
+        [sys.executable, "-c", STORING, url.partition(":")[0]],
+        env={**os.environ, "PYTHONPATH": str(tmp_path / "opt" / "store")},
+        capture_output=True,
+        text=True,
+    )
+    assert ran.stdout.splitlines() == [str(tmp_path / "opt/store/sqlalchemy/__init__.py"), "1 row"], ran.stderr
+    without = direct.compute(msgspec.structs.replace(order, plan=planned(linear_bundle, folder)))
+    assert without.layers[0].digest == held["libraries"].digest
+
+
+@pytest.mark.slow
+def test_two_builds_an_hour_apart_are_one_image(
+    linear_bundle: Path, folder: Path, repository: str, tmp_path: Path
 ) -> None:
-    """The wheels are kept, so that the index is not asked twice; every layer is computed again."""
-    plan = planned(linear_bundle, folder)
-    first = build(plan, linear_bundle, f"{repository}:1", builder="direct")
-    warm = caches.root()
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    caches.root().mkdir()
-    (caches.root() / "wheels").symlink_to(warm / "wheels")
-    before = os.umask(0o077)
-    try:
-        second = build(plan, linear_bundle, f"{repository}:2", builder="direct")
-    finally:
-        os.umask(before)
-    assert first.digest == second.digest
+    """Another folder, another umask, an empty cache, an hour later; only the wheels are kept, not to ask twice."""
+    if not present("faketime"):
+        pytest.skip("needs faketime")
+    planned(linear_bundle, folder)
+    lock = (folder / f"{bundles.read_manifest(linear_bundle).flavor}.lock").read_bytes()
+    found = []
+    for name, clock, umask, epoch in (
+        ("one", "+0h", 0o022, ""),
+        ("two", "+1h", 0o077, ""),
+        ("three", "+1h", 0o022, "7"),
+    ):
+        here = tmp_path / name / "somewhere"
+        here.mkdir(parents=True)
+        (here / "wherry.lock").write_bytes(lock)
+        (here / "bundle").mkdir()
+        for path in sorted(linear_bundle.iterdir(), reverse=name == "two"):
+            (here / "bundle" / path.name).write_bytes(path.read_bytes())
+        cache = here / "cache" / "wherry"
+        cache.mkdir(parents=True)
+        (cache / "wheels").symlink_to(caches.root() / "wheels")
+        program = [
+            sys.executable,
+            "-m",
+            "wherry",
+            "build",
+            "-q",
+            "-t",
+            f"{repository}-{name}:1",
+            "--push",
+            "--no-attest",
+        ]
+        environ = {**os.environ, "XDG_CACHE_HOME": str(here / "cache"), "SOURCE_DATE_EPOCH": epoch}
+        ran = subprocess.run(
+            ["faketime", "-f", clock, *program, "--builder", "direct"],
+            cwd=here,
+            env=environ,
+            umask=umask,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        told = subprocess.run(["faketime", "-f", clock, "date", "+%s"], capture_output=True, text=True, check=True)
+        found.append((ran.stdout.strip().partition("@")[2], int(told.stdout)))
+    (one, first), (two, second), (three, _) = found
+    assert one == two
+    assert one.startswith("sha256:")
+    assert second - first > 3000
+    assert three != one  # what decides, decides
 
 
 EVERY = """

@@ -50,7 +50,7 @@ class Base(msgspec.Struct, frozen=True):
     @property
     def diff_ids(self) -> list[str]:
         """The digest of what each layer holds, whoever compressed it."""
-        return list(self.config["rootfs"]["diff_ids"])
+        return list((self.config.get("rootfs") or {}).get("diff_ids") or [])
 
     @property
     def environ(self) -> dict[str, str]:

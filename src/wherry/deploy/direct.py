@@ -203,7 +203,7 @@ def configured(plan: ImagePlan, base: Base, added: tuple[Layer, ...]) -> bytes:
     for name in ("Cmd", "Image", "Hostname", "OnBuild"):  # what an entry point of its own, and a build, take away
         inner.pop(name, None)
     created = datetime.fromtimestamp(layers.epoch(), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    diff_ids = list((base.config.get("rootfs") or {}).get("diff_ids") or [])
+    diff_ids = base.diff_ids
     before = list(base.config.get("history") or [])
     if sum(not step.get("empty_layer") for step in before) != len(diff_ids):
         before = [{"created_by": "the base"} for _ in diff_ids]

@@ -36,7 +36,12 @@ UNUSED = (
     *("onnxruntime/quantization/", "onnxruntime/tools/", "onnxruntime/transformers/"),
     # The C++ library for other programs: Python's module has it linked in.
     "onnxruntime/capi/libonnxruntime.so.",
+    # The store writes tables; it maps no objects, and speaks to databases whose drivers an image can hold.
+    *("sqlalchemy/ext/", "sqlalchemy/orm/", "sqlalchemy/testing/"),
+    *("sqlalchemy/dialects/mssql/", "sqlalchemy/dialects/oracle/"),
 )
+# Machine code beside Python that does the same; what it saves a writer of batches was below what could be measured.
+SPARED = ("sqlalchemy/", "_cy.")
 # What a compiler or an editor reads.
 SOURCES = (".a", ".c", ".cc", ".cpp", ".f90", ".h", ".hpp", ".lib", ".pxd", ".pxi", ".pyi", ".pyx")
 # What a wheel's .data folder may hold that goes into the target itself; headers and scripts stay out.
@@ -88,6 +93,8 @@ def left_out(path: str) -> bool:
         return True
     if first not in TRIMMED or path in KEPT:
         return False
+    if path.startswith(SPARED[0]) and SPARED[1] in path and path.endswith(".so"):
+        return True
     return path.endswith(SOURCES) or path.startswith(UNUSED) or not TEST_FOLDERS.isdisjoint(rest[:-1])
 
 
