@@ -18,6 +18,9 @@ from wherry.stress.forecasting.trace import HINT, Trace
 CUTS = ((6 * 3600.0, 1.0, 40), (2 * 86400.0, 5.0, 20), (14 * 86400.0, 15.0, 10), (float("inf"), 15.0, 1))
 MOST_STEPS = 6_000_000
 LAGS = (0.5, 7.5)  # seconds from a scrape's stamp until the autoscaler can see it
+# How far CPU is off what the requests cost: every scrape by itself, and a whole run; as seen in recorded ones.
+SCRAPE_NOISE, RUN_NOISE = 0.1, 0.05
+SCRAPES = 499
 BAND = (5, 50, 95)  # percentiles
 
 
@@ -90,7 +93,7 @@ def forecast(
 
 
 def drawn(count: int, seed: int, autoscaler: Autoscaler) -> list[Phases]:
-    """Phases as they may fall, anywhere in their periods with equal chance."""
+    """Phases as they may fall, anywhere in their periods with equal chance, and scrapes as exact as they are."""
     rng = np.random.default_rng(seed)
     every = Phases().every
     return [
@@ -98,6 +101,7 @@ def drawn(count: int, seed: int, autoscaler: Autoscaler) -> list[Phases]:
             sync=float(rng.uniform(0, autoscaler.sync)),
             scraped=float(rng.uniform(0, every)),
             lag=float(rng.uniform(*LAGS)),
+            noise=tuple((rng.lognormal(0, RUN_NOISE) * rng.lognormal(0, SCRAPE_NOISE, SCRAPES)).tolist()),
         )
         for _ in range(count)
     ]

@@ -16,6 +16,7 @@ from wherry.stress.forecasting.simulation import Phases
 from wherry.stress.forecasting.trace import Trace
 
 BUSY = 1000.0  # ms of p99 beyond which requests queued, so that CPU says nothing of what one costs
+IDLE = 1.5  # millicores, where nothing was scraped before the load
 NEARLY = 0.9  # of the most pods that were ready: the scaling is over but for its last step
 RISE = 1.25  # times the rate at the start: the load has risen
 READ_EVERY = 2.0  # seconds between two looks at the metrics, so that one is seen half of that late on average
@@ -60,28 +61,36 @@ def replica_of(run: Recording) -> Replica:
 
 
 def cost_of(run: Recording) -> tuple[float, float]:
-    """Millicores of an idle pod, and of a request a second; by least squares over the scrapes without a queue."""
+    """Millicores of an idle pod, as scraped before the load, and of a request a second.
+
+    The latter is the median over the scrapes without a queue, each with the weight of its requests: one that caught a
+    part of the pods only does not count for much.
+    """
     offered = np.array([second.offered for second in run.seconds])
     tail = np.array([second.p99 or 0.0 for second in run.seconds])
-    scrapes: dict[float, list[PodCpu]] = {}
-    for one in run.cpu:
-        scrapes.setdefault(round(one.scraped), []).append(one)
-    pods, rates, used = [], [], []
-    for stamp, each in scrapes.items():
+    before = [one.millicores for one in run.cpu if one.scraped <= 0]
+    idle = float(np.median(before)) if before else IDLE
+    costs, weights = [], []
+    for stamp, each in scrapes_of(run):
         begin, end = round(stamp - each[0].window), round(stamp)
-        if begin >= 0 and end <= len(offered) and end > begin and np.median(tail[begin:end]) < BUSY:
-            pods.append(len(each))
-            rates.append(float(offered[begin:end].mean()))
-            used.append(sum(one.millicores for one in each))
-    if not used or max(rates) <= 0:
+        if 0 <= begin < end <= len(offered) and np.median(tail[begin:end]) < BUSY:
+            asked = max(float(offered[begin:end].mean()), 1e-9)
+            costs.append((sum(one.millicores for one in each) - idle * len(each)) / asked)
+            weights.append(asked)
+    order = np.argsort(costs)
+    shares = np.cumsum(np.array(weights)[order]) if weights else np.zeros(1)
+    cost = costs[order[int(np.searchsorted(shares, shares[-1] / 2))]] if weights else 0.0
+    if cost <= 0:
         raise DataUnreadable("the recording", "it has no CPU to say what a request costs", "record a longer run")
-    # relative errors count: a scrape of six pods is not worth six of one
-    weight = 1 / np.maximum(np.array(used), 1.0)
-    equations = np.stack([np.array(pods) * weight, np.array(rates) * weight], axis=1)
-    idle, cost = np.linalg.lstsq(equations, np.array(used) * weight, rcond=None)[0].tolist()
-    if idle < 0 or cost <= 0:
-        idle, cost = 0.0, sum(used) / max(sum(rates), 1e-9)
-    return idle, cost
+    return idle, float(cost)
+
+
+def scrapes_of(run: Recording) -> list[tuple[float, list[PodCpu]]]:
+    """What each scrape said, pod by pod."""
+    found: dict[float, list[PodCpu]] = {}
+    for one in run.cpu:
+        found.setdefault(float(round(one.scraped)), []).append(one)
+    return sorted(found.items())
 
 
 def setup_of(run: Recording) -> Setup:

@@ -27,6 +27,7 @@ class Phases(msgspec.Struct, frozen=True):
     """When the autoscaler's turns and the scrapes fall, in seconds from the start of the trace.
 
     scraped: the time stamp of a scrape. window: what it averages over. lag: from its stamp until it can be seen.
+    noise: by which factors successive scrapes are off, again from the first after the last; empty for exact ones.
     """
 
     sync: float = 0.0
@@ -34,6 +35,7 @@ class Phases(msgspec.Struct, frozen=True):
     every: float = 15.0
     window: float = 15.0
     lag: float = 3.0
+    noise: tuple[float, ...] = ()
 
 
 class Cluster(msgspec.Struct, frozen=True):
@@ -86,6 +88,7 @@ def simulate(
     # CPU that each replica that was ready used until now (percent-seconds), at past steps: what a scrape averages over
     spent, past = 0.0, deque([(-phases.window, 0.0)])
     next_sync, next_scrape = phases.sync % autoscaler.sync, phases.scraped % phases.every
+    noise, scrape = phases.noise or (1.0,), 0
     queue, count = 0.0, fleet.ready
     last_wait = replica.patience * saturation
     offered = rate.tolist()
@@ -98,7 +101,9 @@ def simulate(
                 past.popleft()
             begun, before = past[0]
             if now > begun:
-                seen.append((now, now + phases.lag, (spent - before) / (now - begun)))
+                off = noise[scrape % len(noise)]
+                seen.append((now, now + phases.lag, off * (spent - before) / (now - begun)))
+                scrape += 1
             next_scrape += phases.every
         if now >= next_sync:
             while seen and seen[0][1] <= now:
