@@ -135,14 +135,22 @@ def attached(
     from wherry.deploy.attesting.attaching import attach
     from wherry.deploy.order import Order
     from wherry.deploy.pins import native_platform
+    from wherry.errors import BuildFailed
 
     order = Order(plan, bundle, Reference.parse(made.reference), platform or native_platform())
+
+    def again() -> str:
+        try:
+            return direct.compute(order).digest
+        except BuildFailed:  # it is there, and can be run: that it cannot be built now is no reason to stop
+            return ""
+
     return attach(
         made,
         plan,
         manifest,
         order.platform,
-        reproduced=lambda: direct.compute(order, console.tell).digest,
+        reproduced=again,
         insist=project.image.attest is True,
         tell=console.tell,
     )
