@@ -74,9 +74,11 @@ def make_release() -> MakeRelease:
         drain: int = 1,
         create_namespace: bool = False,
         stand_in: bool = True,
+        store: dict[str, Any] | None = None,
         **deploy: Any,
     ) -> Release:
         table = {"deploy": {"replicas": 1, "resources": {"cpu": "20m", "memory": "48Mi"}, **deploy}}
+        table |= {"store": store or {}}
         if table["deploy"]["replicas"] is None:
             del table["deploy"]["replicas"]
         manifest = manifest_of(version, name)

@@ -11,14 +11,14 @@ import msgspec
 
 from wherry.contract import wire
 from wherry.contract.events import Note, Step, Tell, silent
-from wherry.deploy import address, applying, history, lease, preflight
+from wherry.deploy import address, applying, history, lease, passwords, preflight
 from wherry.deploy.address import Address
 from wherry.deploy.applying import Planned
 from wherry.deploy.cluster import Answer, Cluster
 from wherry.deploy.diagnose import serves
 from wherry.deploy.history import Record
 from wherry.deploy.probe import Probe, Proof, Way, prove
-from wherry.deploy.resources import DEPLOYMENT, NAMESPACE, SERVICE, Object, name_of
+from wherry.deploy.resources import NAMESPACE, SERVICE, Object, name_of, what
 from wherry.deploy.rollout import Rollout
 from wherry.deploy.steady import Steady
 from wherry.deploy.watching import explained, follow, look
@@ -199,7 +199,7 @@ def _steady_ask(
     release: Release, cluster: Cluster, probe: Probe, before: Record | None, live: Mapping[str, Object | None]
 ) -> Callable[[], Answer] | None:
     """How to ask the service all through the update; None where there is nothing to ask yet."""
-    deployment, service = live.get(f"deployment/{release.name}"), release.find(SERVICE.kind)
+    deployment, service = live.get(what(release.workload)), release.find(SERVICE.kind)
     if service is None or deployment is None or not (deployment.get("status") or {}).get("readyReplicas"):
         return None
     body = probe.body
@@ -232,12 +232,13 @@ def _rehearsed(
 def _applied(
     release: Release, wanted: tuple[Object, ...], live: Mapping[str, Object | None], cluster: Cluster, tell: Tell
 ) -> Object:
-    """The Deployment as it is once everything is applied."""
+    """The workload as it is once everything is applied, the passwords that it reads before all."""
     began = time.monotonic()
+    passwords.make(release, cluster, tell)
     deployment: Object = {}
     try:
         for made in applying.apply(wanted, live, cluster):
-            if made["kind"] == DEPLOYMENT.kind:
+            if what(made) == what(release.workload):
                 deployment = made
         applying.prune_autoscaler(release, cluster, tell)
     except ClusterFailed as error:

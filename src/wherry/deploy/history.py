@@ -23,7 +23,7 @@ from wherry.contract.names import (
 )
 from wherry.deploy.cluster import Cluster
 from wherry.deploy.probe import Probe
-from wherry.deploy.resources import CONFIG_MAP, DEPLOYMENT, Object, annotations_of, labels_of, selector
+from wherry.deploy.resources import CONFIG_MAP, Object, annotations_of, labels_of, selector, what
 from wherry.errors import ClusterFailed, NotPermitted, ReleaseMissing
 from wherry.release.release import Release
 
@@ -113,10 +113,10 @@ def trim(cluster: Cluster, name: str, tell: Tell) -> None:
 
 
 def stamped(record: Record) -> Release:
-    """The release, its Deployment saying which number it is."""
+    """The release, its workload saying which number it is."""
     objects = []
     for made in record.release.objects:
-        if made["kind"] == DEPLOYMENT.kind:
+        if what(made) == what(record.release.workload):
             made = copy.deepcopy(made)
             made["metadata"].setdefault("annotations", {})[ANNOTATION_RELEASE] = str(record.number)
         objects.append(made)

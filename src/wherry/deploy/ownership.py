@@ -10,7 +10,7 @@ import msgspec
 
 from wherry.contract.names import ANNOTATION_RELEASE, MANAGER
 from wherry.deploy.cluster import SCALE_MANAGER
-from wherry.deploy.resources import Object, annotations_of, what
+from wherry.deploy.resources import WORKLOADS, Object, annotations_of, name_of, what
 from wherry.errors import FieldConflict
 
 # Holds `replicas` between the deploy that gives it up and the autoscaler's first decision.
@@ -18,8 +18,10 @@ HANDOVER_MANAGER = "wherry-handover"
 # What may have to give way where the project says `replicas`: our own handover, and the autoscaler that goes.
 GIVE_WAY = frozenset({HANDOVER_MANAGER, "kube-controller-manager"})
 REPLICAS = "spec.replicas"
+RUNS_PODS = tuple(kind.kind for kind in WORKLOADS)
 SCALED = {
     "Deployment": (REPLICAS,),
+    "StatefulSet": (REPLICAS,),
     "HorizontalPodAutoscaler": ("spec.minReplicas", "spec.maxReplicas"),
 }
 
@@ -57,7 +59,7 @@ def handover(wanted: Object, live: Object | None) -> Object | None:
 
     A field that nobody owns any more falls back to its default: without this the pods would drop to one.
     """
-    if live is None or wanted["kind"] != "Deployment" or "replicas" in wanted["spec"]:
+    if live is None or wanted["kind"] not in RUNS_PODS or "replicas" in wanted["spec"]:
         return None
     if not owns(live, MANAGER, REPLICAS) or owns(live, SCALE_MANAGER, REPLICAS):
         return None
@@ -70,10 +72,11 @@ def below_minimum(applied: Object, wanted: tuple[Object, ...], live: Mapping[str
     A new Deployment begins with one pod and the autoscaler looks every 15 s: what is proven would not be what was
     asked for.
     """
-    if applied["kind"] != "Deployment":
-        return None
     scaler = next((made for made in wanted if made["kind"] == "HorizontalPodAutoscaler"), None)
     if scaler is None:
+        return None
+    target = scaler["spec"]["scaleTargetRef"]
+    if (applied["kind"], name_of(applied)) != (target["kind"], target["name"]):
         return None
     there = live.get(what(scaler)) or {"spec": {}}
     minimum = scaler["spec"].get("minReplicas", there["spec"].get("minReplicas", 1))

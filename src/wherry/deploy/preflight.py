@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from wherry.contract.names import ANNOTATION_CREATED_NAMESPACE, LABEL_INSTANCE, LABEL_MANAGED_BY, MANAGER
 from wherry.deploy.cluster import Cluster
+from wherry.deploy.names import live_workload
 from wherry.deploy.resources import (
     LEASE,
     NAMESPACE,
@@ -18,7 +19,14 @@ from wherry.deploy.resources import (
     name_of,
     what,
 )
-from wherry.errors import AccessRule, NamespaceMissing, NotPermitted, ObjectForeign, SecretMissing
+from wherry.errors import (
+    AccessRule,
+    NamespaceMissing,
+    NotPermitted,
+    ObjectForeign,
+    SecretMissing,
+    WorkloadDiffers,
+)
 from wherry.release.reference import Reference
 from wherry.release.release import Release
 
@@ -69,6 +77,7 @@ def checked(release: Release, cluster: Cluster) -> dict[str, Object | None]:
     for made in release.objects:
         if made["kind"] != NAMESPACE.kind:
             check_owner(made, live[what(made)], release.name, cluster.namespace)
+    check_workload(release, cluster)
     if live.get(f"namespace/{release.namespace}") is not None or release.find(NAMESPACE.kind) is None:
         check_secrets(release, cluster)
     return live
@@ -90,6 +99,8 @@ def needed(release: Release) -> Iterator[AccessRule]:
         if kind.namespaced:
             for verb in ("get", "create", "patch"):
                 yield AccessRule(verb, kind.group, kind.plural)
+    if any(secret.random for secret in release.secrets):
+        yield from (AccessRule(verb, "", "secrets") for verb in ("get", "create", "patch"))
     yield from KEEPING
     yield from LOCKING
     yield from WATCHING
@@ -106,9 +117,22 @@ def check_owner(wanted: Object, live: Object | None, name: str, namespace: str) 
     raise ObjectForeign(what(wanted), namespace, owner)
 
 
+def check_workload(release: Release, cluster: Cluster) -> None:
+    """Pods of two workloads would share one Service, and neither would ever end. Raises WorkloadDiffers."""
+    try:
+        live = live_workload(cluster, release.name)
+    except NamespaceMissing:
+        return
+    wanted = release.workload["kind"]
+    if live is not None and live["kind"] != wanted and is_ours(live, release.name):
+        raise WorkloadDiffers(release.name, live["kind"], wanted, cluster.namespace)
+
+
 def check_secrets(release: Release, cluster: Cluster) -> None:
     """Pods without their Secret would hang for minutes: better known now. Raises SecretMissing."""
     for secret in release.secrets:
+        if secret.random:
+            continue  # made by `passwords.make`, once it is known that the deploy goes on
         try:
             live = cluster.get(SECRET, secret.name)
         except NotPermitted:

@@ -55,6 +55,8 @@ CLAIM = Kind("PersistentVolumeClaim", "persistentvolumeclaims")
 DEPLOYMENT = Kind("Deployment", "deployments", "apps")
 REPLICA_SET = Kind("ReplicaSet", "replicasets", "apps")
 STATEFUL_SET = Kind("StatefulSet", "statefulsets", "apps")
+# What runs a service's pods; the second where a strict store has each pod keep its spool.
+WORKLOADS = (DEPLOYMENT, STATEFUL_SET)
 AUTOSCALER = Kind("HorizontalPodAutoscaler", "horizontalpodautoscalers", "autoscaling", "v2")
 BUDGET = Kind("PodDisruptionBudget", "poddisruptionbudgets", "policy")
 NETWORK_POLICY = Kind("NetworkPolicy", "networkpolicies", "networking.k8s.io")
@@ -73,7 +75,7 @@ ACCESS_REVIEW = Kind("SelfSubjectAccessReview", "selfsubjectaccessreviews", "aut
 
 # What a deploy may have made before and no longer wants. Claims and Secrets are never pruned: they hold data.
 PRUNABLE = (
-    *(AUTOSCALER, SCALED_OBJECT, BUDGET, INGRESS, HTTP_ROUTE, POD_MONITOR, PROMETHEUS_RULE),
+    *(STATEFUL_SET, AUTOSCALER, SCALED_OBJECT, BUDGET, INGRESS, HTTP_ROUTE, POD_MONITOR, PROMETHEUS_RULE),
     *(NETWORK_POLICY, SERVICE, CONFIG_MAP, SERVICE_ACCOUNT),
 )
 # What keeps data, and outlives `down` unless it is told otherwise.

@@ -10,7 +10,7 @@ from wherry.deploy import history
 from wherry.deploy.cluster import Cluster
 from wherry.deploy.deploy import Verdict, Verify, deploy
 from wherry.deploy.names import workload
-from wherry.deploy.resources import DEPLOYMENT, Object, annotations_of, name_of
+from wherry.deploy.resources import Object, annotations_of, name_of
 
 
 class Past(msgspec.Struct, frozen=True):
@@ -61,7 +61,7 @@ def _number(live: Object) -> int:
 
 
 def _past(record: history.Record, now: int) -> Past:
-    deployment = record.release.find(DEPLOYMENT.kind) or {}
+    deployment = record.release.workload
     return Past(
         name=record.release.name,
         number=record.number,

@@ -13,10 +13,11 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from wherry.contract.events import PodView, RolloutView
-from wherry.deploy.resources import Object, annotations_of, name_of, owned_by
+from wherry.deploy.resources import STATEFUL_SET, Object, annotations_of, labels_of, name_of, owned_by
 from wherry.deploy.troubles import Cause, Trouble, last_end, of_deployment, of_pod
 
 REVISION = "deployment.kubernetes.io/revision"
+SET_REVISION = "controller-revision-hash"  # the label by which a StatefulSet tells its pods' versions apart
 ENDED = ("Failed", "Succeeded")
 # A pod that was evicted is replaced and stays listed; only when it happens again and again is it the rollout's cause.
 EVICTIONS = 3
@@ -27,7 +28,8 @@ Verdict: TypeAlias = Literal["going", "done", "failed"]
 class Snapshot(msgspec.Struct, frozen=True):
     """What the cluster said at one moment. at: seconds on the observer's own clock, which only goes forward.
 
-    pods: all that the Deployment's selector matches; events: warnings of the namespace; deployment None: not there.
+    deployment: the workload, of either kind; None: not there. pods: all that its selector matches; events: warnings of
+    the namespace.
     """
 
     at: float
@@ -103,17 +105,11 @@ class Rollout(msgspec.Struct, frozen=True):
 
     def new_pods(self) -> tuple[Object, ...]:
         """The pods of the newest ReplicaSet that are not on their way out."""
-        new = self._new_set()
-        if new is None or self.snapshot is None:
-            return ()
-        return tuple(pod for pod in self.snapshot.pods if owned_by(pod, new) and _alive(pod))
+        return tuple(pod for pod in self._of_new() if _alive(pod))
 
     def failed_pods(self) -> tuple[Object, ...]:
         """The pods of the newest ReplicaSet that have failed for good: evicted, or refused by their node."""
-        new = self._new_set()
-        if new is None or self.snapshot is None:
-            return ()
-        return tuple(pod for pod in self.snapshot.pods if owned_by(pod, new) and phase_of(pod) == "Failed")
+        return tuple(pod for pod in self._of_new() if phase_of(pod) == "Failed")
 
     def other_pods(self) -> tuple[Object, ...]:
         """The pods that must still end: of older versions, or told to go."""
@@ -144,6 +140,17 @@ class Rollout(msgspec.Struct, frozen=True):
         new, others = self.new_pods(), self.other_pods()
         pods = tuple([_pod_view(pod, new=True) for pod in new] + [_pod_view(pod, new=False) for pod in others])
         return RolloutView(self.name, self.wanted(), self.serving_new(), pods, round(at - self.began, 1))
+
+    def _of_new(self) -> tuple[Object, ...]:
+        """The pods of the newest version: of its ReplicaSet, or with a StatefulSet's newest revision."""
+        if self.snapshot is None or self.snapshot.deployment is None:
+            return ()
+        if self.snapshot.deployment.get("kind") == STATEFUL_SET.kind:
+            revision = (self.snapshot.deployment.get("status") or {}).get("updateRevision")
+            seen = self.snapshot.pods if self.observed() and revision else ()
+            return tuple(pod for pod in seen if labels_of(pod).get(SET_REVISION) == revision)
+        new = self._new_set()
+        return tuple(pod for pod in self.snapshot.pods if owned_by(pod, new)) if new else ()
 
     def _new_set(self) -> Object | None:
         """The ReplicaSet of the newest version; unknown until the controller has seen the generation."""

@@ -13,10 +13,10 @@ from wherry.deploy import lease
 from wherry.deploy.cluster import Cluster
 from wherry.deploy.preflight import namespace_of
 from wherry.deploy.resources import (
-    DEPLOYMENT,
     KEEPS_DATA,
     NAMESPACE,
     POD,
+    WORKLOADS,
     Kind,
     Object,
     annotations_of,
@@ -79,7 +79,9 @@ def down(
         return Removal(name, cluster.namespace, (), ())
     name = _only_name(found, cluster)
     going = tuple(one for one in found if delete_data or one.kind not in KEEPS_DATA)
-    stays = tuple(dict.fromkeys((*(one.what for one in found if one not in going), *_also_stay(found))))
+    gone = {one.what for one in going}
+    also = (named for named in _also_stay(found) if named not in gone)
+    stays = tuple(dict.fromkeys((*(one.what for one in found if one not in going), *also)))
     goes = own and not _left(cluster, going)
     removal = Removal(name, cluster.namespace, tuple(one.what for one in going), stays, goes)
     if dry_run or (confirm is not None and not confirm(removal)):
@@ -103,7 +105,7 @@ def _find(cluster: Cluster, name: str) -> tuple[_Found, ...]:
             continue  # deploy needed no right to it either, so it made none
         found += [_Found(kind, made) for made in listed if not made["metadata"].get("ownerReferences")]
     # Workloads first: their pods drain while the Service still stands.
-    return tuple(sorted(found, key=lambda one: (one.kind != DEPLOYMENT, one.what)))
+    return tuple(sorted(found, key=lambda one: (one.kind not in WORKLOADS, one.what)))
 
 
 def _only_name(found: Iterable[_Found], cluster: Cluster) -> str:
@@ -136,7 +138,7 @@ def _delete(cluster: Cluster, going: tuple[_Found, ...], name: str, timeout: flo
 def _also_stay(found: Iterable[_Found]) -> Iterable[str]:
     """What a service used and wherry does not hold: images in their registry, Secrets that others made."""
     for one in found:
-        if one.kind == DEPLOYMENT:
+        if one.kind in WORKLOADS:
             spec = one.made["spec"]["template"]["spec"]
             for container in spec["containers"]:
                 yield f"image {container['image']}"

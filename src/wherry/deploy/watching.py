@@ -11,7 +11,8 @@ from typing import Any
 from wherry.contract.events import RolloutView, Tell
 from wherry.deploy.cluster import Cluster
 from wherry.deploy.diagnose import Facts, diagnose, wants_log
-from wherry.deploy.resources import DEPLOYMENT, POD, REPLICA_SET, labels_of, match
+from wherry.deploy.names import live_workload
+from wherry.deploy.resources import DEPLOYMENT, POD, REPLICA_SET, kind_of, labels_of, match
 from wherry.deploy.rollout import Rollout, Snapshot, is_ready
 from wherry.errors import ClusterFailed, NoCluster, RolloutFailed
 
@@ -21,12 +22,12 @@ _NO_LOG = "unable to retrieve container logs"  # the node's own words in the pla
 
 
 def look(cluster: Cluster, name: str) -> Snapshot:
-    """The Deployment called `name`, its ReplicaSets and pods; events only while a pod is not ready."""
-    deployment = cluster.get(DEPLOYMENT, name)
+    """The workload called `name`, its ReplicaSets and pods; events only while a pod is not ready."""
+    deployment = live_workload(cluster, name)
     if deployment is None:
         return Snapshot(time.monotonic(), None)
     labels = match(deployment["spec"]["selector"]["matchLabels"])
-    replica_sets = cluster.list(REPLICA_SET, labels)
+    replica_sets = cluster.list(REPLICA_SET, labels) if deployment["kind"] == DEPLOYMENT.kind else ()
     pods = cluster.list(POD, labels)
     events = cluster.warnings() if not all(map(is_ready, pods)) else ()
     return Snapshot(time.monotonic(), deployment, replica_sets, pods, events)
@@ -66,7 +67,11 @@ def _wait(cluster: Cluster, rollout: Rollout) -> None:
         return
     kind, labels, known = POD, match(snapshot.deployment["spec"]["selector"]["matchLabels"]), snapshot.pods
     if int((snapshot.deployment.get("status") or {}).get("availableReplicas", 0)) < rollout.wanted():
-        kind, labels, known = DEPLOYMENT, match(labels_of(snapshot.deployment)), (snapshot.deployment,)
+        kind, labels, known = (
+            kind_of(snapshot.deployment),
+            match(labels_of(snapshot.deployment)),
+            (snapshot.deployment,),
+        )
     versions = {made["metadata"]["uid"]: made["metadata"]["resourceVersion"] for made in known}
     for change in cluster.watch(kind, labels, seconds=LOOK_AGAIN):
         made = change.object["metadata"]

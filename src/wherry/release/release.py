@@ -181,7 +181,7 @@ def notes(who: Identity, project: Project) -> Iterator[Note]:
     if storage.keeping(project).kind == "nothing" and project.store.enabled is None:
         yield Note("predictions are not stored", hint='to store them: [store] url = "postgresql://USER@HOST/DATABASE"')
     if beside(project) and storage.keeping(project).beside:
-        yield Note("the database beside the service is one pod, for trials", hint="real ones: docs/store.md")
+        yield Note("the database beside the service is one pod, for trials; rows wait until it is up")
     for needed in secrets(who, project):
         if needed.random:
             continue

@@ -12,6 +12,7 @@ import msgspec
 
 from wherry.contract.events import Note, Tell
 from wherry.contract.manifest import Manifest
+from wherry.contract.names import ENV_SPOOL_ENDS
 from wherry.contract.project import Project
 from wherry.errors import ExtraMissing, StoreUnreachable
 from wherry.server.asking import Asker
@@ -43,6 +44,7 @@ class StoredJournal:
         self.append = spool.append if reduce is None else lambda entry: spool.append(reduce(entry))
         self.append_feedback = spool.append_feedback
         self.commit = spool.commit
+        self.refusing = spool.refusing
         self._spool = spool
         self._keeper = keeper
         self._tell = tell
@@ -78,8 +80,14 @@ class StoredJournal:
             self._keeper.close()
             left = self.counts().pending
             if left:
-                folder = self._spool.folder
-                self._tell(Note(f"{left:,} predictions wait in {folder}; the next start stores them", warn=True))
+                self._tell(Note(leaving(left, self._spool.folder, os.environ.get(ENV_SPOOL_ENDS, "")), warn=True))
+
+
+def leaving(rows: int, folder: Path, ends_with: str) -> str:
+    """What becomes of rows that no database has taken when the service ends."""
+    if ends_with:
+        return f"{rows:,} predictions wait in {folder}, and are lost when this {ends_with} is gone"
+    return f"{rows:,} predictions wait in {folder}; the next start stores them"
 
 
 def open_journal(

@@ -38,6 +38,7 @@ KINDS = {
     "serviceaccounts": ("v1", "ServiceAccount", True),
     "persistentvolumeclaims": ("v1", "PersistentVolumeClaim", True),
     "deployments": ("apps/v1", "Deployment", True),
+    "statefulsets": ("apps/v1", "StatefulSet", True),
     "replicasets": ("apps/v1", "ReplicaSet", True),
     "horizontalpodautoscalers": ("autoscaling/v2", "HorizontalPodAutoscaler", True),
     "poddisruptionbudgets": ("policy/v1", "PodDisruptionBudget", True),

@@ -1,0 +1,195 @@
+"""A database beside a service in a real cluster: rows outlive pods and `down`, and what a spool keeps of an outage.
+
+T60 of the reliability plan: a pod deleted with 10,000 rows that no database has taken.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import shutil
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from database_image import database_image
+
+pytestmark = [pytest.mark.cluster, pytest.mark.slow]
+PATIENCE = 240.0
+REQUESTS, ROWS = 100, 100  # of T60: 10,000 rows
+ROW = [5.1, 3.5, 1.4, 0.2]
+
+
+@pytest.fixture(scope="module")
+def databases(cluster: Any, tmp_path_factory: pytest.TempPathFactory) -> str:
+    if shutil.which("kubectl") is None:
+        pytest.skip("needs kubectl on the PATH")
+    return database_image(cluster.registry, tmp_path_factory.mktemp("databases"))
+
+
+class Story:
+    """A project in a folder, its namespace, and what is asked of both."""
+
+    def __init__(self, folder: Path, namespace: str, kubeconfig: Path, kube: Any, image: str) -> None:
+        self.folder, self.namespace, self.kube, self.image = folder, namespace, kube, image
+        self.kubeconfig = kubeconfig
+        own = {name: value for name, value in os.environ.items() if not name.startswith("WHERRY_")}
+        self.environ = {**own, "KUBECONFIG": str(kubeconfig)}
+
+    def wherry(self, *words: str) -> str:
+        """What it said, on both streams."""
+        done = subprocess.run(
+            [sys.executable, "-m", "wherry", *words, "--kubeconfig", str(self.kubeconfig), "-n", self.namespace],
+            cwd=self.folder,
+            env=self.environ,
+            capture_output=True,
+            text=True,
+            timeout=600,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    def deploy(self, mode: str) -> str:
+        text = (self.folder / "wherry.toml").read_text()
+        (self.folder / "wherry.toml").write_text(text.replace('mode = "strict"', f'mode = "{mode}"'))
+        said = self.wherry("deploy", "--image", self.image)
+        self.until_ready("statefulset/iris-database")
+        return said
+
+    def kubectl(self, *words: str) -> str:
+        done = subprocess.run(
+            ["kubectl", "-n", self.namespace, *words],
+            env=self.environ,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def predict(self, rows: int = 1) -> None:
+        body = {"columns": COLUMNS, "rows": [ROW] * rows}
+        where = f"/api/v1/namespaces/{self.namespace}/services/iris:http/proxy/predict"
+        assert len(self.kube.call("POST", where, body)["predictions"]) == rows
+
+    def stored(self) -> int:
+        sql = "SELECT COUNT(*) FROM predictions"
+        ask = f'MYSQL_PWD="$(cat /var/run/wherry/database/password)" mariadb -h127.0.0.1 -uwherry -Ne "{sql}" iris'
+        return int(self.kubectl("exec", "iris-database-0", "--", "sh", "-c", ask))
+
+    def until_stored(self, wanted: int) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while (found := self.stored()) != wanted:
+            assert found < wanted, f"{found} rows, of {wanted}"
+            assert time.monotonic() < deadline, f"{found} rows of {wanted} within {PATIENCE:.0f} s"
+            time.sleep(0.3)
+
+    def pods(self) -> list[str]:
+        """The service's own pods."""
+        found = self.kubectl("get", "pods", "-l", "app.kubernetes.io/name=iris", "-o", "name")
+        return found.split()
+
+    def until_ready(self, *kinds: str) -> None:
+        for kind in kinds:
+            self.kubectl("rollout", "status", kind, f"--timeout={PATIENCE:.0f}s")
+
+    def names(self, plural: str) -> list[str]:
+        found = self.kube.items(f"/api/v1/namespaces/{self.namespace}/{plural}")
+        return [one["metadata"]["name"] for one in found]
+
+
+COLUMNS = ["sepal length (cm)", "sepal width (cm)", "petal length (cm)", "petal width (cm)"]
+
+
+@pytest.fixture
+def story(
+    linear_bundle: Path, tmp_path: Path, cluster: Any, registry: str, namespace: str, kube: Any, databases: str
+) -> Iterator[Story]:
+    shutil.copytree(linear_bundle, tmp_path / "bundle")
+    (tmp_path / "wherry.toml").write_text(
+        f"""
+[serve]
+drain_seconds = 0
+[store]
+mode = "strict"
+[store.database]
+kind = "mariadb"
+image = "{databases}"
+[image]
+base = "{registry}/library/python:3.11-slim"
+[deploy]
+replicas = 1
+resources = {{ cpu = "50m" }}
+"""
+    )
+    image = f"{registry}/wherry-test-{uuid.uuid4().hex[:8]}"
+    yield Story(tmp_path, namespace, cluster.kubeconfig, kube, image)
+
+
+def test_rows_outlive_pods_and_down_and_go_when_told(story: Story) -> None:
+    said = story.deploy("durable")
+    assert "made the Secret iris-database with password and root-password" in said
+    story.predict()
+    story.until_stored(1)
+    before = story.kube.get(f"/api/v1/namespaces/{story.namespace}/secrets/iris-database")["data"]
+    assert base64.b64decode(before["password"]).decode() not in said
+
+    story.kubectl("delete", "pod", "iris-database-0", *story.pods())
+    story.until_ready("statefulset/iris-database", "deployment/iris")
+    assert story.stored() == 1, "the row did not outlive its pods"
+    story.predict()
+    story.until_stored(2)
+
+    kept = story.wherry("down", "--yes")
+    assert "persistentvolumeclaim/data-iris-database-0" in kept
+    assert story.names("persistentvolumeclaims") == ["data-iris-database-0"]
+    assert "iris-database" in story.names("secrets")
+    assert not story.pods()
+    assert "made the Secret" not in story.deploy("durable")
+    assert story.stored() == 2, "the rows did not outlive down"
+
+    story.wherry("down", "--yes", "--delete-data")
+    deadline = time.monotonic() + PATIENCE
+    while story.names("persistentvolumeclaims"):
+        assert time.monotonic() < deadline, "the claim is still there"
+        time.sleep(0.3)
+    assert "iris-database" not in story.names("secrets")
+
+
+@pytest.mark.parametrize(("mode", "kind"), [("strict", "statefulset/iris"), ("durable", "deployment/iris")])
+def test_pod_deleted_with_rows_that_no_database_took(story: Story, mode: str, kind: str) -> None:
+    """T60: a strict store loses none; a durable one in a Deployment says at its end how many it takes with it."""
+    story.deploy(mode)
+    story.kubectl("scale", "statefulset/iris-database", "--replicas=0")
+    story.kubectl("wait", "--for=delete", "pod/iris-database-0", f"--timeout={PATIENCE:.0f}s")
+    for _ in range(REQUESTS):
+        story.predict(ROWS)
+    (pod,) = story.pods()
+    with subprocess.Popen(
+        ["kubectl", "-n", story.namespace, "logs", "--follow", pod],
+        env=story.environ,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as log:
+        story.kubectl("delete", pod)
+        said = log.communicate(timeout=PATIENCE)[0]
+    story.until_ready(kind)
+    story.kubectl("scale", "statefulset/iris-database", "--replicas=1")
+    story.until_ready("statefulset/iris-database")
+    story.predict()
+    total = REQUESTS * ROWS
+    if mode == "strict":
+        assert f"{total:,} predictions wait in" in said
+        assert "are lost" not in said
+        story.until_stored(total + 1)
+    else:
+        assert f"{total:,} predictions wait in" in said
+        assert "are lost when this pod is gone" in said
+        story.until_stored(1)
