@@ -8,38 +8,21 @@ wrk sends, is more than 1 % off 10,000 a second, or is more than 2 ms late there
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
 import shutil
-import socket
 import statistics
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
+
+from turns import SENDER_CORE, constant, settle, started
 
 SHARE = 0.5
 RATE = 10_000
 OFF = 0.01
 LATE_MS = 2.0
 CONNECTIONS = 64
-SERVER = """
-import asyncio, sys, httptools, uvloop
-REPLY = b'HTTP/1.1 200 OK\\r\\nContent-Type: application/json\\r\\nContent-Length: 16\\r\\n\\r\\n{"prediction":1}'
-class Connection(asyncio.Protocol):
-    def connection_made(self, transport):
-        self.transport, self.parser = transport, httptools.HttpRequestParser(self)
-    def data_received(self, data):
-        self.parser.feed_data(data)
-    def on_message_complete(self):
-        self.transport.write(REPLY)
-async def main():
-    server = await asyncio.get_running_loop().create_server(Connection, "127.0.0.1", int(sys.argv[1]))
-    await server.serve_forever()
-uvloop.run(main())
-"""
 # What the verb does, with the generator's own processor time beside it.
 GENERATOR = """
 import json, resource, sys, time
@@ -60,37 +43,14 @@ print(json.dumps({**found, "wall": wall, "used": used}))
 """
 
 
-def settle(core: int, first: bool) -> None:
-    with contextlib.suppress(OSError):
-        os.sched_setaffinity(0, {core})
-    if first:
-        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(10))
-
-
-@contextlib.contextmanager
-def server(first: bool) -> Iterator[int]:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    command = [sys.executable, "-c", SERVER, str(port)]
-    process = subprocess.Popen(command, preexec_fn=lambda: settle(0, first))  # no thread runs in this process
-    try:
-        for _ in range(500):
-            with contextlib.suppress(OSError):
-                socket.create_connection(("127.0.0.1", port)).close()
-                break
-            time.sleep(0.01)
-        yield port
-    finally:
-        process.kill()
-        process.wait()
-
-
 def wrk(port: int, seconds: float, first: bool) -> tuple[float, float]:
     """Requests a second, microseconds of its processor a request."""
     url = f"http://127.0.0.1:{port}/predict"
     command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds:.0f}s", url]
     before = os.times()
-    done = subprocess.run(command, capture_output=True, text=True, check=True, preexec_fn=lambda: settle(1, first))
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=True, preexec_fn=lambda: settle(SENDER_CORE, first)
+    )
     after = os.times()
     used = after.children_user + after.children_system - before.children_user - before.children_system
     count = int(re.search(r"(\d+) requests in", done.stdout)[1])  # type: ignore[index]  # wrk always says it
@@ -104,7 +64,7 @@ def generator(port: int, rate: float, seconds: float, connections: int, first: b
         capture_output=True,
         text=True,
         check=True,
-        preexec_fn=lambda: settle(1, first),
+        preexec_fn=lambda: settle(SENDER_CORE, first),
     )
     found: dict[str, float] = json.loads(done.stdout)
     return found
@@ -116,7 +76,9 @@ def main(seconds: float, rounds: int, first: bool) -> int:
         return 1
     theirs: list[tuple[float, float]] = []
     ours: list[tuple[float, float]] = []
-    with server(first) as port:
+    server = constant()
+    with started(server, first=first):
+        port = server.port
         for _ in range(rounds):
             theirs.append(wrk(port, seconds, first))
             # more is offered than can be sent, so that it sends as fast as it can until all is answered

@@ -22,26 +22,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from turns import SENDER_CORE, Peer, constant, cpu, free_port, started
+
 HERE = Path(__file__).parent
-CONSTANT = """
-import asyncio, sys, httptools, uvloop
-REPLY = b'HTTP/1.1 200 OK\\r\\nContent-Type: application/json\\r\\nContent-Length: 16\\r\\n\\r\\n{"prediction":1}'
-class Connection(asyncio.Protocol):
-    def connection_made(self, transport):
-        self.transport, self.parser = transport, httptools.HttpRequestParser(self)
-    def data_received(self, data):
-        self.parser.feed_data(data)
-    def on_message_complete(self):
-        self.transport.write(REPLY)
-async def main():
-    server = await asyncio.get_running_loop().create_server(Connection, "127.0.0.1", int(sys.argv[1]))
-    await server.serve_forever()
-uvloop.run(main())
-"""
 NGINX = """
 worker_processes 1; pid {folder}/nginx.pid; error_log {folder}/nginx.err; daemon off; master_process off;
 events {{ worker_connections 1024; }}
@@ -74,19 +60,6 @@ class Figures(NamedTuple):
     p99: float
 
 
-class Peer(NamedTuple):
-    """A server that can be started: its command and what its environment holds besides."""
-
-    command: list[str]
-    port: int
-    environ: dict[str, str]
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        return int(sock.getsockname()[1])
-
-
 def pack(folder: Path, forms: tuple[str, ...]) -> dict[str, Path]:
     """A logistic regression over thirty columns, in each form; its records as rows.jsonl, one a line."""
     import joblib
@@ -115,8 +88,7 @@ def pack(folder: Path, forms: tuple[str, ...]) -> dict[str, Path]:
 
 def peers(folder: Path, forms: tuple[str, ...], fastapi: str) -> dict[str, Peer]:
     """Every server of this run."""
-    port = free_port()
-    found = {"constant": Peer([sys.executable, "-c", CONSTANT, str(port)], port, {})}
+    found = {"constant": constant()}
     if shutil.which("nginx"):
         port = free_port()
         (folder / "nginx.conf").write_text(NGINX.format(folder=folder, port=port))
@@ -141,37 +113,6 @@ def peers(folder: Path, forms: tuple[str, ...], fastapi: str) -> dict[str, Peer]
         }
         found["FastAPI, NumPy"] = Peer([fastapi, "-m", "uvicorn", *options, "fastapi_numpy:app"], port, environ)
     return found
-
-
-@contextlib.contextmanager
-def started(peer: Peer) -> Iterator[int]:
-    """A server on core 0, listening; its process id."""
-    process = subprocess.Popen(
-        peer.command,
-        env={**os.environ, **peer.environ},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        preexec_fn=lambda: os.sched_setaffinity(0, {0}),  # no thread runs in this process
-    )
-    try:
-        for _ in range(3000):
-            try:
-                socket.create_connection(("127.0.0.1", peer.port)).close()
-                break
-            except OSError:
-                if process.poll() is not None:
-                    raise SystemExit(f"{peer.command} ended with {process.returncode}") from None
-                time.sleep(0.01)
-        yield process.pid
-    finally:
-        process.kill()
-        process.wait()
-
-
-def cpu(pid: int) -> float:
-    """Processor seconds that a process has used."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def by_wrk(port: int, folder: Path, connections: int, seconds: float, pid: int) -> Figures:
@@ -236,7 +177,7 @@ def main(asked: argparse.Namespace) -> int:
         found = peers(folder, ("linear", "onnx", "skops"), asked.fastapi)
         pids = {title: stack.enter_context(started(peer)) for title, peer in found.items()}
         if len(os.sched_getaffinity(0)) > 1:
-            os.sched_setaffinity(0, {1})
+            os.sched_setaffinity(0, {SENDER_CORE})
         print(f"{'server':<18} {'connections':>11} {'requests/s':>11} {'CPU us':>8} {'median ms':>10} {'p99 ms':>8}")
         for connections in asked.connections:
             runs: dict[str, list[Figures]] = {title: [] for title in found}

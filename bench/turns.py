@@ -1,0 +1,88 @@
+"""Servers and senders that are measured in turns: the server on core 0, who asks it on core 1, the same for each."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+SERVER_CORE, SENDER_CORE = 0, 1
+# The limit of a server in Python: it reads requests as ours does, and answers a constant.
+CONSTANT = """
+import asyncio, sys, httptools, uvloop
+REPLY = b'HTTP/1.1 200 OK\\r\\nContent-Type: application/json\\r\\nContent-Length: 16\\r\\n\\r\\n{"prediction":1}'
+class Connection(asyncio.Protocol):
+    def connection_made(self, transport):
+        self.transport, self.parser = transport, httptools.HttpRequestParser(self)
+    def data_received(self, data):
+        self.parser.feed_data(data)
+    def on_message_complete(self):
+        self.transport.write(REPLY)
+async def main():
+    server = await asyncio.get_running_loop().create_server(Connection, "127.0.0.1", int(sys.argv[1]))
+    await server.serve_forever()
+uvloop.run(main())
+"""
+
+
+class Peer(NamedTuple):
+    """A server that can be started: its command and what its environment holds besides."""
+
+    command: list[str]
+    port: int
+    environ: dict[str, str]
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        return int(sock.getsockname()[1])
+
+
+def constant() -> Peer:
+    port = free_port()
+    return Peer([sys.executable, "-c", CONSTANT, str(port)], port, {})
+
+
+def settle(core: int, first: bool = False) -> None:
+    """This process on one core; `first`: before everything else on the machine, which needs root."""
+    with contextlib.suppress(OSError):
+        os.sched_setaffinity(0, {core})
+    if first:
+        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(10))
+
+
+@contextlib.contextmanager
+def started(peer: Peer, *, first: bool = False) -> Iterator[int]:
+    """A server on its core, listening; its process id."""
+    process = subprocess.Popen(
+        peer.command,
+        env={**os.environ, **peer.environ},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        preexec_fn=lambda: settle(SERVER_CORE, first),  # no thread runs in this process
+    )
+    try:
+        for _ in range(3000):
+            try:
+                socket.create_connection(("127.0.0.1", peer.port)).close()
+                break
+            except OSError:
+                if process.poll() is not None:
+                    raise SystemExit(f"{peer.command} ended with {process.returncode}") from None
+                time.sleep(0.01)
+        yield process.pid
+    finally:
+        process.kill()
+        process.wait()
+
+
+def cpu(pid: int) -> float:
+    """Processor seconds that a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
