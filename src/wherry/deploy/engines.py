@@ -10,8 +10,8 @@ import msgspec
 
 from wherry.contract.events import Step, Tell, silent
 from wherry.deploy.build_failures import failed
-from wherry.deploy.programs import run
-from wherry.errors import EngineUnknown
+from wherry.deploy.programs import present, run
+from wherry.errors import BuildFailed, EngineUnknown
 from wherry.release.reference import Reference
 
 Kind: TypeAlias = Literal["docker", "containerd", "kind", "minikube"]
@@ -49,10 +49,14 @@ class Engine(msgspec.Struct, frozen=True):
 
 def load(engine: Engine, file: Path, reference: Reference, base: str, tell: Tell = silent) -> None:
     """Put the image of the file among the engine's own. Raises BuildFailed and its kinds, DiskFull."""
+    program, *_ = command = engine.taking(file)
+    if not present(program):
+        hint = f"install {program}, or --output FILE and load that where it is"
+        raise BuildFailed(f"the {program} command, which loads images into {engine}, is not installed", hint=hint)
     text = f"loading {reference} into {engine}"
     started = time.monotonic()
     tell(Step(text))
-    ran = run(engine.taking(file), source=engine.kind, tell=tell)
+    ran = run(command, source=engine.kind, tell=tell)
     if ran.status != 0:
         raise failed(engine.kind, base, reference.host, ran)
     tell(Step(text, time.monotonic() - started))
