@@ -13,6 +13,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
@@ -85,6 +86,36 @@ def metrics(running: Any) -> str:
     """What a service's admin port tells."""
     with urllib.request.urlopen(f"{running.admin_url}/metrics", timeout=10) as reply:
         return str(reply.read().decode())
+
+
+def store_rows(running: Any) -> dict[str, int]:
+    """The store's counts, as its metrics tell them."""
+    lines = [line.split() for line in metrics(running).splitlines() if line.startswith("wherry_store_rows{")]
+    return {name.split('"')[1]: int(float(value)) for name, value in lines}
+
+
+def status(url: str) -> int:
+    try:
+        with urllib.request.urlopen(url, timeout=10) as reply:
+            return int(reply.status)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code
+
+
+def family(pid: int) -> list[int]:
+    """The process and its descendants, of which there is at least the writer."""
+    children = [
+        int(path.parent.name)
+        for path in Path("/proc").glob("[0-9]*/stat")
+        if path.exists() and int(path.read_text().rpartition(")")[2].split()[1]) == pid
+    ]
+    return [pid, *(each for child in children for each in family(child))]
+
+
+def process_text(pid: int) -> str:
+    """What anybody with the rights may read of a process: its environment and its command line."""
+    return "".join(Path(f"/proc/{pid}/{name}").read_bytes().decode(errors="replace") for name in ("environ", "cmdline"))
 
 
 def adds_up(counts: Counts) -> bool:

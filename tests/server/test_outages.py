@@ -290,7 +290,7 @@ def test_callers_of_the_real_service_notice_nothing_and_no_secret_shows(
     remote.server.stop(signal.SIGQUIT if remote.kind == "postgresql" else signal.SIGKILL)
     try:
         during = ask(running.url, body, ids, OUTAGE)
-        shown = "".join(Path(f"/proc/{pid}/cmdline").read_text() for pid in family(running.process.pid))
+        shown = "".join(Path(f"/proc/{pid}/cmdline").read_text() for pid in parts.family(running.process.pid))
     finally:
         remote.server.start()
     began = time.monotonic()
@@ -316,16 +316,6 @@ def count(remote: Any) -> int:
 
 def schema(remote: Any) -> str:
     return f"table_schema = '{remote.name}'" if remote.kind == "mysql" else "table_schema = 'public'"
-
-
-def family(pid: int) -> list[int]:
-    """The process and its descendants, of which there is at least the writer."""
-    children = [
-        int(path.parent.name)
-        for path in Path("/proc").glob("[0-9]*/stat")
-        if path.exists() and int(path.read_text().rpartition(")")[2].split()[1]) == pid
-    ]
-    return [pid, *(each for child in children for each in family(child))]
 
 
 def ask(url: str, body: bytes, ids: list[str], seconds: float) -> list[float]:

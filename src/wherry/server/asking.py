@@ -12,6 +12,7 @@ import time
 import msgspec
 
 from wherry.errors import StoreUnreachable
+from wherry.server.destination import public
 from wherry.server.history import Query
 
 PATIENCE_SECONDS = 30.0
@@ -70,7 +71,11 @@ class Asker:
     def running(self) -> subprocess.Popen[bytes]:
         if self.process is None:
             self.process = subprocess.Popen(
-                ANSWERER, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+                ANSWERER,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                env=public(os.environ),
+                start_new_session=True,
             )
             assert self.process.stdin is not None
             self.process.stdin.write(msgspec.json.encode(self.url) + b"\n")

@@ -23,6 +23,7 @@ DRIVERS = {
     "postgres": ("psycopg", "postgres"),
 }
 DATABASE_URL = "DATABASE_URL"
+SECRET = frozenset({"WHERRY_STORE_URL", DATABASE_URL, "MYSQL_PASSWORD"})
 # Strict on purpose: of a url that is not written like this nothing is shown, as a part of a password might be.
 SHOWABLE = re.compile(r"([a-z0-9+]+)://(?:[^@/?#\s]*@)?([\w.:\[\]-]*/[\w.$-]*)(?:\?[^@]*)?", re.ASCII)
 
@@ -97,6 +98,11 @@ def of(environ: Mapping[str, str], name: str) -> str:
     """A variable, or the content of the file that NAME_FILE names."""
     path = environ.get(f"{name}_FILE", "")
     return environ.get(name, "") or (read_secret(path, f"{name}_FILE") if path else "")
+
+
+def public(environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment without what may hold a password: for processes that are told the url otherwise."""
+    return {name: value for name, value in environ.items() if name not in SECRET}
 
 
 def scheme_of(url: str) -> str:

@@ -17,14 +17,16 @@ class Life:
 
     def __init__(self) -> None:
         self.stage: Literal["starting", "ready", "draining"] = "starting"
+        self.full: Callable[[], bool] = lambda: False  # whether predictions are refused, as none can be kept
 
     @property
     def ready(self) -> bool:
-        return self.stage == "ready"
+        return self.stage == "ready" and not self.full()
 
     def said(self) -> bytes:
         """The body of a readiness probe's answer."""
-        return b'{"status":"%b"}' % self.stage.encode()
+        stage = "full" if self.stage == "ready" and self.full() else self.stage
+        return b'{"status":"%b"}' % stage.encode()
 
 
 class Drain:

@@ -87,6 +87,9 @@ class Journal(Protocol):
     def counts(self) -> Counts:
         """What became of the rows so far; cheap, from any thread."""
 
+    def refusing(self) -> bool:
+        """Whether what was committed last could not be kept, and nothing says that the next could; from any thread."""
+
     def read(self, query: Query) -> bytes:
         """The stored records that `query` means, a JSON array; takes a while, from one thread at a time.
 
@@ -112,6 +115,9 @@ class NoJournal:
 
     def counts(self) -> Counts:
         return Counts()
+
+    def refusing(self) -> bool:
+        return False
 
     def read(self, query: Query) -> bytes:
         return b"[]"

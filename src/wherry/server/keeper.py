@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import subprocess
 import sys
 import threading
@@ -14,6 +15,7 @@ import msgspec
 
 from wherry.contract.events import Note, Tell
 from wherry.contract.views import View
+from wherry.server.destination import public
 from wherry.server.history import Keep
 
 FLUSH_SECONDS = 10.0  # what a stopping service waits for the database
@@ -101,6 +103,7 @@ class Keeper:
                 self._command,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
+                env=public(os.environ),
                 start_new_session=True,  # a Ctrl-C at the terminal is for the service, which then lets the writer end
             )
             assert process.stdin is not None and process.stdout is not None  # asked for just above

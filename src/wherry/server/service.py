@@ -27,6 +27,7 @@ from wherry.server.ports import address_text, everywhere
 from wherry.server.predictions import Predictions
 from wherry.server.predictor import Measured
 from wherry.server.replies import Replies
+from wherry.server.tls import Certificate
 
 INTERRUPTED = 130
 
@@ -61,10 +62,14 @@ class Service:
         metrics: Metrics,
         admin: str,
         tell: Tell,
+        certificate: Certificate | None = None,
     ) -> None:
         self.loaded, self.proof, self.project, self.journal, self.tokens = loaded, proof, project, journal, tokens
         self.metrics, self.admin_address, self.tell = metrics, admin, tell
+        self.certificate = certificate
         self.life = Life()
+        if project.store.mode == "strict":  # whose callers want a service that keeps, or none
+            self.life.full = journal.refusing
 
     def compose(self, loop: asyncio.AbstractEventLoop) -> tuple[Site, Predictions]:
         loaded, project = self.loaded, self.project
@@ -96,7 +101,7 @@ class Service:
         site, predictions = self.compose(loop)
         settings = self.project.serve
         limits = Limits(body_bytes=settings.body_limit, request_seconds=settings.request_seconds)
-        port = Port(site, limits, loop)
+        port = Port(site, limits, loop, self.certificate)
         watcher = watch(self, port, predictions)
         drain = Drain(port, self.life, lambda: predictions.batcher.idle, self.tell, lame=settings.drain_seconds)
         signals(loop, drain)
@@ -144,7 +149,7 @@ def model_gauges(manifest: Manifest, ready: bool, seconds: float) -> list[Gauge]
 def announce(serving: socket.socket, admin: socket.socket, project: Project, where: str, tell: Tell) -> None:
     """Say where everything is: as an address to follow, unless every address of the machine is listened on."""
     settings, place = project.serve, everywhere(serving)
-    address = "" if place else f"http://{address_text(serving)}"
+    address = "" if place else f"http{'s' if settings.tls_cert else ''}://{address_text(serving)}"
     if place:
         tell(Note(f"listening on {place}"))
     if settings.page:

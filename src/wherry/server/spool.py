@@ -30,6 +30,8 @@ LIMIT = 256 * 1024 * 1024
 # A volume that runs full gets its pod evicted: of what it may take, the spool uses this much.
 USABLE = 0.8
 SEGMENT_BYTES = 8 * 1024 * 1024
+REFUSING_SECONDS = 5.0  # after a failure that nothing else tells the end of
+ROOM = 64 * 1024  # bytes on the disk from which on a commit is tried again
 LOOK_AGAIN_SECONDS = 0.05  # how often a full spool looks whether the database has caught up
 
 
@@ -59,6 +61,7 @@ class Spool:
         self._file = -1
         self._broken = False
         self._looked = 0.0
+        self._failed = 0.0  # when the last commit failed; 0 when it did not
         self._syncer: Syncer | None = None
         with failures(folder):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -104,9 +107,23 @@ class Spool:
             self._write(data, rows)
         except (OSError, StoreFailed) as error:
             self._next -= rows
+            self._failed = time.monotonic()
             if not self._drop:
                 raise failure(self.folder, error) from error
             self.dropped += rows
+        else:
+            self._failed = 0.0
+
+    def refusing(self) -> bool:
+        """Whether the last commit failed, and there is no sign that the next will not; from any thread."""
+        if not self._failed:
+            return False
+        try:
+            disk = os.statvfs(self.folder)
+            full = disk.f_bavail * disk.f_frsize < ROOM or segments.size_of(self.folder) > self._usable - ROOM
+        except OSError:
+            return True
+        return full or bool(disk.f_flag & os.ST_RDONLY) or time.monotonic() - self._failed < REFUSING_SECONDS
 
     def close(self) -> None:
         """Commit, end the segment, have it all on the disk, and let another service have the folder."""
