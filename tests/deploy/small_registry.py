@@ -39,6 +39,7 @@ class SmallRegistry:
         self.basic = ""  # the credentials that are asked for
         self.strict_repositories = False
         self.referrers = False  # whether it lists by itself what refers to a manifest
+        self.forbids_referrers = False
         self.takes_artifacts = True
 
     def hold(self, repository: str, content: bytes) -> dict[str, Any]:
@@ -118,6 +119,8 @@ class Answering(BaseHTTPRequestHandler):
             return self.reply(status, json.dumps({"errors": [{"code": "DENIED", "message": message}]}).encode())
         if found := re.fullmatch(r"/v2/(.+)/manifests/(.+)", url.path):
             return self.manifest(found[1], found[2], body)
+        if "/referrers/" in url.path and held.forbids_referrers:
+            return self.reply(403, b"{}")
         if (found := re.fullmatch(r"/v2/(.+)/referrers/(.+)", url.path)) and held.referrers:
             return self.referring(found[1], found[2])
         if found := re.fullmatch(r"/v2/(.+)/blobs/(sha256:.+)", url.path):
@@ -151,7 +154,11 @@ class Answering(BaseHTTPRequestHandler):
         found = {}
         for (where, name), (media, content) in self.held.manifests.items():
             document = json.loads(content)
-            if where == repository and name.startswith("sha256:") and document.get("subject", {}).get("digest") == digest:
+            if (
+                where == repository
+                and name.startswith("sha256:")
+                and document.get("subject", {}).get("digest") == digest
+            ):
                 kind = document["artifactType"]
                 found[name] = {"mediaType": media, "digest": name, "size": len(content), "artifactType": kind}
         listed = {"schemaVersion": 2, "mediaType": f"{OCI}.index.v1+json", "manifests": list(found.values())}

@@ -32,7 +32,7 @@ from wherry.deploy.attesting import attaching, contents, provenance, referrers, 
 from wherry.deploy.attesting.attaching import attach
 from wherry.deploy.attesting.contents import Held
 from wherry.deploy.builders import Built
-from wherry.errors import AttachingRefused, BuildFailed, RegistryRefused
+from wherry.errors import AttachingRefused, BuildFailed
 from wherry.release.image import ImagePlan
 from wherry.release.reference import Reference
 
@@ -288,11 +288,21 @@ def test_a_registry_that_takes_no_documents_is_told_of(plain: SmallRegistry) -> 
         attach(made, plan, manifest(), "linux/amd64", insist=True)
 
 
-def test_credentials_that_may_not_push_are_an_error(plain: SmallRegistry) -> None:
+def test_a_registry_that_takes_the_image_and_no_more_is_told_of(plain: SmallRegistry) -> None:
     made, plan = pushed(plain)
     plain.refused = {"POST": (403, "read only")}
-    with pytest.raises(RegistryRefused, match="read only"):
-        attach(made, plan, manifest(), "linux/amd64")
+    told: list[Event] = []
+    assert attach(made, plan, manifest(), "linux/amd64", tell=told.append) == attaching.Attached()
+    assert any(isinstance(event, Note) and "read only" in event.text for event in told)
+    with pytest.raises(AttachingRefused, match="read only"):
+        attach(made, plan, manifest(), "linux/amd64", insist=True)
+
+
+def test_a_registry_that_forbids_the_question_is_asked_by_tag(registry: SmallRegistry) -> None:
+    registry.forbids_referrers = True
+    made, _ = attached(registry)
+    assert len(listed(registry, made.digest)) == 2
+    assert ("ferry", made.digest.replace(":", "-")) in registry.manifests
 
 
 def test_a_layer_that_cannot_be_read_is_named(plain: SmallRegistry) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
+import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +14,7 @@ from typing import Any
 import pytest
 from attesting_parts import BASE, LIBRARIES, image  # type: ignore[import-not-found]  # laid on the path by conftest.py
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from small_registry import OCI, SmallRegistry, small_registry  # type: ignore[import-not-found]  # laid there too
 
 from wherry.deploy import session
@@ -210,6 +214,26 @@ def test_our_manifest_is_laid_out_as_cosign_s(registry: SmallRegistry, tagged: R
     assert layer["mediaType"] == "application/vnd.dev.cosign.simplesigning.v1+json"
     assert list(layer["annotations"]) == ["dev.cosignproject.cosign/signature"]
     assert stored(endpoint(tagged.host, tagged.path, insecure=False), digest(registry))[0][0].digest == digest(registry)
+
+
+def test_openssl_verifies_what_we_signed(
+    registry: SmallRegistry, tagged: Reference, key: PrivateKey, tmp_path: Path
+) -> None:
+    """Another's eyes on the bytes that lie in the registry."""
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not installed")
+    sign(tagged, digest(registry), key)
+    (layer,) = json.loads(registry.manifests["ferry", sig(digest(registry))][1])["layers"]
+    payload = registry.blobs["ferry", layer["digest"]]
+    pem = key.public.key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    held = {"key.pub": pem, "sig": base64.b64decode(layer["annotations"][ANNOTATION]), "payload": payload}
+    for name, content in held.items():
+        (tmp_path / name).write_bytes(content)
+    check = ["openssl", "dgst", "-sha256", "-verify", "key.pub", "-signature", "sig", "payload"]
+    ran = subprocess.run(check, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stdout) == (0, "Verified OK\n")
+    (tmp_path / "payload").write_bytes(payload + b" ")
+    assert subprocess.run(check, cwd=tmp_path, capture_output=True, check=False).returncode == 1
 
 
 @pytest.mark.parametrize("layers", [None, {}, [1], [{"mediaType": 1}]])

@@ -60,8 +60,9 @@ def built(
     from wherry.deploy.builders import build, prepare
 
     key = supply.private_key(console, project) if push else None
+    database = supply.database(project)
     plan = prepare(project, manifest, Path(LOCK_FILE), platform=platform, tell=console.tell)
-    known = supply.known(console, project, plan, platform)
+    known = supply.known(console, project, database, plan, platform)
     made = build(
         plan,
         bundle,

@@ -16,6 +16,7 @@ from wherry.cli.verb import stacked
 from wherry.contract.events import Step
 from wherry.contract.manifest import Manifest
 from wherry.contract.project import Project
+from wherry.errors import FileMissing
 from wherry.release.reference import Reference
 
 if TYPE_CHECKING:
@@ -80,12 +81,22 @@ def private_key(console: Console, project: Project) -> PrivateKey | None:
     return PrivateKey.read(Path(project.image.sign), password)
 
 
-def known(console: Console, project: Project, plan: ImagePlan, platform: str) -> tuple[Known, ...]:
+def database(project: Project) -> Path | None:
+    """The database to look packages up in, None where none is named. Raises FileMissing."""
+    if not project.image.vulnerabilities:
+        return None
+    path = Path(project.image.vulnerabilities)
+    if not path.exists():
+        raise FileMissing(str(path), "database of vulnerabilities")
+    return path
+
+
+def known(console: Console, project: Project, source: Path | None, plan: ImagePlan, platform: str) -> tuple[Known, ...]:
     """The known vulnerabilities of what will be in the image, told; none looked for without a database.
 
     Raises TooVulnerable, DatabaseUnreadable.
     """
-    if not project.image.vulnerabilities:
+    if source is None:
         return ()
     from wherry.deploy.attesting import vulnerabilities
     from wherry.deploy.attesting.severity import Level
@@ -94,7 +105,7 @@ def known(console: Console, project: Project, plan: ImagePlan, platform: str) ->
 
     waived = set(project.image.waived)
     console.tell(Step("looking for known vulnerabilities"))
-    found = vulnerabilities.matches(Path(project.image.vulnerabilities), packages(plan, platform, console.tell))
+    found = vulnerabilities.matches(source, packages(plan, platform, console.tell))
     if found:
         lines = "\n  ".join(listed(found, waived))
         count = "1 known vulnerability" if len(found) == 1 else f"{len(found):,} known vulnerabilities"

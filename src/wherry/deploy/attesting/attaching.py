@@ -19,7 +19,7 @@ from wherry.deploy.direct import Direct
 from wherry.deploy.endpoints import endpoint
 from wherry.deploy.registry import INDEXES, MANIFESTS
 from wherry.deploy.session import Session, patiently
-from wherry.errors import AttachingRefused, BuildFailed, RegistryFailed, RegistryRefused
+from wherry.errors import AttachingRefused, BuildFailed, RegistryFailed
 from wherry.release.image import ImagePlan
 from wherry.release.reference import Reference
 
@@ -47,7 +47,7 @@ def attach(
     only where wherry itself would build the same bytes again (`reproduced`: the digest that it would have): of any
     other nobody here has seen how it was made. A registry that takes no such documents is told of; with `insist` it
     is an error.
-    Raises AttachingRefused, RegistryFailed, RegistryRefused, BuildFailed, DiskFull, CacheUnusable.
+    Raises AttachingRefused, RegistryFailed, RegistryRefused, DiskFull.
     """
     started = time.monotonic()
     reference = Reference.parse(made.reference).pinned(made.digest)
@@ -64,9 +64,7 @@ def attach(
     try:
         documents = composed(made, plan, manifest, platform, tell)
         digests = referrers.attach(reference, subject(reference), documents)
-    except RegistryRefused:
-        raise
-    except (RegistryFailed, BuildFailed) as trouble:
+    except BuildFailed as trouble:
         if insist:
             raise AttachingRefused(str(reference), str(trouble)) from trouble
         tell(Note(f"{trouble}; nothing is attached to the image", warn=True, hint="--no-attest does not try"))

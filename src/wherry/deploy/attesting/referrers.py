@@ -17,7 +17,7 @@ from wherry.deploy.bases import Blob
 from wherry.deploy.endpoints import endpoint
 from wherry.deploy.registry import INDEXES, MANIFESTS
 from wherry.deploy.session import Session, patiently
-from wherry.errors import RegistryFailed
+from wherry.errors import RegistryFailed, RegistryRefused
 from wherry.release.reference import Reference
 
 MANIFEST = MANIFESTS[0]
@@ -59,8 +59,10 @@ def listed(reference: Reference, digest: str) -> list[dict[str, Any]]:
 
 def answered(session: Session, digest: str) -> list[dict[str, Any]] | None:
     """What the registry lists; None where it lists nothing for anybody."""
-    accept = {"Accept": INDEX}
-    answer = patiently(partial(session.ask, "GET", f"referrers/{digest}", accept))
+    try:
+        answer = patiently(partial(session.ask, "GET", f"referrers/{digest}", {"Accept": INDEX}))
+    except RegistryRefused:
+        return None  # some forbid what they do not know
     if answer.status != 200:
         return None
     try:
