@@ -21,7 +21,7 @@ MEDIAN = 150
 # Libraries that take longer to import than `wherry --help` may take.
 HEAVY = {
     *("joblib", "kubernetes", "onnx", "onnxruntime", "pandas", "pyarrow", "rich", "scipy", "skl2onnx", "sklearn"),
-    *("skops", "sqlalchemy", "numpy"),
+    *("cryptography", "nacl", "skops", "sqlalchemy", "numpy"),
 }
 
 
@@ -63,6 +63,7 @@ INTRUDERS = [
     ("model", "import onnxruntime", "onnxruntime lives in"),
     ("server", "import pandas", "pandas and pyarrow come only where"),
     ("cli", "import kubernetes", "The Kubernetes client lives in"),
+    ("cli", "import cryptography", "Keys live in deploy.attesting.signing"),
     ("cli", "import sqlalchemy", "SQL lives in server.sinks"),
     ("model", "import uvloop", "The HTTP parser and the event loop"),
     ("deploy", "import click", "argv is read in cli"),
