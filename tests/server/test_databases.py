@@ -95,6 +95,7 @@ def test_any_text_is_kept_as_it_came(place: Any, journal: Callable[..., Any]) ->
     assert truths == set(NASTY)
 
 
+@pytest.mark.timeout(120 + 10 * KILLS)
 @pytest.mark.parametrize("mode", ["durable", "strict"])
 def test_killing_services_loses_and_repeats_nothing(place: Any, mode: str, tmp_path: Path) -> None:
     """T06."""
@@ -104,6 +105,7 @@ def test_killing_services_loses_and_repeats_nothing(place: Any, mode: str, tmp_p
     print(f"{place.kind}, {mode}: {KILLS} kills, {acknowledged:,} rows acknowledged, 0 lost, 0 repeated")
 
 
+@pytest.mark.timeout(120 + 10 * KILLS)
 def test_killing_the_writer_loses_and_repeats_nothing(place: Any, journal: Callable[..., Any]) -> None:
     chance = random.Random(9)
     store = journal(place.url, segment_bytes=64 * 1024)

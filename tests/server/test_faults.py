@@ -116,6 +116,7 @@ def waiting(remote: Any) -> bool:
     return bool(remote.query(text) == [(1,)])
 
 
+@pytest.mark.timeout(240 + SECONDS)
 def test_four_writers_a_reader_and_a_checkpoint_share_a_sqlite_file(tmp_path: Path) -> None:
     """T32."""
     url = f"sqlite:///{tmp_path / 'predictions.db'}"

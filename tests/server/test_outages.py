@@ -25,6 +25,7 @@ from wherry.server.sinks import Progress, Sink, SinkAway
 OUTAGE = float(os.environ.get("WHERRY_TEST_OUTAGE", "2"))
 CUTS = int(os.environ.get("WHERRY_TEST_CUTS", "10"))
 A_SECOND = 200  # predictions
+pytestmark = pytest.mark.timeout(120 + 10 * OUTAGE + CUTS)
 SLACK = 0.02  # seconds by which the slowest may be slower on a machine that does other things, too
 
 

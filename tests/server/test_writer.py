@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import databases
+import pytest
 import store_parts as parts
 
 from wherry.contract.events import Event, Note
@@ -188,6 +189,7 @@ def answered(url: str, body: bytes, into: list[str], count: int = 1_000_000) -> 
         connection.close()
 
 
+@pytest.mark.timeout(120 + 10 * KILLS)
 def test_every_reply_of_the_real_service_is_in_the_store_after_it_was_killed(
     tmp_path: Path, service: Callable[..., Any], linear_bundle: Path
 ) -> None:
