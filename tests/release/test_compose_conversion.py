@@ -148,7 +148,9 @@ def test_broken_yaml_is_read_as_far_as_it_goes(broken: str, line: int) -> None:
     assert any("read up to there" in note.text and f"line {line}" in note.text for note in made.notes), made.notes
 
 
-@pytest.mark.parametrize("text", ["", "just words", "services: 3", "services: {a: {build: .}}", "{", "a: {ports: [x]}"])
+@pytest.mark.parametrize(
+    "text", ["", "just words", "services: 3", "services: {a: {build: .}}", "{", "a: {ports: [x]}", "\x13", "[" * 9999]
+)
 def test_file_without_a_service_is_refused(text: str) -> None:
     with pytest.raises(ComposeUnreadable, match=r"docker-compose\.yml"):
         converted(text)

@@ -70,6 +70,8 @@ def parsed(text: str, source: str) -> tuple[dict[str, Any], list[_Fault]]:
                 raise ComposeUnreadable(source, str(error.problem), 1) from error
             lines = lines[:line]
             continue
+        except (yaml.YAMLError, RecursionError) as error:
+            raise ComposeUnreadable(source, "it is no text that YAML could be") from error
         if not isinstance(found, dict):
             raise ComposeUnreadable(source, "it is no table", faults[0].line if faults else 0)
         return found, faults
