@@ -38,6 +38,7 @@ from wherry.server.predictions import Predictions
 from wherry.server.predictor import Cost, Predictor
 from wherry.server.predictor import Measured as Counting
 from wherry.server.replies import Replies
+from wherry.server.tls import Certificate
 
 NAMES = ("concavity_mean", "concave_points_mean", "perimeter_se", "area_se", "texture_worst", "area_worst")
 EXAMPLE = dict(zip(NAMES, (0.3001, 0.1471, 8.589, 153.4, 17.33, 2019.0), strict=True))
@@ -149,6 +150,7 @@ class Running:
         tokens: Path | None = None,
         golden: GoldenRows | None = None,
         loop: asyncio.AbstractEventLoop | None = None,
+        certificate: Certificate | None = None,
     ) -> None:
         project = project or Project()
         self.metrics, self.life = Metrics(), Life()
@@ -170,7 +172,7 @@ class Running:
         app = App(
             project, replies, self.predictions, About(manifest, project), self.life, tokens=accepted, admin="a:8082"
         )
-        self.port = Port(app, limits or Limits(), self.loop)
+        self.port = Port(app, limits or Limits(), self.loop, certificate)
         self.life.stage = "ready"
         self.sock = socket.create_server(("127.0.0.1", 0))
         self.sock.setblocking(False)

@@ -32,6 +32,8 @@ from wherry.contract.names import BUNDLE_DIR
 @click.option("--workers", type=int, metavar="N", help="Worker processes; by default 1.")
 @click.option("--no-store", is_flag=True, help="Keep no predictions.")
 @click.option("--token-file", type=str, metavar="FILE", help="Answer only who sends one of its tokens, one a line.")
+@click.option("--tls-cert", type=str, metavar="FILE", help="Speak HTTPS with this PEM certificate chain.")
+@click.option("--tls-key", type=str, metavar="FILE", help="PEM file with the certificate's key.")
 @click.option(
     "--data", type=click.Path(path_type=Path), metavar="FILE", help="Sample for a model file: its columns and types."
 )
@@ -47,6 +49,8 @@ def serve(
     workers: int | None,
     no_store: bool,
     token_file: str | None,
+    tls_cert: str | None,
+    tls_key: str | None,
     data: Path | None,
     target: str | None,
     trust: str | None,
@@ -64,6 +68,8 @@ def serve(
         "serve.admin_port": admin_port,
         "serve.workers": workers,
         "serve.token_file": token_file,
+        "serve.tls_cert": tls_cert,
+        "serve.tls_key": tls_key,
         "store.enabled": False if no_store else None,
     }
     resolved = project.load(console, flags)

@@ -24,6 +24,14 @@ class Serve(Struct, frozen=True, kw_only=True):
     admin_port: Annotated[int, Meta(ge=1, le=65535, description="port of /livez, /readyz and /metrics")] = ADMIN_PORT
     workers: Annotated[int, Meta(ge=1, le=64, description="worker processes")] = 1
     token_file: Annotated[str, Meta(description="file with one accepted token a line; empty: no token needed")] = ""
+    tls_cert: Annotated[str, Meta(description="PEM file with the certificate chain; empty: plain HTTP")] = ""
+    tls_key: Annotated[str, Meta(description="PEM file with the certificate's key")] = ""
+    cors_origins: Annotated[
+        tuple[str, ...], Meta(description="origins whose pages may ask, like https://example.org; *: all, without a token")
+    ] = ()
+    access_log: Annotated[
+        float, Meta(ge=0, le=1, description="share of the requests logged as a line of JSON; errors always, unless 0")
+    ] = 0.0
     allowed_hosts: Annotated[
         tuple[str, ...], Meta(description="further Host names answered on a loopback address")
     ] = ()

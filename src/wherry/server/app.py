@@ -26,7 +26,7 @@ from wherry.contract.wire import (
 from wherry.errors import MethodWrong, PathUnknown, SwitchedOff
 from wherry.server.about import About
 from wherry.server.auth import Hosts, Tokens
-from wherry.server.content import JSON, Content
+from wherry.server.content import JSON, TEXT, Content
 from wherry.server.doorways import Doorways, Handler, Routes, read
 from wherry.server.drain import Life
 from wherry.server.keeping import Keeping
@@ -99,6 +99,8 @@ class App:
         if not path.startswith(b"/"):
             path = origin_form(exchange, path)
         self.hosts.check(headers.get(b"host"))
+        if exchange.method == b"OPTIONS" and self.replies.sharing is not None and self.preflight(exchange, path):
+            return
         if self.tokens is not None and path not in PROBES and path != b"/":
             self.tokens.check(headers)
         methods = self.routes.get(path)
@@ -110,6 +112,16 @@ class App:
         if handler is None:
             raise self.wrong_method(exchange, path, methods)
         handler(exchange, asked)
+
+    def preflight(self, exchange: Exchange, path: bytes) -> bool:
+        """Tell a browser what pages of other sites may ask, before the token, which it does not send yet."""
+        sharing = self.replies.shared(exchange)
+        methods = self.routes.get(path)
+        lines = sharing.preflight(exchange.headers, tuple(methods)) if sharing is not None and methods else None
+        if lines is None:
+            return False
+        self.replies.respond(exchange, 200, Content(TEXT, b"", lines), "other")
+        return True
 
     def show(self, exchange: Exchange, content: Content) -> None:
         self.replies.respond(exchange, 200, content, "other")

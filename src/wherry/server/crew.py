@@ -27,6 +27,7 @@ from wherry.server.port import Port
 from wherry.server.predictions import Predictions
 from wherry.server.predictor import Cost
 from wherry.server.service import Service, run_loop
+from wherry.server.tls import Certificate
 
 TICK = "tick"  # on the board: when the worker was last seen to do something, by the monotonic clock
 GAUGE = "gauge|"
@@ -53,6 +54,7 @@ class Crew(msgspec.Struct, frozen=True):
     loaded: Loaded
     project: Project
     tokens: Tokens | None
+    certificate: Certificate | None
     serving: socket.socket
     admin: socket.socket  # the supervisor's alone
     address: str  # of the admin port
@@ -89,7 +91,9 @@ def work(crew: Crew, lane: int, board: Board, cost: Cost | None, write: int, ali
         return FAILED
     try:
         metrics = Metrics(board)
-        service = Service(crew.loaded, proof, crew.project, journal, crew.tokens, metrics, crew.address, line.tell)
+        service = Service(
+            crew.loaded, proof, crew.project, journal, crew.tokens, metrics, crew.address, line.tell, crew.certificate
+        )
 
         def signals(loop: asyncio.AbstractEventLoop, drain: Drain) -> None:
             drain.shared = True

@@ -13,6 +13,7 @@ from wherry.server.heads import Head
 from wherry.server.limits import Limits
 from wherry.server.ports import BACKLOG, deafen, waiting
 from wherry.server.protocol import BODY, GONE, HEAD, IDLE, LINGER, Connection, Exchange
+from wherry.server.tls import Certificate, Secured
 
 FRESH = 0.5  # seconds for the first request of a connection that was accepted just before the end
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -36,8 +37,10 @@ class Site(Protocol):
 class Port:
     """Accepts connections for `site` within `limits`."""
 
-    def __init__(self, site: Site, limits: Limits, loop: asyncio.AbstractEventLoop) -> None:
-        self.site, self.limits, self.loop = site, limits, loop
+    def __init__(
+        self, site: Site, limits: Limits, loop: asyncio.AbstractEventLoop, certificate: Certificate | None = None
+    ) -> None:
+        self.site, self.limits, self.loop, self.certificate = site, limits, loop, certificate
         self.now = time.monotonic  # uvloop's own clock stands still within a turn
         self.connections: set[Connection] = set()
         self.in_flight = 0  # requests read and not yet answered
@@ -52,8 +55,14 @@ class Port:
     async def open(self, sock: socket.socket) -> None:
         """Listen on a bound socket."""
         self.sock = sock
-        self.server = await self.loop.create_server(lambda: Connection(self), sock=sock, backlog=BACKLOG)
+        self.server = await self.loop.create_server(self.connection, sock=sock, backlog=BACKLOG)
         self.sweep()
+
+    def connection(self) -> asyncio.Protocol:
+        """What a new socket talks to."""
+        if self.certificate is None:
+            return Connection(self)
+        return Secured(Connection(self), self.certificate)
 
     def stop_listening(self) -> None:
         """Accept nobody any more; connections stay."""
@@ -71,7 +80,7 @@ class Port:
         self.stop_listening()
         for sock in last:
             sock.setblocking(False)
-            await self.loop.connect_accepted_socket(lambda: Connection(self), sock)
+            await self.loop.connect_accepted_socket(self.connection, sock)
 
     def close_idle(self) -> None:
         """End every connection that is owed nothing; a new one may have a request on its way and gets a moment."""

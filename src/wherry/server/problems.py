@@ -170,7 +170,8 @@ def corrected(signature: Signature, record: Any) -> dict[str, Any]:
     return fixed
 
 
-def log_line(error: BaseException, request_id: str) -> str:
+def log_line(error: BaseException, request_id: str, trace: bytes | None = None) -> str:
     """What the service's own log says about an error that clients are not told about."""
     kind = "" if isinstance(error, WherryError) else f"{type(error).__name__}: "
-    return f"request {request_id}: {kind}{error}"
+    of = f" of trace {trace[3:35].decode()}" if trace is not None else ""
+    return f"request {request_id}{of}: {kind}{error}"

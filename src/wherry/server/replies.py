@@ -11,8 +11,20 @@ import msgspec
 from wherry.contract.manifest import Manifest
 from wherry.contract.names import HEADER_MODEL_DIGEST, HEADER_MODEL_VERSION, HEADER_REQUEST_ID, NATIVE_MEDIA
 from wherry.contract.project import Project
-from wherry.contract.wire import FEEDBACK, HISTORY, INVOCATIONS, JSON, KSERVE, OIP, PING, PREDICT, SELDON
+from wherry.contract.wire import (
+    FEEDBACK,
+    HISTORY,
+    INVOCATIONS,
+    JSON,
+    KSERVE,
+    OIP,
+    PING,
+    PREDICT,
+    SELDON,
+    SELDON_FEEDBACK,
+)
 from wherry.errors import DiskFull, FieldsRefused, MediaWrong, ModelFailed, StoreFailed, StoreUnreachable
+from wherry.server.access import AccessLog, traced
 from wherry.server.content import Content
 from wherry.server.ids import new_id
 from wherry.server.metrics import Metrics
@@ -28,9 +40,12 @@ from wherry.server.problems import (
     status_of,
 )
 from wherry.server.protocol import STATUS_LINES, Exchange
+from wherry.server.sharing import Sharing
 
 log = logging.getLogger("wherry.server")
 SANE_ID = re.compile(rb"[A-Za-z0-9._~:@/+=\-]{1,128}")
+# What holds stored predictions, or changes them.
+STORED = (HISTORY.encode(), FEEDBACK.encode(), SELDON_FEEDBACK.encode())
 # Refused while more of the request was still to come: what follows on the connection cannot be told apart.
 UNREAD = frozenset({408, 413, 414, 431, 504})
 # The door of a request that was refused before it went through one, by the beginning of its path.
@@ -64,6 +79,9 @@ class Replies:
         version = re.sub(r"[^\x21-\x7e]", "?", manifest.version)[:128]
         self.fields = f"{HEADER_MODEL_VERSION}: {version}\r\n{HEADER_MODEL_DIGEST}: {manifest.digest}\r\n".encode()
         self.answer_fields = b"Content-Type: application/json\r\nCache-Control: no-store\r\n" + self.fields
+        self.sharing = Sharing(project.serve) if project.serve.cors_origins else None
+        self.access = AccessLog(project.serve.access_log) if project.serve.access_log else None
+        self.open = bool(project.serve.token_file)
         self.date, self.begun = b"", b""  # how a reply with predictions begins, and the date in it
 
     def identify(self, exchange: Exchange, own: str = "") -> str:
@@ -85,6 +103,9 @@ class Replies:
             exchange.request_id, request_id = prediction_id, own
         port = exchange.connection.port
         plain = not (exchange.close or exchange.http10 or port.closing) and exchange.method != b"HEAD"
+        extra = b""
+        if self.sharing is not None or self.access is not None or b"traceparent" in exchange.headers:
+            plain, extra = False, self.extra(exchange, 200, now)
         if plain and body.__class__ is bytes:
             if port.date is not self.date:
                 self.date = port.date
@@ -96,19 +117,38 @@ class Replies:
         if isinstance(body, Content):
             common = b"Content-Type: %b\r\n%bCache-Control: no-store\r\n%b" % (body.media, body.fields, self.fields)
             body = body.body
-        exchange.answer(200, b"%bX-Request-Id: %b\r\nX-Prediction-Id: %b\r\n" % (common, request_id, own), body)
+        exchange.answer(
+            200, b"%b%bX-Request-Id: %b\r\nX-Prediction-Id: %b\r\n" % (common, extra, request_id, own), body
+        )
+
+    def extra(self, exchange: Exchange, status: int, now: float) -> bytes:
+        """The header lines that only some requests get; and the request's line in the access log."""
+        lines, headers = b"", exchange.headers
+        if (sharing := self.shared(exchange)) is not None:
+            lines = sharing.fields(headers)
+        if (trace := traced(headers)) is not None:
+            lines += b"traceparent: %b\r\n" % trace
+        if self.access is not None:
+            self.access.note(exchange, self.identify(exchange), status, now - exchange.started)
+        return lines
+
+    def shared(self, exchange: Exchange) -> Sharing | None:
+        """What pages of other sites are told. What was stored is not for them, unless it takes a token."""
+        return self.sharing if self.open or not exchange.url.startswith(STORED) else None
 
     def respond(self, exchange: Exchange, status: int, content: Content, door: str, close: bool = False) -> None:
         if exchange.reply is not None:
             return
-        fields = b"Content-Type: %b\r\n%bCache-Control: no-store\r\n%b%b: %b\r\n" % (
+        now = self.now()
+        fields = b"Content-Type: %b\r\n%b%bCache-Control: no-store\r\n%b%b: %b\r\n" % (
             content.media,
             content.fields,
+            self.extra(exchange, status, now),
             self.fields,
             HEADER_REQUEST_ID.encode(),
             self.identify(exchange).encode(),
         )
-        self.metrics.answered(door, status, (self.now() - exchange.started,))
+        self.metrics.answered(door, status, (now - exchange.started,))
         exchange.answer(status, fields, content.body, close)
 
     def refuse(self, exchange: Exchange, error: Exception, door: str) -> None:
@@ -117,7 +157,7 @@ class Replies:
         status = status_of(error)
         if status == 500 or isinstance(error, (StoreFailed, StoreUnreachable, DiskFull)):
             cause = error.__cause__ if isinstance(error, ModelFailed) else error
-            log.error(log_line(error, request_id), exc_info=cause if status == 500 else None)
+            log.error(log_line(error, request_id, traced(exchange.headers)), exc_info=cause if status == 500 else None)
         predicts = door not in ("history", "feedback")
         line = self.corrected_line(exchange, error) if predicts and isinstance(error, FieldsRefused) else ""
         problem = problem_of(error, request_id, line)

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from wherry.contract import names
 from wherry.contract.events import Note, Step, Tell, silent
-from wherry.contract.project import Project
+from wherry.contract.project import Project, Serve
 from wherry.contract.reply import misnamed
-from wherry.errors import SettingsRefused
+from wherry.errors import SettingProblem, SettingsRefused
 from wherry.server import threads
 from wherry.server.admin import Admin, AdminSite, Alone
 from wherry.server.auth import Tokens
@@ -25,6 +25,8 @@ from wherry.server.port import Port
 from wherry.server.ports import address_text, bind, bind_next
 from wherry.server.predictions import Predictions
 from wherry.server.service import Service, announce, memory, model_gauges, run_loop
+from wherry.server.sharing import Sharing
+from wherry.server.tls import Certificate
 
 
 def serve(
@@ -44,6 +46,8 @@ def serve(
     workers = project.serve.workers
     threads.limit(workers)
     tokens = Tokens(Path(project.serve.token_file)) if project.serve.token_file else None
+    certificate = certificate_of(project.serve)
+    Sharing(project.serve)  # wrong origins are told before the work
     bind(project.serve.host, project.serve.port, listen=False).close()  # a port that is busy is told before the work
     loaded = Loaded(bundle)
     if wrong := tuple(misnamed(project.reply, loaded.manifest.signature)):
@@ -55,7 +59,7 @@ def serve(
 
             serving, admin = sockets(stack, project, admin_port_fixed, tell)
             return Supervisor(
-                Crew(loaded, project, tokens, serving, admin, address_text(admin), state, desk), tell
+                Crew(loaded, project, tokens, certificate, serving, admin, address_text(admin), state, desk), tell
             ).run()
         proof = loaded.prove()
         manifest, seconds = loaded.manifest, loaded.seconds + proof.seconds
@@ -64,7 +68,7 @@ def serve(
         serving, admin = sockets(stack, project, admin_port_fixed, tell)
         journal = open_journal(project, manifest, state, tell, desk=desk)
         stack.callback(journal.close)
-        service = Service(loaded, proof, project, journal, tokens, Metrics(), address_text(admin), tell)
+        service = Service(loaded, proof, project, journal, tokens, Metrics(), address_text(admin), tell, certificate)
 
         def watch(service: Service, port: Port, predictions: Predictions) -> Admin:
             def metrics() -> str:
@@ -80,6 +84,14 @@ def serve(
             tell(Note(f"model     loaded in {seconds:.2f} s, {cost:.3g} ms a prediction, {memory()}"))
 
         return run_loop(service.run(serving, watch, signals, ready))
+
+
+def certificate_of(settings: Serve) -> Certificate | None:
+    """What [serve] tls_cert and tls_key name. Raises SettingsRefused, FileMissing, UsageRefused."""
+    if bool(settings.tls_cert) != bool(settings.tls_key):
+        missing = "serve.tls_key" if settings.tls_cert else "serve.tls_cert"
+        raise SettingsRefused((SettingProblem(missing, "is missing", "name both files, or none"),), "settings")
+    return Certificate(Path(settings.tls_cert), Path(settings.tls_key)) if settings.tls_cert else None
 
 
 def signals(loop: asyncio.AbstractEventLoop, drain: Drain) -> None:
