@@ -90,7 +90,7 @@ def recommended(current: int, pods: Pods, target: int, tolerance: float) -> int 
     ratio = int(pods.usage) / target
     raise_with_unready = pods.unready > 0 and ratio > 1
     if not raise_with_unready and not pods.missing:
-        return current if within(ratio, tolerance) else math.ceil(ratio * pods.counted)
+        return current if 1 - tolerance <= ratio <= 1 + tolerance else math.ceil(ratio * pods.counted)
     total, count = pods.usage * pods.counted, pods.counted
     if pods.missing and ratio != 1:
         count += pods.missing
@@ -99,16 +99,12 @@ def recommended(current: int, pods: Pods, target: int, tolerance: float) -> int 
     if raise_with_unready:
         count += pods.unready
     again = int(total / count) / target
-    if within(again, tolerance) or (ratio < 1 < again) or (again < 1 < ratio):
+    if 1 - tolerance <= again <= 1 + tolerance or (ratio < 1 < again) or (again < 1 < ratio):
         return current
     wanted = math.ceil(again * count)
     if (again < 1 and wanted > current) or (again > 1 and wanted < current):
         return current
     return wanted
-
-
-def within(ratio: float, tolerance: float) -> bool:
-    return 1 - tolerance <= ratio <= 1 + tolerance
 
 
 class Loop:

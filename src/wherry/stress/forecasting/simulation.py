@@ -87,7 +87,8 @@ def simulate(
     stamp, usage = NEVER, float("nan")
     # CPU that each replica that was ready used until now (percent-seconds), at past steps: what a scrape averages over
     spent, past = 0.0, deque([(-phases.window, 0.0)])
-    next_sync, next_scrape = phases.sync % autoscaler.sync, phases.scraped % phases.every
+    window, lag, every, turn = phases.window, phases.lag, phases.every, autoscaler.sync
+    next_sync, next_scrape = phases.sync % turn, phases.scraped % every
     noise, scrape = phases.noise or (1.0,), 0
     queue, count = 0.0, fleet.ready
     last_wait = replica.patience * saturation
@@ -97,25 +98,25 @@ def simulate(
         if now >= fleet.next_ready:
             count = fleet.advance(now)
         if now >= next_scrape:
-            while len(past) > 1 and past[1][0] <= now - phases.window:
+            while len(past) > 1 and past[1][0] <= now - window:
                 past.popleft()
             begun, before = past[0]
             if now > begun:
                 off = noise[scrape % len(noise)]
-                seen.append((now, now + phases.lag, off * (spent - before) / (now - begun)))
+                seen.append((now, now + lag, off * (spent - before) / (now - begun)))
                 scrape += 1
-            next_scrape += phases.every
+            next_scrape += every
         if now >= next_sync:
             while seen and seen[0][1] <= now:
                 stamp, _, usage = seen.popleft()
-                fleet.measured(stamp, phases.window)
+                fleet.measured(stamp, window)
             if stamp is not NEVER:
                 current = fleet.replicas
                 wanted = loop.decide(now, current, fleet.view(now, stamp, usage))
                 if wanted != current:
                     fleet.resize(now, wanted)
                     count = fleet.advance(now)
-            next_sync += autoscaler.sync
+            next_sync += turn
         arrived = offered[place] * step
         capacity = count * saturation * step
         queue += arrived
