@@ -78,7 +78,7 @@ def test_status_lists_all_and_tells_each(fake: Cluster, make_release: Any, probe
     assert ferry.address == Address(
         "http://ferry.boats.svc",
         "cluster",
-        f"kubectl --kubeconfig {fake.kubeconfig} --context fake -n boats port-forward service/ferry 8080:80",
+        f"wherry forward ferry --kubeconfig {fake.kubeconfig} --context fake -n boats",
     )
     assert life.status(fake, "barge") == (barge,) or life.status(fake, "barge")[0].name == "barge"
 
@@ -416,7 +416,7 @@ def test_an_address_is_tried_before_it_is_given(fake: Cluster, server: FakeApiSe
     service = {"metadata": {"name": "ferry"}, "spec": {"type": "NodePort", "ports": [{"port": 80, "nodePort": port}]}}
     found = find(fake, service, wait=False)
     assert found.reach == "unknown"
-    assert "port-forward service/ferry 8080:80" in found.hint
+    assert "wherry forward ferry" in found.hint
 
 
 def test_a_node_port_that_answers_is_given(fake: Cluster) -> None:
@@ -453,5 +453,5 @@ def test_a_load_balancer_without_an_address_leads_inside(fake: Cluster) -> None:
     service = {"metadata": {"name": "ferry"}, "spec": {"type": "LoadBalancer", "ports": [{"port": 80}]}}
     began = time.monotonic()
     found = find(fake, service, wait=False)
-    assert (found.reach, "port-forward" in found.hint) == ("cluster", True)
+    assert (found.reach, "wherry forward" in found.hint) == ("cluster", True)
     assert time.monotonic() - began < 5

@@ -38,6 +38,7 @@ VERBS: dict[str, Entry] = {
     "status": Entry("Cluster", "wherry.cli.status:status", "Say how deployed services are doing"),
     "prove": Entry("Cluster", "wherry.cli.prove:prove", "Show by load that the settings of a deployment hold"),
     "logs": Entry("Cluster", "wherry.cli.logs:logs", "Print what a service's pods have written"),
+    "forward": Entry("Cluster", "wherry.cli.forward:forward", "Bring a service to a port of this machine"),
     "releases": Entry("Cluster", "wherry.cli.releases:releases", "List what was deployed, newest first"),
     "rollback": Entry("Cluster", "wherry.cli.rollback:rollback", "Deploy a past release again"),
     "scale": Entry("Cluster", "wherry.cli.scale:scale", "Set the number of replicas; 0 pauses"),

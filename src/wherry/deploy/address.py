@@ -47,7 +47,7 @@ def find(cluster: Cluster, service: Object, *, wait: bool = True, tell: Tell = s
 
 def forward_line(cluster: Cluster, service: Object) -> str:
     """The line to type that brings the Service to this machine."""
-    return f"{cluster.kubectl} port-forward service/{name_of(service)} 8080:{_port(service)}"
+    return f"wherry forward {name_of(service)}{cluster.kubectl.removeprefix('kubectl')}"
 
 
 def _inside(cluster: Cluster, service: Object) -> Address:

@@ -247,6 +247,23 @@ class Cluster:
         finally:
             reply.close()
 
+    def tunnel(self, pod: str, port: int) -> Any:
+        """A socket to a port of a pod, through the API server. Raises NoCluster when it does not come about."""
+        from kubernetes.client import ApiException
+        from kubernetes.stream.ws_client import portforward_call
+
+        headers = {
+            auth["key"]: auth["value"]
+            for auth in self._client.configuration.auth_settings().values()
+            if auth["in"] == "header" and auth["value"]
+        }
+        url = f"{self.server}{POD.path(self.namespace, pod, 'portforward')}?ports={port}"
+        try:
+            made = portforward_call(self._client.configuration, "GET", url, headers=headers)
+        except ApiException as error:
+            raise NoCluster(str(error.reason), server=self.server, kubeconfig=self.kubeconfig) from error
+        return made.socket(port)
+
     def warnings(self) -> tuple[Object, ...]:
         """The namespace's events of type Warning, as the cluster keeps them (an hour)."""
         return self.list(EVENT, fields="type=Warning")

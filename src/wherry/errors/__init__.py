@@ -24,7 +24,7 @@
       ClusterFailed           no cluster to use: NoCluster, CredentialsRefused, ContextUnclear, ContextMissing
         NotPermitted  NamespaceMissing  Conflict  ObjectForeign  ObjectRefused  ObjectMissing  SecretMissing
         ObjectChanged  RolloutFailed  ProbeFailed  NothingDeployed  ReleaseMissing  NameUnclear
-        StillThere  WorkloadDiffers  ToolMissing  ToolFailed
+        StillThere  WorkloadDiffers  NothingReady  ToolMissing  ToolFailed
       LockHeld                somebody else is at it: SpoolHeld, DeployHeld
       DiskFull
 
@@ -74,6 +74,7 @@ from wherry.errors.clusters import (
     NameUnclear,
     NoCluster,
     NothingDeployed,
+    NothingReady,
     NotPermitted,
     ObjectChanged,
     ObjectForeign,
@@ -230,6 +231,7 @@ __all__ = [
     "NotStorable",
     "NotVouched",
     "NothingDeployed",
+    "NothingReady",
     "ObjectChanged",
     "ObjectForeign",
     "ObjectMissing",

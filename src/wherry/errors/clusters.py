@@ -274,6 +274,14 @@ class DeployHeld(LockHeld, ClusterFailed):
         )
 
 
+class NothingReady(ClusterFailed):
+    """No pod of the service is ready to answer."""
+
+    def __init__(self, labels: str, namespace: str) -> None:
+        self.labels, self.namespace = labels, namespace
+        super().__init__(f"no pod of {labels} in namespace {namespace} is ready", hint=f"wherry status -n {namespace}")
+
+
 class ToolMissing(ClusterFailed):
     """The program that makes clusters of this kind is not installed."""
 
