@@ -259,7 +259,9 @@ class Cluster:
         }
         url = f"{self.server}{POD.path(self.namespace, pod, 'portforward')}?ports={port}"
         try:
-            made = portforward_call(self._client.configuration, "GET", url, headers=headers)
+            made = portforward_call(  # type: ignore[no-untyped-call]  # the library is untyped
+                self._client.configuration, "GET", url, headers=headers
+            )
         except ApiException as error:
             raise NoCluster(str(error.reason), server=self.server, kubeconfig=self.kubeconfig) from error
         return made.socket(port)
