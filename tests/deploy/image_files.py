@@ -52,6 +52,14 @@ def file_system(registry: str, repository: str, reference: str) -> dict[str, Lie
     return {path: lies for path, lies in found.items() if path not in SET_ASIDE}
 
 
+def layers_of(registry: str, repository: str, reference: str) -> list[tuple[tuple[str, Lies], ...]]:
+    """The entries of each layer, the base's first."""
+    diff_ids = config(registry, repository, reference)["rootfs"]["diff_ids"]
+    blobs = [layer["digest"] for layer in manifest(registry, repository, reference)["layers"]]
+    pairs = zip(blobs, diff_ids, strict=True)
+    return [entries_of(registry, f"{repository}/blobs/{blob}", diff_id) for blob, diff_id in pairs]
+
+
 READ: dict[str, tuple[tuple[str, Lies], ...]] = {}
 
 

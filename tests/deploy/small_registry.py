@@ -20,6 +20,8 @@ from urllib.parse import parse_qs, urlsplit
 HERE = f"{sys.version_info.major}.{sys.version_info.minor}"
 OCI = "application/vnd.oci.image"
 CHUNK = 1 << 14
+GZIP = b"\x1f\x8b"
+WAITS = 60.0
 
 
 class SmallRegistry:
@@ -33,6 +35,10 @@ class SmallRegistry:
         self.received = 0
         self.address = ""
         self.cut_after = 0  # bytes of one upload after which the connection is closed, once
+        self.pause_after = 0  # bytes of one upload after which no more is read until `going`, once
+        self.paused, self.going = threading.Event(), threading.Event()
+        self.receiving = 0  # uploads under way
+        self.holds_layers = False  # whether a layer that is asked for waits for `going`
         self.forgets = False  # whether a cut upload is forgotten
         self.failing = 0  # so many requests are answered with 503
         self.refused: dict[str, tuple[int, str]] = {}  # by method: status and message
@@ -125,6 +131,9 @@ class Answering(BaseHTTPRequestHandler):
             return self.referring(found[1], found[2])
         if found := re.fullmatch(r"/v2/(.+)/blobs/(sha256:.+)", url.path):
             content = held.blobs.get((found[1], found[2]))
+            if held.holds_layers and method == "GET" and (content or b"").startswith(GZIP):
+                held.paused.set()
+                held.going.wait(WAITS)
             return self.reply(404 if content is None else 200, content or b"{}")
         if found := re.fullmatch(r"/v2/(.+)/blobs/uploads/(.*)", url.path):
             return self.upload(found[1], found[2], {name: value[0] for name, value in parse_qs(url.query).items()})
@@ -195,10 +204,23 @@ class Answering(BaseHTTPRequestHandler):
         start = int((self.headers.get("Content-Range") or "0-").split("-")[0])
         assert start == len(held.uploads[name]), "an upload went on at the wrong place"
         left = int(self.headers["Content-Length"])
+        held.receiving += 1
+        try:
+            whole = self.read_on(name, left)
+        finally:
+            held.receiving -= 1
+        if whole:
+            self.reply(202, b"", self.place(repository, name))
+        else:
+            self.close_connection = True
+
+    def read_on(self, name: str, left: int) -> bool:
+        """Take what comes of an upload; whether all of it came."""
+        held = self.held
         while left:
             chunk = self.rfile.read(min(CHUNK, left))
             if not chunk:
-                break
+                return False
             left -= len(chunk)
             held.received += len(chunk)
             held.uploads[name] += chunk
@@ -206,9 +228,12 @@ class Answering(BaseHTTPRequestHandler):
                 held.cut_after = 0
                 if held.forgets:
                     del held.uploads[name]
-                self.close_connection = True
-                return
-        self.reply(202, b"", self.place(repository, name))
+                return False
+            if held.pause_after and len(held.uploads[name]) >= held.pause_after:
+                held.pause_after = 0
+                held.paused.set()
+                held.going.wait(WAITS)
+        return True
 
     def place(self, repository: str, name: str) -> dict[str, str]:
         arrived = max(len(self.held.uploads[name]) - 1, 0)

@@ -38,7 +38,7 @@ from wherry.deploy.docker import Docker
 from wherry.deploy.dockerfiles import ByDockerfile, lay_out
 from wherry.deploy.engines import Engine
 from wherry.deploy.order import Order
-from wherry.deploy.programs import Ran, run
+from wherry.deploy.programs import Ran, present, run
 from wherry.errors import (
     BaseMissing,
     BuildFailed,
@@ -408,7 +408,7 @@ def test_an_image_is_built_pushed_and_answers(
     assert build(ready, bundle, made.reference).builder == ""
 
     docker("run", "--detach", "--name", container, "--read-only", "--user", "54321:54321", "--cap-drop", "ALL",
-           "--tmpfs", "/tmp", "--publish", "127.0.0.1::8080", made.pinned)  # fmt: skip
+           "--tmpfs", "/tmp:size=64m", "--publish", "127.0.0.1::8080", made.pinned)  # fmt: skip
     port = docker("port", container, "8080").rpartition(":")[2]
     assert ask(f"http://127.0.0.1:{port}/readyz", container)[0] == 200
     body = json.dumps({"a": 2.0, "b": 1.0}).encode()
@@ -417,6 +417,9 @@ def test_an_image_is_built_pushed_and_answers(
     inside = docker("exec", container, "sh", "-c", "find /opt/wherry -name '*.pyc' | head -1; id -u")
     assert inside.splitlines()[0].endswith(".pyc")
     assert inside.splitlines()[1] == "54321"
+    assert docker("exec", container, "sh", "-c", "grep -c :54321: /etc/passwd || true") == "0"
+    logs = subprocess.run(["docker", "logs", container], capture_output=True, text=True)
+    assert "golden rows answered" in logs.stderr + logs.stdout
     docker("stop", "--time", "30", container)
     assert docker("inspect", "--format", "{{.State.ExitCode}}", container) == "0"
 
@@ -443,6 +446,128 @@ def test_every_builder_makes_the_same_files(name: str, images: Callable[[str], B
     assert {"io.buildah.version": "", **mine["Labels"]} == {**theirs["Labels"], "io.buildah.version": ""}
     for fact in ("Cmd", "Entrypoint", "Env", "ExposedPorts", "OnBuild", "StopSignal", "User", "Volumes", "WorkingDir"):
         assert (mine.get(fact) or None) == (theirs.get(fact) or None), fact
+
+
+@pytest.mark.slow
+@pytest.mark.cluster
+@pytest.mark.parametrize("name", BUILDERS)
+def test_our_layers_hold_nothing_that_an_attacker_would_want(
+    name: str, images: Callable[[str], Built], ready: ImagePlan, repository: str
+) -> None:
+    """Setuid files, shells, pip, compilers, what anybody may write to, caches: none; and the user is not root."""
+    images(name)
+    path = repository.partition("/")[2]
+    base = bases.fetch(Reference.parse(ready.base), pins.native_platform())
+    every = image_files.layers_of(REGISTRY, path, name)
+    below, ours = every[: len(base.layers)], every[len(base.layers) :]
+    assert {why for layer in below for why in unwanted(layer).values()} >= {"setuid", "shell", "pip"}  # it sees them
+    assert [unwanted(layer) for layer in ours] == [{}] * len(ours)
+    assert sum(map(len, ours)) > 500
+    user = image_files.config(REGISTRY, path, name)["config"]["User"]
+    assert [int(part) > 0 for part in user.split(":")] == [True, True]
+
+
+SHELLS = ("sh", "bash", "dash", "busybox", "zsh")
+COMPILERS = ("as", "cc", "g++", "gcc", "ld", "make")
+PIP = ("pip", "pip3")
+CACHES = ("root/.cache", "var/cache/apt/archives/", "var/lib/apt/lists/", "build/", "tmp/")
+
+
+def unwanted(layer: tuple[tuple[str, Any], ...]) -> dict[str, str]:
+    """The paths of a layer that should not be in ours, and why."""
+    found = {}
+    for path, lies in layer:
+        folder, _, file = path.rpartition("/")
+        if lies.kind in (b"0", b"\0") and lies.mode & 0o6000:
+            found[path] = "setuid"
+        elif lies.kind != b"2" and lies.mode & 0o002 and not lies.mode & 0o1000:
+            found[path] = "writable by anybody"
+        elif folder.endswith("bin") and file in SHELLS:
+            found[path] = "shell"
+        elif folder.endswith("bin") and file in COMPILERS:
+            found[path] = "compiler"
+        elif "pip" in path.split("/") or file in PIP:
+            found[path] = "pip"
+        elif path.startswith(CACHES):
+            found[path] = "cache"
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.cluster
+@pytest.mark.parametrize("name", BUILDERS)
+def test_containerd_runs_it_as_a_strict_cluster_would(
+    name: str, images: Callable[[str], Built], kube: Any, namespace: str
+) -> None:
+    """A read-only root, 64 MB of /tmp, a user that no image knows, nothing allowed: ready, right, and it logs."""
+    answers(kube, namespace, images(name).pinned, pull="IfNotPresent")
+
+
+@pytest.mark.slow
+@pytest.mark.cluster
+@pytest.mark.parametrize("name", ["direct", "buildah"])
+def test_an_image_loaded_into_containerd_needs_no_registry(
+    name: str,
+    ready: ImagePlan,
+    bundle: Path,
+    kube: Any,
+    cluster: Any,
+    namespace: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Under a name that no registry has."""
+    socket = cluster.kubeconfig.parent / "run" / "containerd.sock"
+    if trouble(name):
+        pytest.skip(trouble(name))
+    if not (socket.exists() and present("ctr")):
+        pytest.skip("needs ctr and the cluster's containerd")
+    monkeypatch.setenv("CONTAINERD_ADDRESS", str(socket))
+    reference = f"wherry-test-{secrets.token_hex(4)}:1"
+    try:
+        assert not build(ready, bundle, reference, builder=name, push=False, load=Engine("containerd")).pushed
+        answers(kube, namespace, reference, pull="Never")
+    finally:
+        run(["ctr", "--namespace", "k8s.io", "images", "rm", f"docker.io/library/{reference}"], source="ctr")
+        if name == "buildah":
+            run(["buildah", "rmi", "--force", f"docker.io/library/{reference}"], source="buildah")
+
+
+def answers(kube: Any, namespace: str, image: str, *, pull: str) -> None:
+    """Run the image as a pod under the strictest rules and ask it what the bundle says it answers."""
+    name = f"image-{secrets.token_hex(3)}"
+    container = {
+        "name": "service",
+        "image": image,
+        "imagePullPolicy": pull,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": 1_000_680_000 + secrets.randbelow(10_000),  # as OpenShift gives them
+            "readOnlyRootFilesystem": True,
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],
+        "readinessProbe": {"httpGet": {"path": "/readyz", "port": 8080}, "periodSeconds": 1},
+    }
+    volumes = [{"name": "tmp", "emptyDir": {"medium": "Memory", "sizeLimit": "64Mi"}}]
+    spec = {"containers": [container], "volumes": volumes, "terminationGracePeriodSeconds": 1}
+    pods = f"/api/v1/namespaces/{namespace}/pods"
+    kube.call("POST", pods, {"metadata": {"name": name}, "spec": {**spec, "automountServiceAccountToken": False}})
+    until = time.monotonic() + 90
+    while True:
+        status = kube.get(f"{pods}/{name}")["status"]
+        if any(one["type"] == "Ready" and one["status"] == "True" for one in status.get("conditions", ())):
+            break
+        if time.monotonic() > until:
+            pytest.fail(f"{image} is not ready: {status}")
+        time.sleep(0.2)
+    for row, right in ((2.0, 1.0), 1), ((1.0, 2.0), 0):
+        told = kube.call("POST", f"{pods}/{name}:8080/proxy/predict", dict(zip("ab", row, strict=True)))
+        assert told == {"it's": right, "back\\slash": "$5 #x"}
+    opener = urllib.request.build_opener(urllib.request.HTTPSHandler(context=kube.tls))
+    with opener.open(f"{kube.server}{pods}/{name}/log", timeout=10) as reply:
+        assert "golden rows answered" in reply.read().decode()
 
 
 def ask(url: str, container: str, body: bytes | None = None) -> tuple[int, Any]:

@@ -84,8 +84,9 @@ def pin_requirements(wanted: tuple[str, ...], python: str, platform: str) -> tup
         report = Path(folder) / "report.json"
         ran = run(
             [
-                *(sys.executable, "-m", "pip", "install", "--dry-run", "--ignore-installed", "--quiet"),
-                *("--disable-pip-version-check", "--no-input", "--only-binary", ":all:"),
+                *(sys.executable, "-m", "pip", "install", "--dry-run", "--ignore-installed"),
+                # Not quiet: what does not go together with what is told there alone.
+                *("--disable-pip-version-check", "--no-input", "--progress-bar", "off", "--only-binary", ":all:"),
                 *("--implementation", "cp", "--python-version", python),
                 *(part for tag in platform_tags(platform) for part in ("--platform", tag)),
                 *("--target", str(Path(folder) / "nothing"), "--report", str(report), *wanted),
