@@ -291,6 +291,9 @@ def test_callers_of_the_real_service_notice_nothing_and_no_secret_shows(
     remote.server.stop(signal.SIGQUIT if remote.kind == "postgresql" else signal.SIGKILL)
     try:
         during = ask(running.url, body, ids, OUTAGE)
+        counted = parts.store_rows(running)
+        assert counted["pending"] > 0
+        assert counted.pop("accepted") == sum(counted.values())  # stored, pending, dropped and poison
         shown = "".join(Path(f"/proc/{pid}/cmdline").read_text() for pid in parts.family(running.process.pid))
     finally:
         remote.server.start()
@@ -298,6 +301,8 @@ def test_callers_of_the_real_service_notice_nothing_and_no_secret_shows(
     parts.until(lambda: count(remote) == len(ids), 60)
     late = time.monotonic() - began
     assert {id for (id,) in remote.query("SELECT id FROM predictions")} == set(ids)
+    parts.until(lambda: parts.store_rows(running)["stored"] == len(ids))
+    assert parts.store_rows(running)["accepted"] == len(ids)
     assert running.stop() == 0
     assert "wherry.server.writer" in shown
     assert SECRET not in shown + running.log.read_text()
