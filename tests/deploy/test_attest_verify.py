@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from small_registry import OCI, SmallRegistry, small_registry  # type: ignore[import-not-found]  # laid there too
 
 from wherry.deploy import session
+from wherry.deploy.attesting import signatures
 from wherry.deploy.attesting.signatures import ANNOTATION, sign, stored
 from wherry.deploy.attesting.signing import PrivateKey, PublicKey
 from wherry.deploy.attesting.verifying import verify
@@ -178,6 +179,26 @@ def test_several_sign_one_image(
     assert config["rootfs"]["diff_ids"] == [layer["digest"] for layer in document["layers"]]
     for one in (key, another):
         assert verify(tagged, one.public).digest == digest(registry)
+
+
+def test_a_signature_that_is_overwritten_is_put_there_again(
+    registry: SmallRegistry, tagged: Reference, key: PrivateKey, another: PrivateKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two sign at once: each reads what is there before the other writes."""
+    add, lost = signatures.add, []
+
+    def meddled(*given: Any) -> None:
+        add(*given)
+        if len(lost) < meddle:
+            lost.append(registry.manifests.pop(("ferry", sig(digest(registry)))))
+
+    meddle = 1
+    monkeypatch.setattr(signatures, "add", meddled)
+    assert sign(tagged, digest(registry), key)
+    assert verify(tagged, key.public).digest == digest(registry)
+    meddle = 99
+    with pytest.raises(RegistryFailed, match="does not stay there"):
+        sign(tagged, digest(registry), another)
 
 
 def test_what_cosign_laid_beside_an_image_is_verified(registry: SmallRegistry, tmp_path: Path) -> None:

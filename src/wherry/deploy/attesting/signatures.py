@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
@@ -11,7 +12,7 @@ import msgspec
 
 from wherry.contract.events import Tell, silent
 from wherry.deploy import uploads
-from wherry.deploy.attesting.referrers import blob_of, described, part, tag_of
+from wherry.deploy.attesting.referrers import ROUNDS, blob_of, described, part, tag_of
 from wherry.deploy.attesting.signing import PrivateKey
 from wherry.deploy.endpoints import Endpoint, endpoint
 from wherry.deploy.registry import MANIFESTS
@@ -61,12 +62,19 @@ def sign(reference: Reference, digest: str, key: PrivateKey, tell: Tell = silent
     Raises RegistryFailed, RegistryRefused.
     """
     place = endpoint(reference.host, reference.path, insecure=False)
-    held, manifest = stored(place, digest)
-    if any(one.digest == digest and key.public.signed(one.payload, one.text) for one in held):
-        return False
+    for number in range(ROUNDS):
+        held, manifest = stored(place, digest)
+        if any(one.digest == digest and key.public.signed(one.payload, one.text) for one in held):
+            return number > 0
+        add(reference, digest, key, manifest.get("layers", ()), tell)
+    raise RegistryFailed(place.host, f"what is put under {tag_of(digest)}.sig does not stay there")
+
+
+def add(reference: Reference, digest: str, key: PrivateKey, before: Iterable[dict[str, Any]], tell: Tell) -> None:
+    """Put a signature behind those that are there; read again afterwards, since somebody else may do the same."""
     text = payload(reference, digest)
     layer = {**described(blob_of(text, PAYLOAD_MEDIA)), "annotations": {ANNOTATION: key.sign(text)}}
-    layers = [*manifest.get("layers", ()), layer]
+    layers = [*before, layer]
     config = json.dumps(configured([one["digest"] for one in layers]), separators=(",", ":")).encode()
     document = {
         "schemaVersion": 2,
@@ -77,7 +85,6 @@ def sign(reference: Reference, digest: str, key: PrivateKey, tell: Tell = silent
     body = json.dumps(document, separators=(",", ":")).encode()
     parts = [part(text, PAYLOAD_MEDIA), part(config, CONFIG_MEDIA)]
     uploads.push(reference.tagged(f"{tag_of(digest)}.sig"), parts, body, MANIFESTS[0], tell)
-    return True
 
 
 def configured(digests: list[str]) -> dict[str, Any]:
