@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 SETTLE = 1.0  # seconds between two probes, for what is still queued
 STEADY = 0.75  # of the knee: the rate at which CPU and memory are seen
 STEADY_SECONDS = 40.0  # in a cluster, where usage is told every quarter of a minute
-DESK_SECONDS = 10.0
+DESK_SECONDS = 5.0
 LAG_SHARE = 0.2  # of the objective's latency that the generator may be late by
 
 

@@ -1,0 +1,126 @@
+"""`wherry advise` as its user types it, against services whose capacity is known."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import tomllib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+HELD = 40.0  # requests a second that the stub answers; each keeps it busy for a fortieth
+
+
+class Slow(http.server.BaseHTTPRequestHandler):
+    """One request at a time, each for the same time, as a service with one processor."""
+
+    protocol_version = "HTTP/1.1"
+    busy = threading.Lock()
+
+    def do_GET(self) -> None:
+        with self.busy:
+            time.sleep(1 / HELD)
+        self.send_response(200)
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"ok")
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def slow() -> Iterator[str]:
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Slow)
+    server.daemon_threads = True
+    server.block_on_close = False
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_address[1]}/"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+FAST = ("--probe", "1s", "--first", "20", "--slo", "p99<300ms,errors<1%")
+
+
+@pytest.mark.slow
+def test_the_knee_of_a_service_that_is_known(slow: str, wherry: Callable[..., Any], tmp_path: Path) -> None:
+    (tmp_path / "wherry.toml").write_text("# ours\n[deploy.resources]\ncpu = '100m'  # a guess\n")
+    done = wherry("advise", slow, *FAST, "--yes", "--peak", "100", "--json", timeout=200)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    # a stub that sleeps a fortieth of a second can only be slower; 300 ms of queue over a second let it pass more
+    assert 0.5 * HELD <= found["knee"]["rate"] <= 1.4 * HELD
+    assert found["written"] is True
+    written = (tmp_path / "wherry.toml").read_text()
+    assert written.startswith("# ours\n")
+    assert tomllib.loads(written)["capacity"]["knee"] == pytest.approx(found["knee"]["rate"], rel=0.01)
+    assert tomllib.loads(written)["capacity"]["slo"] == "p99<300ms,errors<1%"
+    # what was written is what forecast reads
+    (tmp_path / "day.csv").write_text("0,10\n600,30\n")
+    assert wherry("forecast", "day.csv").returncode == 0
+
+
+def test_nothing_is_written_unasked(slow: str, wherry: Callable[..., Any], tmp_path: Path) -> None:
+    done = wherry("advise", slow, *FAST, "--most-rate", "20", "--no-write")
+    assert done.returncode == 0, done.stderr
+    assert "knee: 20 requests a second (the objective still held at 20/s" in done.stdout
+    assert "+knee = 20" in done.stdout
+    assert "at most 300 s, 2,000,000 requests, 20/s" in done.stderr
+    assert not (tmp_path / "wherry.toml").exists()
+
+
+def test_an_objective_that_never_holds(slow: str, wherry: Callable[..., Any], tmp_path: Path) -> None:
+    done = wherry("advise", slow, "--probe", "0.2s", "--first", "2", "--slo", "p99<1ms", "--yes", timeout=200)
+    assert done.returncode == 4, done.stderr
+    assert "no advice: no rate held the objective" in done.stdout
+    assert not (tmp_path / "wherry.toml").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said", "hint"),
+    [
+        (["http://127.0.0.1:1", "--yes"], 1, "nothing listens there", "wherry serve"),
+        (["http://127.0.0.1:1"], 2, "not done without a yes", "--no-write"),
+        (["http://10.255.255.1/", "--yes"], 2, "which is not this machine", "--allow-remote"),
+        (["http://127.0.0.1:1", "--yes", "--slo", "p99<"], 2, "expected a number", "--slo"),
+        (["http://127.0.0.1:1", "--yes", "--slo", "errors<1%"], 2, "sets no limit such as p99<100ms", "--slo"),
+        (["http://127.0.0.1:1", "--yes", "--time", "soon"], 2, "--time 'soon'", "--time 30s"),
+    ],
+)
+def test_what_is_refused(wherry: Callable[..., Any], arguments: list[str], code: int, said: str, hint: str) -> None:
+    done = wherry("advise", *arguments)
+    assert (done.returncode, done.stdout) == (code, "")
+    assert said in done.stderr
+    assert hint in done.stderr
+
+
+def test_ctrl_c_ends_it_with_what_was_found(slow: str, tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "wherry", "advise", slow, *FAST, "--yes", "--probe", "5s"],
+        cwd=tmp_path,
+        env={key: value for key, value in os.environ.items() if not key.startswith("WHERRY_")},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "held" in line and "/s  " in line:
+            break
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert not (tmp_path / "wherry.toml").exists()
+    assert "Traceback" not in out
