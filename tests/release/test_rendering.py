@@ -50,6 +50,8 @@ PROJECTS: dict[str, dict[str, Any]] = {
             },
         },
     },
+    "database": {"store": {"database": {"kind": "mariadb"}}},
+    "strict": {"store": {"mode": "strict", "url": "mysql://u@192.0.2.1/x", "secret": {"name": "db"}}},
     "everything": {
         "serve": {"token_file": "tokens", "defaults": {"area_worst": 1.5}, "allowed_hosts": ["<a&b>", "\u2028"]},
         "store": {"url": "postgresql://writer:hidden@database.models:5432/predictions"},
