@@ -294,6 +294,10 @@ def test_a_registry_that_takes_the_image_and_no_more_is_told_of(plain: SmallRegi
     told: list[Event] = []
     assert attach(made, plan, manifest(), "linux/amd64", tell=told.append) == attaching.Attached()
     assert any(isinstance(event, Note) and "read only" in event.text for event in told)
+    plain.refused = {"GET": (500, "broken")}
+    found = Built(made.reference, made.digest, "", pushed=True)
+    assert attach(found, plan, manifest(), "linux/amd64") == attaching.Attached()
+    plain.refused = {"POST": (403, "read only")}
     with pytest.raises(AttachingRefused, match="read only"):
         attach(made, plan, manifest(), "linux/amd64", insist=True)
 

@@ -47,21 +47,21 @@ def attach(
     only where wherry itself would build the same bytes again (`reproduced`: the digest that it would have): of any
     other nobody here has seen how it was made. A registry that takes no such documents is told of; with `insist` it
     is an error.
-    Raises AttachingRefused, RegistryFailed, RegistryRefused, DiskFull.
+    Raises AttachingRefused, DiskFull.
     """
     started = time.monotonic()
     reference = Reference.parse(made.reference).pinned(made.digest)
-    if not made.builder:
-        known = attached(reference)
-        if known.sbom and known.provenance:
-            return known
-        if reproduced() == made.digest:
-            made = msgspec.structs.replace(made, builder=Direct.name)
-        elif known.sbom:
-            return known
     text = "attaching what is in the image"
-    tell(Step(text))
     try:
+        if not made.builder:
+            known = attached(reference)
+            if known.sbom and known.provenance:
+                return known
+            if reproduced() == made.digest:
+                made = msgspec.structs.replace(made, builder=Direct.name)
+            elif known.sbom:
+                return known
+        tell(Step(text))
         documents = composed(made, plan, manifest, platform, tell)
         digests = referrers.attach(reference, subject(reference), documents)
     except BuildFailed as trouble:
