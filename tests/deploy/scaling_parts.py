@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import http.client
 import json
-import re
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 ROWS = 1000  # in one request: some milliseconds of a processor, and a body of 22 kB
 PATIENCE = 150.0  # seconds for an autoscaler to have measured its pods
@@ -23,6 +25,25 @@ def heavy_requests(file: Path) -> None:
     rows = frame.to_numpy().tolist()
     many = (rows * (ROWS // len(rows) + 1))[:ROWS]
     file.write_text(json.dumps({"columns": list(frame), "rows": many}))
+
+
+def answered(url: str, body: bytes, seconds: float = 12.0, callers: int = 8) -> float:
+    """Answers a second to callers each of whom asks again as soon as it is answered: no more than can be borne."""
+
+    def ask(_: int) -> int:
+        parts, count = urlsplit(url), 0
+        connection = http.client.HTTPConnection(str(parts.hostname), parts.port, timeout=30)
+        while time.monotonic() < end:
+            connection.request("POST", "/predict", body, {"Content-Type": "application/json"})
+            reply = connection.getresponse()
+            reply.read()
+            count += reply.status == 200
+        connection.close()
+        return count
+
+    end = time.monotonic() + seconds
+    with ThreadPoolExecutor(callers) as threads:
+        return sum(threads.map(ask, range(callers))) / seconds
 
 
 def project(image: str, scale: str, resources: str) -> str:
@@ -53,7 +74,7 @@ class Desk:
         return done
 
     def deploy(self) -> None:
-        done = self.wherry("deploy")
+        done = self.wherry("deploy", timeout=400)
         assert done.returncode == 0, done.stderr
 
     def status(self) -> dict[str, Any]:
@@ -79,10 +100,3 @@ class Desk:
                 and found["autoscaler"]["cpu"] < 30
             ),
         )
-
-
-def name_in(text: str) -> str:
-    """The name under which `wherry deploy` says that it made the service."""
-    found = re.search(r"^(\S+) answers, as release", text, re.MULTILINE)
-    assert found is not None, text
-    return found[1]

@@ -9,7 +9,8 @@ from wherry.stress.grammar import read_duration, read_objective, read_shape
 
 
 @pytest.mark.parametrize(
-    ("text", "seconds"), [("30", 30), ("30s", 30), ("1.5s", 1.5), ("250ms", 0.25), ("2m", 120), ("1h", 3600)]
+    ("text", "seconds"),
+    [("30", 30), ("30s", 30), ("1.5s", 1.5), ("250ms", 0.25), ("2m", 120), ("4m30s", 270), ("1h", 3600)],
 )
 def test_durations(text: str, seconds: float) -> None:
     assert read_duration(text) == seconds

@@ -58,7 +58,8 @@ def closed_loop(port: int, seconds: float) -> list[float]:
     return found
 
 
-def test_a_pause_is_charged_for_all_who_would_have_come(stand_in: Start) -> None:
+@pytest.mark.parametrize("seconds", [5, pytest.param(30, marks=pytest.mark.slow)])
+def test_a_pause_is_charged_for_all_who_would_have_come(stand_in: Start, seconds: int) -> None:
     """A service that stands still for a second shows it at p99; a closed loop asks once meanwhile, and hides it."""
     pause = threading.Event()
 
@@ -73,12 +74,12 @@ def test_a_pause_is_charged_for_all_who_would_have_come(stand_in: Start) -> None
     assert pause.is_set() and max(control) > 0.9
     assert statistics.quantiles(control, n=100)[98] < 0.1, "the control shows the pause: too few requests were made"
     pause.clear()
-    tally = run(plan_for(service.target, 100, 5), silent)
+    tally = run(plan_for(service.target, 100, seconds), silent)
     assert failures(tally) == {}
-    assert int(tally.ok.sum()) == 500
-    # a fifth of the requests came due during the pause, and waited from 0 to 1 s
-    assert at(tally, 99) > 0.7
-    assert 0.3 < at(tally, 92) < 0.9
+    assert int(tally.ok.sum()) == 100 * seconds
+    # those that came due during the pause waited from 0 to 1 s: in 30 s they are one in thirty, and p99 is 0.7 s
+    assert at(tally, 99) > 0.6
+    assert at(tally, 100 - 50 / seconds) > 0.3
     assert at(tally, 50) < 0.3
 
 

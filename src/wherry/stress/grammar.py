@@ -65,7 +65,8 @@ def read_duration(text: str, flag: str = "--duration") -> float:
     """Seconds. Raises ExpressionRefused."""
     reader = Reader(text, flag, f"{flag} 30s")
     seconds = reader.length("a number")
-    reader.end()
+    while not reader.done:  # 4m30s
+        seconds += reader.length("a number, or nothing more")
     if seconds <= 0:
         raise ExpressionRefused(flag, text, 1, "must be longer than nothing", f"{flag} 30s")
     return seconds
