@@ -1,0 +1,85 @@
+"""What a request costs in instructions and in memory, measured on the path itself: no sockets, no clock."""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from serving import EXAMPLE, linear_bundle
+
+BENCH = Path(__file__).parents[2] / "bench"
+
+
+@pytest.fixture(scope="module")
+def path() -> Any:
+    """bench/path.py."""
+    sys.path.insert(0, str(BENCH))
+    import path as found  # type: ignore[import-not-found]  # a script beside the package
+
+    sys.path.remove(str(BENCH))
+    return found
+
+
+def small(folder: Path) -> Path:
+    """What the bench asks about, made without training anything."""
+    linear_bundle(folder / "linear")
+    (folder / "rows.jsonl").write_text("".join(json.dumps({**EXAMPLE, "area_se": 100.0 + k}) + "\n" for k in range(20)))
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("valgrind") is None, reason="valgrind is not installed")
+def test_a_tenth_more_work_is_seen_and_noise_is_not(path: Any, tmp_path: Path) -> None:
+    folder = small(tmp_path)
+    first, again = (path.instructions(folder, "wherry", 0.0) for _ in range(2))
+    slower = path.instructions(folder, "wherry", 0.125)  # 8 of 64 connections ask twice
+    assert first == pytest.approx(again, rel=0.01)
+    assert 1.08 < slower / first < 1.16
+    print(f"instructions a request of 6 columns: {first:,.0f}, again {again:,.0f}, with an eighth more {slower:,.0f}")
+
+
+def resident() -> int:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * 4096
+
+
+def grown(turn: Callable[[int], None], few: int, many: int) -> float:
+    """Resident memory after `many` turns by that after `few`, less 1."""
+    for number in range(few):
+        turn(number)
+    gc.collect()
+    before = resident()
+    for number in range(few, many):
+        turn(number)
+    gc.collect()
+    return resident() / before - 1
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="resident memory is read from /proc")
+def test_memory_after_many_requests_is_that_after_few(path: Any, tmp_path: Path) -> None:
+    """T36, P9: within 2 %. The short form asks 200,000 times; WHERRY_TEST_REQUESTS=1000000 the long one."""
+    turns = int(os.environ.get("WHERRY_TEST_REQUESTS", "200000")) // path.CONNECTIONS
+    loop = path.Turn()
+    connections, requests = path.prepared(small(tmp_path), "wherry", loop)
+    bad = requests[0].replace(b'"area_se"', b'"area_xx"')
+
+    def turn(number: int) -> None:
+        path.ask(connections, requests[number % 7 :] + requests[: number % 7], loop, 1)
+        if number % 10 == 0:  # refusals keep nothing either
+            connections[0][0].data_received(bad)
+
+    growth = grown(turn, 10_000 // path.CONNECTIONS, turns)
+    print(f"T36: {growth:+.2%} between 10,000 and {turns * path.CONNECTIONS:,} requests")
+    assert growth < 0.02
+
+    kept: list[bytes] = []
+    leaking = grown(lambda _: kept.append(bytes(path.CONNECTIONS * 200)), 10_000 // path.CONNECTIONS, turns)
+    print(f"T36: {leaking:+.2%} where each request leaves 200 bytes")
+    assert leaking > 0.02
