@@ -50,7 +50,11 @@ class Lived(NamedTuple):
                 return error.code, error.headers.get_content_type(), error.read()
 
 
-@pytest.fixture(scope="module", params=EXAMPLES)
+# Half a minute of training: the others show quickly that the way works.
+LIVED = [pytest.param(name, marks=pytest.mark.slow if name == "dry-beans" else ()) for name in EXAMPLES]
+
+
+@pytest.fixture(scope="module", params=LIVED)
 def lived(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, free_ports: Callable[[int], list[int]]
 ) -> Iterator[Lived]:

@@ -65,9 +65,7 @@ CASES: dict[str, tuple[dict[str, str], dict[str, str]]] = {
     ),
     "unchecked-load": (
         {"a.py": "import pickle\nmodel = pickle.load(open('m', 'rb'))\n"},
-        {
-            "a.py": "import hashlib, pickle\nassert hashlib.sha256(content).hexdigest() == D\npickle.loads(content)\n"
-        },
+        {"a.py": "import hashlib, pickle\nassert hashlib.sha256(content).hexdigest() == D\npickle.loads(content)\n"},
     ),
     "model-in-tmp": (
         {"k.yaml": deployment(pod="volumes:\n  - name: m\n    hostPath: {path: /var/tmp/model}")},
@@ -140,11 +138,7 @@ CASES: dict[str, tuple[dict[str, str], dict[str, str]]] = {
     ),
     "payload-not-checked": (
         {"a.py": FLASK + ROUTE + "    content = request.json\n    return {'x': content['data']}\n"},
-        {
-            "a.py": FLASK
-            + ROUTE
-            + CHECKED
-        },
+        {"a.py": FLASK + ROUTE + CHECKED},
     ),
     "client-decides-recording": (
         {
@@ -307,14 +301,8 @@ CASES: dict[str, tuple[dict[str, str], dict[str, str]]] = {
         {"k.yaml": hpa("60"), "d.yaml": deployment("resources: {requests: {cpu: 250m}}")},
     ),
     "budget-of-one": (
-        {
-            "k.yaml": BUDGET
-            + deployment(replicas=1)
-        },
-        {
-            "k.yaml": BUDGET
-            + deployment(replicas=2)
-        },
+        {"k.yaml": BUDGET + deployment(replicas=1)},
+        {"k.yaml": BUDGET + deployment(replicas=2)},
     ),
     "whole-cpu-requested": (
         {"k.yaml": deployment("resources: {requests: {cpu: '1'}}")},
@@ -374,8 +362,6 @@ CASES: dict[str, tuple[dict[str, str], dict[str, str]]] = {
     ),
     "accuracy-without-baseline": (
         {"t.py": "from sklearn.svm import SVC\nprint((svm.predict(X) == y).mean())\n"},
-        {
-            "t.py": "from sklearn.svm import SVC\nprint((svm.predict(X) == y).mean(), y.value_counts())\n"
-        },
+        {"t.py": "from sklearn.svm import SVC\nprint((svm.predict(X) == y).mean(), y.value_counts())\n"},
     ),
 }

@@ -147,3 +147,14 @@ def test_one_file_can_be_read_alone(tmp_path: Path) -> None:
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(FileMissing):
         examine(tmp_path / "none")
+
+
+def test_what_only_looks_like_a_mistake_is_none(tmp_path: Path) -> None:
+    quiet = {
+        "look.py": "import os\nprint('KMP_DUPLICATE_LIB_OK' in os.environ, os.environ['KMP_DUPLICATE_LIB_OK'])\n",
+        "dockerfile.py": '"""\nFROM python\n"""\n',
+        "tests/test_model.py": "import pickle\npickle.load(open('m'))\nurl = 'mysql://user:secret@db/name'\n",
+    }
+    assert examine(write(tmp_path, quiet)).findings == ()
+    loud = {"set.py": "import os\nos.environ.setdefault('KMP_DUPLICATE_LIB_OK', 'TRUE')\n"}
+    assert rules_at(write(tmp_path, loud)) == {"duplicate-openmp set.py:2"}

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shlex
 import tempfile
+import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,8 +47,6 @@ def init(console: Console, source: Path, to: Path) -> None:
         )
         raise UsageRefused(f"nothing in {source} says how a model is served", hint=hint)
     text = toml.written(carried.settings)
-    import tomllib
-
     settings = tomllib.loads(text)
     resolve(settings, {}, {}, PROJECT_FILE)  # raises SettingsRefused: never write what no verb would read
     root = source if source.is_dir() else source.parent
@@ -86,7 +86,7 @@ def place(path: Path, content: bytes) -> None:
 
 def pack_line(carried: Carried, root: Path) -> str:
     model = str(root / carried.models[0]) if len(carried.models) == 1 else "MODEL"
-    return f"wherry pack {model} --data ROWS.csv --target COLUMN --trust"
+    return f"wherry pack {shlex.quote(model)} --data ROWS.csv --target COLUMN --trust"
 
 
 def show(console: Console, carried: Carried, text: str, next_line: str) -> None:

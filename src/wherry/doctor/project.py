@@ -25,7 +25,9 @@ IGNORED = frozenset(
     {".git", ".hg", ".svn", ".venv", "venv", "node_modules", "__pycache__", "site-packages", ".tox", ".nox", ".wherry"}
     | {".mypy_cache", ".ruff_cache", ".pytest_cache", ".ipynb_checkpoints", ".idea", ".vscode", ".eggs"}
 )
-DOCKERFILE = re.compile(r"(?i)^(docker|container)file(\..*)?$|\.(docker|container)file$")
+DOCKERFILE = re.compile(
+    r"(?i)^(docker|container)file(\.(?!py$|md$|txt$|rs$|go$|js$|ts$).*)?$|\.(docker|container)file$"
+)
 TEXTS = frozenset({".py", ".ipynb", ".yaml", ".yml", ".txt", ".md", ".sh", ".toml", ".cfg", ".ini", ".html", ".env"})
 TABLES = frozenset({".csv", ".tsv", ".json", ".parquet", ".jpg", ".jpeg", ".png", ".svg", ".gif", ".pdf", ".lock"})
 

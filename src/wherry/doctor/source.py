@@ -6,7 +6,7 @@ import ast
 import re
 import textwrap
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -45,7 +45,7 @@ class Source:
     def imports(self) -> dict[str, str]:
         """What each imported name means in full: {"np": "numpy", "request": "flask.request"}."""
         found: dict[str, str] = {}
-        for node in ast.walk(self.tree):
+        for node in self.nodes:
             if isinstance(node, ast.Import):
                 for name in node.names:
                     found[name.asname or name.name.partition(".")[0]] = (
@@ -67,19 +67,40 @@ class Source:
         parts.append(self.imports.get(node.id, node.id))
         return ".".join(reversed(parts))
 
+    @cached_property
+    def nodes(self) -> list[ast.AST]:
+        """Every node of the module."""
+        return list(ast.walk(self.tree))
+
+    @cached_property
+    def is_test(self) -> bool:
+        """Whether the module is a test, whose secrets and chances are nobody's."""
+        folders, _, name = self.path.rpartition("/")
+        return name.startswith(("test_", "conftest")) or {"test", "tests"} & {*folders.split("/")} != set()
+
     def calls(self, within: ast.AST | None = None) -> Iterator[tuple[ast.Call, str]]:
         """Every call with the name of what is called; a method of an expression has the method's name alone."""
-        for node in ast.walk(within or self.tree):
+        if within is None:
+            yield from self.all_calls
+        else:
+            yield from self.calls_of(ast.walk(within))
+
+    @cached_property
+    def all_calls(self) -> list[tuple[ast.Call, str]]:
+        return list(self.calls_of(self.nodes))
+
+    def calls_of(self, nodes: Iterable[ast.AST]) -> Iterator[tuple[ast.Call, str]]:
+        for node in nodes:
             if isinstance(node, ast.Call):
                 yield node, self.named(node.func) or (node.func.attr if isinstance(node.func, ast.Attribute) else "")
 
     @cached_property
     def functions(self) -> dict[str, Function]:
-        return {node.name: node for node in ast.walk(self.tree) if isinstance(node, Function)}
+        return {node.name: node for node in self.nodes if isinstance(node, Function)}
 
     @cached_property
     def parents(self) -> dict[ast.AST, ast.AST]:
-        return {child: node for node in ast.walk(self.tree) for child in ast.iter_child_nodes(node)}
+        return {child: node for node in self.nodes for child in ast.iter_child_nodes(node)}
 
     def holders(self, node: ast.AST) -> Iterator[ast.AST]:
         """What holds `node`, from the inside out."""

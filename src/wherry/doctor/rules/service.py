@@ -53,7 +53,7 @@ def debug_server(project: Project) -> Iterator[Place]:
     for source in project.sources:
         switched = [
             node
-            for node in ast.walk(source.tree)
+            for node in source.nodes
             if isinstance(node, ast.Assign)
             and constant(node.value) is True
             and any(isinstance(each, ast.Attribute) and each.attr == "debug" for each in node.targets)
@@ -326,7 +326,7 @@ def is_number(node: ast.AST) -> bool:
 def rounded_share(project: Project) -> Iterator[Place]:
     """a share is rounded before it is made a percentage"""
     for source in project.sources:
-        for node in ast.walk(source.tree):
+        for node in source.nodes:
             if not isinstance(node, ast.BinOp) or not isinstance(node.op, ast.Mult):
                 continue
             for one, other in ((node.left, node.right), (node.right, node.left)):
@@ -351,7 +351,7 @@ def range_refuses_own_data(project: Project) -> Iterator[Place]:
     limits = [
         (source, node, node.target.id, word.arg, constant(word.value))
         for source in project.sources
-        for node in ast.walk(source.tree)
+        for node in source.nodes
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and isinstance(node.value, ast.Call)
         for word in node.value.keywords
         if word.arg in bounds and isinstance(constant(word.value), (int, float))
