@@ -68,6 +68,7 @@ INTRUDERS = [
     ("model", "import uvloop", "The HTTP parser and the event loop"),
     ("deploy", "import click", "argv is read in cli"),
     ("server", "import subprocess", "A process is started only where"),
+    ("cli", "import tomlkit", "The file of settings is rewritten"),
     ("cli", "import rich", "Terminal colours live in"),
 ]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -51,18 +52,40 @@ def test_hiccups_and_luck_move_it_little(knee: float) -> None:
     assert 0.85 * knee <= search.rate <= 1.15 * knee
 
 
-def test_without_a_second_probe_hiccups_would_mislead() -> None:
-    """The negative control: a search that believes each miss ends far too low."""
+def test_a_plain_bisection_would_be_misled() -> None:
+    """The negative control: a search that believes each probe ends far off on the same service."""
+    service = Service(3300.0, hiccups=0.15, luck=0.3)
 
-    class Gullible(Search):
-        def holds(self, rate: float, seconds: float | None = None) -> bool:
-            return self.once(rate, seconds)
+    def held(rate: float) -> bool:
+        probe = service.measure(rate, 5.0)
+        return probe is not None and probe.held
 
-    low = [
-        Gullible(service.measure, Limits(seconds=3000), lambda probe: None).run().rate or 0.0
-        for service in (Service(3300.0, hiccups=0.15, luck=0.3),)
-    ]
-    assert min(low) < 0.85 * 3300
+    ends = []
+    for _ in range(20):
+        good, bad = 0.0, 10.0
+        while held(bad):
+            good, bad = bad, 2 * bad
+        while good and bad / good > 1.05:
+            middle = (good * bad) ** 0.5
+            good, bad = (middle, bad) if held(middle) else (good, middle)
+        ends.append(good)
+    assert sum(not 0.85 * 3300 <= end <= 1.15 * 3300 for end in ends) > 5
+
+
+def test_a_machine_that_stood_still_is_not_the_service() -> None:
+    """Everything misses for three probes on the way up; what was missed then is tried again at the end."""
+    service = Service(3300.0)
+    count = 0
+
+    def stalled(rate: float, seconds: float) -> Probe | None:
+        nonlocal count
+        count += 1
+        probe = service.measure(rate, seconds)
+        return probe and (msgspec.structs.replace(probe, held=False) if 4 <= count <= 6 else probe)
+
+    search = Search(stalled, Limits(seconds=3000), lambda probe: None).run(10.0)
+    assert search.rate is not None
+    assert 3300 / 1.06 <= search.rate <= 3300
 
 
 def test_a_service_that_never_holds() -> None:

@@ -1,18 +1,22 @@
 """The knee: the highest rate at which one replica holds its objective, found by probes of load. Pure but for `measure`.
 
 First the rate is doubled until a probe misses, then the gap is halved. A single probe proves little on a busy machine:
-a miss counts only when a second probe misses too, and the rate that is named at the end has held in a probe of its own.
+a miss counts only when a second probe misses too, the rate that is named at the end has held in a probe of its own, and
+the one above it has missed again: a machine that stood still for a while is not taken for a service at its limit.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from itertools import pairwise
 
 import msgspec
 
+LEAST = 0.2  # requests a second: below this nothing is worth serving
 FIRST = 10.0  # requests a second, where nothing says better
 NARROW = 1.05  # the highest rate that held and the least that missed may lie this far apart
+AGAIN = 1.3  # how far the rate goes up where what had missed holds after all
 CAREFUL = 0.95  # how far the rate goes down when the last probe misses
 
 
@@ -81,52 +85,68 @@ class Search:
 
     def run(self, first: float = FIRST) -> Knee:
         """The knee, from probes that begin at `first`."""
-        good, bad = 0.0, math.inf
         try:
-            for rate in self.rising(first):
-                if self.holds(rate):
-                    good = rate
-                else:
-                    bad = rate
-                    break
-            while bad < math.inf and not good:  # even the first was too much
-                bad, rate = bad, bad / 4
-                if rate < 0.2:
+            good, bad = self.bracket(min(first, self.limits.rate), 2.0)
+            while bad < math.inf:
+                good, bad = self.narrowed(good, bad)
+                if not good:
                     return self.knee(None, True, "no rate held the objective")
-                if self.holds(rate):
-                    good = rate
+                while not self.holds(good, 2 * self.limits.probe):
+                    bad, good = good, good * CAREFUL
+                if not self.once(bad):
+                    return self.knee(good, True, f"it held at {good:,.4g}/s and missed at {bad:,.4g}/s")
+                if bad >= self.limits.rate:
+                    good, bad = bad, math.inf
                 else:
-                    bad = rate
-            if bad == math.inf:
-                return self.knee(good, False, f"the objective still held at {good:,.0f}/s, the most that is tried")
-            while bad / good > NARROW:
-                rate = math.sqrt(good * bad)
-                if self.holds(rate):
-                    good = rate
-                else:
-                    bad = rate
-            while not self.holds(good, 2 * self.limits.probe):
-                bad, good = good, good * CAREFUL
+                    held = bad
+                    good, bad = self.bracket(min(AGAIN * held, self.limits.rate), AGAIN)
+                    good = good or held
         except Stopped as stop:
-            return self.knee(good or None, False, stop.reason)
-        return self.knee(good, True, f"it held at {good:,.4g}/s and missed at {bad:,.4g}/s")
+            return self.knee(self.held, False, stop.reason)
+        return self.knee(good, False, f"the objective still held at {good:,.0f}/s, the most that is tried")
+
+    @property
+    def held(self) -> float | None:
+        """The highest rate below the lowest that missed twice running; None where none held."""
+        missed = [one.rate for one, two in pairwise(self.probes) if one.rate == two.rate and not (one.held or two.held)]
+        least = min(missed, default=math.inf)
+        return max((probe.rate for probe in self.probes if probe.held and probe.rate < least), default=None)
+
+    def bracket(self, rate: float, factor: float) -> tuple[float, float]:
+        """The last rate that held and the first that missed, going up from `rate`; 0 or infinity for none."""
+        good = 0.0
+        while self.holds(rate):
+            good = rate
+            if rate >= self.limits.rate:
+                return good, math.inf
+            rate = min(factor * rate, self.limits.rate)
+        return good, rate
+
+    def narrowed(self, good: float, bad: float) -> tuple[float, float]:
+        """The same two, NARROW apart."""
+        while not good:
+            if bad / 4 < LEAST:
+                return 0.0, bad
+            if self.holds(bad / 4):
+                good = bad / 4
+            else:
+                bad /= 4
+        while bad / good > NARROW:
+            rate = math.sqrt(good * bad)
+            if self.holds(rate):
+                good = rate
+            else:
+                bad = rate
+        return good, bad
 
     def knee(self, rate: float | None, found: bool, reason: str) -> Knee:
         return Knee(rate, found, reason, tuple(self.probes))
-
-    def rising(self, first: float) -> Iterator[float]:
-        rate = min(first, self.limits.rate)
-        while True:
-            yield rate
-            if rate >= self.limits.rate:
-                return
-            rate = min(2 * rate, self.limits.rate)
 
     def holds(self, rate: float, seconds: float | None = None) -> bool:
         """Whether the objective held at `rate`; a miss is tried once more."""
         return self.once(rate, seconds) or self.once(rate, seconds)
 
-    def once(self, rate: float, seconds: float | None) -> bool:
+    def once(self, rate: float, seconds: float | None = None) -> bool:
         seconds = seconds or self.limits.probe
         # a rate so low that few requests come in that time needs longer to say anything
         seconds = min(max(seconds, 30 / rate), 4 * seconds)
