@@ -106,6 +106,26 @@ def test_a_trace_is_replayed(wherry: Wherry, target: Any, tmp_path: Path) -> Non
     assert json.loads(done.stdout)["sent"] == 50
 
 
+def test_rows_that_do_not_fit_are_refused_before_the_load(
+    service: Callable[..., Any], linear_bundle: Path, wherry: Wherry, tmp_path: Path
+) -> None:
+    running = service(linear_bundle, cwd=tmp_path)
+    (tmp_path / "rows.csv").write_text("petal length (cm),width\n1.4,0.2\n")
+    done = wherry("stress", running.url, *SHORT, "--data", "rows.csv")
+    assert done.returncode == 1
+    assert "width is not a column of this model" in done.stderr
+    assert "requests in" not in done.stdout
+
+
+def test_a_service_that_fails_for_now_is_loaded_all_the_same(stand_in: Any, wherry: Wherry, tmp_path: Path) -> None:
+    async def behave(_: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int) -> None:
+        writer.write(b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n")
+
+    (tmp_path / "rows.json").write_text('{"a": 1}')
+    done = wherry("stress", stand_in(behave).url, *SHORT, "--data", "rows.json", "--json")
+    assert json.loads(done.stdout)["failures"] == {"5xx": 50}
+
+
 def test_an_interrupt_is_130_after_the_whole_report(target: Any, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "wherry", "stress", target.url, "--rate", "50", "--duration", "60s", "--json"]
     environ = {key: value for key, value in os.environ.items() if not key.startswith("WHERRY_")}

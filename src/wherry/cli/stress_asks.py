@@ -22,7 +22,7 @@ from wherry.contract.names import (
 )
 from wherry.contract.signature import Signature
 from wherry.contract.wire import INFO, PREDICT
-from wherry.errors import FileMissing, ServiceUnreachable, TableEmpty
+from wherry.errors import CallRefused, FileMissing, ServiceUnreachable, TableEmpty
 
 if TYPE_CHECKING:
     from wherry.cli.stress_cluster import Deployed
@@ -87,6 +87,7 @@ def asking(
         bodies = bodies_of(data, encoding, signature_in(folder))
         if len(bodies) > MOST_BODIES:
             console.note(f"{data} has {len(bodies):,} rows; the first {MOST_BODIES:,} are sent in rotation")
+        fits(predict, bodies[0], token_file)
         return Asking(predict, asks_of(predict, bodies[:MOST_BODIES], headers, fresh=fresh))
     there = bundle is not None or (folder / MANIFEST_FILE).is_file()
     for_model = at_root or predict.path.partition("?")[0].endswith(PREDICT)
@@ -128,6 +129,16 @@ def from_release(
 
 def golden_headers(token_file: Path | None, no_store: bool) -> dict[str, str]:
     return {**bearer(token_file), "Accept": NATIVE_MEDIA, **({HEADER_NO_STORE: "1"} if no_store else {})}
+
+
+def fits(target: Target, body: bytes, token_file: Path | None) -> None:
+    """Asks once before thousands are sent. Raises CallRefused, naming each field, where the service refuses the row."""
+    with Service(target.url, token_file) as service:
+        try:
+            service.post(service.path, body)
+        except CallRefused as error:
+            if error.status < 500:  # what the service cannot do now is for the load to show
+                raise
 
 
 def from_bundle(
