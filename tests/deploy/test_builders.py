@@ -523,8 +523,11 @@ def test_an_image_loaded_into_containerd_needs_no_registry(
         pytest.skip("needs ctr and the cluster's containerd")
     monkeypatch.setenv("CONTAINERD_ADDRESS", str(socket))
     reference = f"wherry-test-{secrets.token_hex(4)}:1"
+    # Another image than the one that the kubelet pulled before: of that it takes no other name without asking.
+    config = msgspec.structs.replace(ready.config, labels={**ready.config.labels, "wherry.test": reference})
+    fresh = msgspec.structs.replace(ready, config=config)
     try:
-        assert not build(ready, bundle, reference, builder=name, push=False, load=Engine("containerd")).pushed
+        assert not build(fresh, bundle, reference, builder=name, push=False, load=Engine("containerd")).pushed
         answers(kube, namespace, reference, pull="Never")
     finally:
         run(["ctr", "--namespace", "k8s.io", "images", "rm", f"docker.io/library/{reference}"], source="ctr")
