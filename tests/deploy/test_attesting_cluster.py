@@ -14,7 +14,7 @@ import secrets
 import shutil
 import subprocess
 import urllib.parse
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from wherry.contract.names import ENV_TEST_REGISTRY
 from wherry.deploy.attesting import provenance, sbom
 from wherry.deploy.docker import Docker
 from wherry.deploy.pins import native_platform
+from wherry.deploy.programs import run
 
 REGISTRY = os.environ.get(ENV_TEST_REGISTRY, "")
 pytestmark = [
@@ -38,9 +39,13 @@ DIST_INFO = re.compile(r"((?:.*/)?[^/]+\.dist-info)/.*")
 
 
 @pytest.fixture
-def path() -> str:
-    """A repository of this test's own."""
-    return f"wherry-test-{secrets.token_hex(4)}"
+def path() -> Iterator[str]:
+    """A repository of this test's own; what Docker built for it is gone afterwards."""
+    name = f"wherry-test-{secrets.token_hex(4)}"
+    yield name
+    if not Docker().trouble():
+        for image in run(["docker", "images", "--quiet", f"{REGISTRY}/{name}"], source="docker", timeout=60).lines:
+            run(["docker", "rmi", "--force", image], source="docker", timeout=60)
 
 
 @pytest.fixture
