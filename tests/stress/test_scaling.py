@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from xml.etree import ElementTree as xml
 
 import pytest
 
-from wherry.contract.recording import Conditions, Happening, Recording, Second
+from wherry.contract.recording import Conditions, Happening, Recording, Second, decode
 from wherry.stress import scaling as of
 from wherry.stress import shape as shapes
 from wherry.stress.page import page
@@ -16,6 +17,7 @@ from wherry.stress.scaling import scaling_of
 from wherry.stress.tally import tally_for
 from wherry.stress.timeline import MOST_HAPPENINGS, alone, rows
 
+ROOT = Path(__file__).resolve().parents[2]
 TARGET = Target("127.0.0.1", 8080, "/predict", address="127.0.0.1")
 
 
@@ -117,3 +119,11 @@ def test_a_long_list_of_happenings_is_cut(count: int) -> None:
     assert text.count("pod created") == min(count, MOST_HAPPENINGS)
     assert ("and 5 more" in text) == (count > MOST_HAPPENINGS)
     assert "<0>" not in text and "&lt;0&gt;" in text
+
+
+def test_the_picture_in_the_docs_is_of_the_run_that_is_kept() -> None:
+    """One pod to three and back, recorded on a real cluster; write it again with timeline.alone."""
+    run = decode((ROOT / "tests" / "data" / "autoscaling.json").read_bytes())
+    assert (ROOT / "docs" / "pictures" / "autoscaling.svg").read_text() == alone(run)
+    found = scaling_of(run)
+    assert (found.begun, found.most, found.ended) == (1, 3, 1)
