@@ -36,6 +36,7 @@ def small(folder: Path) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("valgrind") is None, reason="valgrind is not installed")
+@pytest.mark.timeout(900)
 def test_a_tenth_more_work_is_seen_and_noise_is_not(path: Any, tmp_path: Path) -> None:
     folder = small(tmp_path)
     first, again = (path.instructions(folder, "wherry", 0.0) for _ in range(2))
