@@ -136,8 +136,9 @@ def test_halves_are_not_mistaken_for_each_other(tmp_path: Path) -> None:
 
 
 def test_a_file_that_cannot_be_read_is_said(tmp_path: Path) -> None:
-    with pytest.raises(KeyUnusable, match="cannot be read: no such file or directory"):
+    with pytest.raises(KeyUnusable, match="cannot be read: no such file or directory") as caught:
         PublicKey.read(tmp_path / "none.pub")
+    assert "-pubout" in caught.value.hint
     with pytest.raises(KeyUnusable, match="cannot be read: is a directory"):
         PrivateKey.read(tmp_path, str)
 

@@ -42,6 +42,7 @@ COSTS = tuple({"N": number, "r": 8, "p": 1} for number in (1 << 15, 1 << 16, 1 <
 KEY_BYTES, MEMORY = 32, 256 << 20
 LARGEST = 1 << 16
 MAKE_ONE = "openssl ecparam -name prime256v1 -genkey -noout -out image.key"
+TAKE_PUBLIC = "openssl ec -in image.key -pubout -out image.pub"
 PASSWORD = "COSIGN_PASSWORD=..."
 OTHER_KIND = "is of another kind than ECDSA over P-256, which cosign's own keys are"
 
@@ -55,7 +56,7 @@ class PublicKey:
     @staticmethod
     def read(path: Path) -> PublicKey:
         """The key in a PEM file, as `cosign.pub` is. Raises KeyUnusable."""
-        text = content(path)
+        text = content(path, TAKE_PUBLIC)
         if b"PRIVATE KEY-----" in text:
             reason = "is a private key; verifying takes the public one"
             raise KeyUnusable(str(path), reason, f"openssl ec -in {path} -pubout, or cosign public-key --key {path}")
@@ -90,7 +91,7 @@ class PrivateKey:
 
         password: called where the file asks for one. Raises KeyUnusable.
         """
-        text = content(path)
+        text = content(path, MAKE_ONE)
         boxed = BOXED.search(text)
         encrypted = b"ENCRYPTED" in text
         secret = password().encode() if encrypted else None
@@ -128,12 +129,12 @@ def opened(body: bytes, secret: bytes) -> bytes:
     return bytes(SecretBox(key).decrypt(sealed, nonce))
 
 
-def content(path: Path) -> bytes:
-    """The file's bytes. Raises KeyUnusable."""
+def content(path: Path, missing: str) -> bytes:
+    """The file's bytes; `missing` is what to type where there is none. Raises KeyUnusable."""
     try:
         with path.open("rb") as file:
             return file.read(LARGEST)
     except OSError as error:
         reason = f"cannot be read: {(error.strerror or str(error)).lower()}"
-        hint = MAKE_ONE if isinstance(error, FileNotFoundError) else f"ls -l {path}"
+        hint = missing if isinstance(error, FileNotFoundError) else f"ls -l {path}"
         raise KeyUnusable(str(path), reason, hint) from error
