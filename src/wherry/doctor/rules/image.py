@@ -10,18 +10,7 @@ from wherry.doctor.project import Project
 from wherry.doctor.rule import Edit, Place, rule
 from wherry.doctor.rules.containers import all_containers
 
-IGNORE = (
-    ".git",
-    ".venv",
-    "venv",
-    "__pycache__",
-    "*.pyc",
-    ".env",
-    ".ipynb_checkpoints",
-    "node_modules",
-    "data",
-    "tests",
-)
+IGNORE = (".git", ".venv", "venv", "__pycache__", "*.pyc", ".env", ".ipynb_checkpoints", "node_modules")
 ENDED = re.compile(
     r"(?P<python>(^|[/ ])python:(2|3\.[0-9])(?![0-9])[\w.-]*)|(?P<mysql>(^|/)mysql:5\.[\w.-]*)"
     r"|(?P<debian>(^|/)debian:(jessie|stretch|buster|8|9|10)\b[\w.-]*)|(?P<ubuntu>(^|/)ubuntu:(14|16|18)\.04)"
