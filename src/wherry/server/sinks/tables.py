@@ -2,43 +2,32 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import Column, Float, Integer, MetaData, Table, Text
 
 metadata = MetaData()
-predictions = Table(
+
+
+def table(name: str, *columns: str, **others: Any) -> Table:
+    """A table of these columns in this order, the first its key; text, but for `others`."""
+    kinds = {column: others.get(column, Text) for column in columns}
+    made = [Column(column, kind, primary_key=column == columns[0]) for column, kind in kinds.items()]
+    return Table(name, metadata, *made)
+
+
+predictions = table(
     "predictions",
-    metadata,
-    Column("id", Text, primary_key=True),
-    Column("request_id", Text),
-    Column("created_at", Text),
-    Column("model_name", Text),
-    Column("model_version", Text),
-    Column("model_digest", Text),
-    Column("signature_hash", Text),
-    Column("inputs", Text),
-    Column("outputs", Text),
-    Column("status", Integer),
-    Column("latency_ms", Float),
-    Column("door", Text),
-    Column("host", Text),
-    Column("sequence", Integer),
+    *("id", "request_id", "created_at", "model_name", "model_version", "model_digest", "signature_hash"),
+    *("inputs", "outputs", "status", "latency_ms", "door", "host", "sequence"),
+    status=Integer,
+    latency_ms=Float,
+    sequence=Integer,
 )
-feedback = Table(
-    "feedback",
-    metadata,
-    Column("id", Text, primary_key=True),
-    Column("prediction_id", Text),
-    Column("created_at", Text),
-    Column("truth", Text),
-)
-progress_table = Table(
+feedback = table("feedback", "id", "prediction_id", "created_at", "truth")
+progress_table = table(
     "wherry_progress",
-    metadata,
-    Column("spool", Text, primary_key=True),
-    Column("segment", Text),
-    Column("position", Integer),
-    Column("sequence", Integer),
-    Column("poison", Integer),
-    Column("duplicates", Integer),
+    *("spool", "segment", "position", "sequence", "poison", "duplicates"),
+    **dict.fromkeys(("position", "sequence", "poison", "duplicates"), Integer),
 )
-schema_table = Table("wherry_schema", metadata, Column("number", Integer, primary_key=True), Column("applied_at", Text))
+schema_table = table("wherry_schema", "number", "applied_at", number=Integer)
