@@ -15,6 +15,7 @@ import tarfile
 import time
 import zipfile
 from collections.abc import Callable, Iterator
+from email.message import Message
 from pathlib import Path
 from typing import Any, cast
 
@@ -371,6 +372,21 @@ def test_a_registry_that_is_gone_in_mid_push_leaves_no_tag(registry: SmallRegist
     with pytest.raises(RegistryFailed, match=r"pushing ferry with 507 \(no space left\)"):
         pushed(registry, make(), bundle)
     assert ("ferry", make().content_tag) not in registry.manifests
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        # As docker-registry 2.8 says it when its disk is full.
+        (b'{"errors":[{"code":"UNKNOWN","message":"unknown error","detail":{"Op":"write","Err":28}}]}', "disk is full"),
+        (b"write /var/lib/registry: no space left on device", "disk is full"),
+        (b'{"errors":[{"code":"UNKNOWN","message":"unknown error","detail":{"Op":"write","Err":5}}]}', ""),
+    ],
+)
+def test_a_registry_that_is_full_is_said_to_be(body: bytes, told: str) -> None:
+    said = session.said(session.Answer(500, Message(), body))
+    assert said.startswith("500")
+    assert ("disk is full" in said) == bool(told)
 
 
 def test_credentials_that_do_not_do_are_said_with_what_to_type(

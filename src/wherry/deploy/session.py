@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 import urllib.parse
 from collections.abc import Callable, Iterable
@@ -18,6 +19,8 @@ Result = TypeVar("Result")
 ATTEMPTS = 5
 FIRST_WAIT_SECONDS = 0.2
 TOLD_LENGTH = 300
+# What the registry of Docker says in the details of an "unknown error": ENOSPC of the file system that it keeps all in.
+FULL = re.compile(rb'"Err": ?28\b|no space left on device')
 
 
 class Session:
@@ -84,6 +87,8 @@ def said(answer: Answer) -> str:
         words = "; ".join(str(error.get("message") or error.get("code")) for error in errors)
     except (ValueError, KeyError, TypeError, AttributeError):
         words = ""
+    if FULL.search(answer.body):
+        words = f"{words}: its disk is full" if words else "its disk is full"
     return f"{answer.status}{f' ({words[:TOLD_LENGTH]})' if words else ''}"
 
 
