@@ -158,3 +158,12 @@ def test_what_only_looks_like_a_mistake_is_none(tmp_path: Path) -> None:
     assert examine(write(tmp_path, quiet)).findings == ()
     loud = {"set.py": "import os\nos.environ.setdefault('KMP_DUPLICATE_LIB_OK', 'TRUE')\n"}
     assert rules_at(write(tmp_path, loud)) == {"duplicate-openmp set.py:2"}
+
+
+def test_the_steps_of_pipelines_are_commands(tmp_path: Path) -> None:
+    pipelines = {
+        "cloudbuild.yaml": "steps:\n- name: gcr.io/cloud-builders/docker\n  args: [push, gcr.io/project/app:1]\n",
+        ".github/workflows/w.yml": "jobs:\n  b:\n    steps:\n    - uses: a/b@v4\n    - run: docker-compose up\n",
+    }
+    found = rules_at(write(tmp_path, pipelines))
+    assert found == {"container-registry-gone cloudbuild.yaml:3", "docker-compose-v1 .github/workflows/w.yml:5"}

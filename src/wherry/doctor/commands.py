@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -56,13 +56,20 @@ def commands_of(project: Project) -> Iterator[Command]:
         for run in dockerfile.of("RUN"):
             yield Command(dockerfile.path, run.line, run.last, run.rest, "dockerfile")
     for document in project.documents:
-        for step in items(dig(document.root, "steps")):
+        for step in steps_of(document.root):
             name = str(dig(step, "name") or dig(step, "entrypoint") or "")
             said = dig(step, "run") or " ".join(str(each) for each in items(dig(step, "args")))
             program = name.rpartition("/")[2].partition(":")[0]
             if said:
                 line = line_of(said if dig(step, "run") else dig(step, "args"), line_of(step))
                 yield Command(document.path, line, line, f"{program} {said}" if dig(step, "args") else said, "pipeline")
+
+
+def steps_of(root: Any) -> list[Any]:
+    """The steps of a cloudbuild.yaml, or of every job of a workflow of GitHub's."""
+    jobs = dig(root, "jobs")
+    held = [root, *(jobs.values() if isinstance(jobs, dict) else ())]
+    return [step for each in held for step in items(dig(each, "steps"))]
 
 
 def of_markdown(path: str, lines: list[str]) -> Iterator[Command]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from wherry.doctor.carrying.carried import Carried
 from wherry.doctor.project import Project
-from wherry.doctor.rules.service import payloads, predicts
+from wherry.doctor.rules.asked import payloads, predicts
 from wherry.doctor.source import Function, Route, Source, constant
 
 NUMBERS = ("int", "float", "str", "round")

@@ -6,14 +6,16 @@ from wherry.doctor.rules import (
     cluster,
     compose,
     database,
+    features,
     image,
     loading,
     service,
     shell,
     training,
+    uploads,
     workload,
 )
 
 # In the order in which they are shown.
-MODULES = (loading, service, database, image, compose, cluster, workload, shell, cloud, training)
+MODULES = (loading, service, features, uploads, database, image, compose, cluster, workload, shell, cloud, training)
 ALL: tuple[Rule, ...] = tuple(value for module in MODULES for value in vars(module).values() if isinstance(value, Rule))

@@ -1,45 +1,17 @@
-"""What a service of Flask or FastAPI does with a request."""
+"""How a service reads a request, and what it answers where something is wrong."""
 
 from __future__ import annotations
 
 import ast
-import csv
 import re
 from collections.abc import Iterator
 
 from wherry.doctor.project import Project
 from wherry.doctor.rule import Place, rule
-from wherry.doctor.source import Function, Route, Source, constant, keyword
+from wherry.doctor.rules.asked import all_routes, bodies, payloads
+from wherry.doctor.source import Source, constant, keyword
 
 EVERYWHERE = ("0.0.0.0", "::", "")
-BODIES = ("flask.request.json", "flask.request.get_json")
-
-
-def all_routes(project: Project) -> Iterator[tuple[Source, Route]]:
-    for source in project.sources:
-        for route in source.routes:
-            yield source, route
-
-
-def predicts(source: Source, function: Function) -> bool:
-    return any(name.rpartition(".")[2] in ("predict", "predict_proba") for _, name in source.calls(function))
-
-
-def bodies(source: Source, function: Function) -> Iterator[ast.AST]:
-    """Where the function reads the JSON of a request."""
-    for node in ast.walk(function):
-        if isinstance(node, ast.Attribute) and source.named(node) in BODIES:
-            yield node
-
-
-def payloads(source: Source, function: Function) -> set[str]:
-    """The names that hold the JSON of a request."""
-    reads = set(bodies(source, function))
-    found: set[str] = set()
-    for node in ast.walk(function):
-        if isinstance(node, ast.Assign) and any(each in reads for each in ast.walk(node.value)):
-            found.update(target.id for target in node.targets if isinstance(target, ast.Name))
-    return found
 
 
 @rule(
@@ -69,67 +41,6 @@ def debug_server(project: Project) -> Iterator[Place]:
         for one in dockerfile.of("ENV"):
             if re.search(r"\bFLASK_(DEBUG[= ]\"?(1|true)|ENV[= ]\"?development)", one.rest, re.I):
                 yield Place(dockerfile.path, one.line, one.rest)
-
-
-@rule(
-    "dangerous",
-    consequence="what is asked ends up in access logs, caches and browser histories",
-    fix="take the features in the body of a POST",
-    source="https://owasp.org/www-community/vulnerabilities/Information_exposure_through_query_strings_in_url",
-)
-def features_in_url(project: Project) -> Iterator[Place]:
-    """features are taken from the address of a GET"""
-    for source, route in all_routes(project):
-        if "GET" not in route.methods or not predicts(source, route.function):
-            continue
-        arguments = [arg for arg in route.function.args.args + route.function.args.kwonlyargs if arg.arg != "self"]
-        asked = any(source.named(node) == "flask.request.args" for node in ast.walk(route.function))
-        if asked or (route.framework == "fastapi" and arguments):
-            yield Place(source.path, source.at(route.function), f"GET {route.path}")
-
-
-def opened_uploads(project: Project) -> Iterator[tuple[Source, ast.Call]]:
-    """The calls that decode a picture which a request brought."""
-    for source in project.sources:
-        if re.search(r"\b(request\.files|UploadFile)\b", source.text):
-            yield from ((source, call) for call, name in source.calls() if name in ("PIL.Image.open", "Image.open"))
-
-
-@rule(
-    "dangerous",
-    consequence="a small file that unpacks to gigabytes, or a large one, takes the service down",
-    fix="set app.config['MAX_CONTENT_LENGTH'], and Image.MAX_IMAGE_PIXELS with its warning as an error",
-    source="https://pillow.readthedocs.io/en/stable/reference/Image.html#PIL.Image.open",
-)
-def unlimited_upload(project: Project) -> Iterator[Place]:
-    """an upload is decoded without a limit on its bytes or pixels"""
-    for source, call in opened_uploads(project):
-        missing = [name for name in ("MAX_CONTENT_LENGTH", "MAX_IMAGE_PIXELS") if name not in source.text]
-        if missing:
-            yield Place(source.path, source.at(call), f"no {' and no '.join(missing)}")
-
-
-@rule(
-    "dangerous",
-    consequence="the caller's mistake is answered 500, as if the service were broken, and wakes whoever watches it",
-    fix="catch PIL.UnidentifiedImageError and answer 400",
-    source="https://pillow.readthedocs.io/en/stable/PIL.html#PIL.UnidentifiedImageError",
-)
-def upload_not_checked(project: Project) -> Iterator[Place]:
-    """an upload that is no picture is a 500"""
-    caught = {"UnidentifiedImageError", "OSError", "IOError", "Exception", "BaseException", ""}
-    for source, call in opened_uploads(project):
-        tries = [holder for holder in source.holders(call) if isinstance(holder, ast.Try)]
-        kinds = {name for each in tries for handler in each.handlers for name in caught_by(source, handler)}
-        if not kinds & caught:
-            yield Place(source.path, source.at(call), source.text_of(call))
-
-
-def caught_by(source: Source, handler: ast.ExceptHandler) -> set[str]:
-    if handler.type is None:
-        return {""}
-    kinds = handler.type.elts if isinstance(handler.type, ast.Tuple) else [handler.type]
-    return {source.named(kind).rpartition(".")[2] for kind in kinds}
 
 
 def says_failure(node: ast.AST) -> bool:
@@ -289,95 +200,3 @@ def json_in_json(project: Project) -> Iterator[Place]:
             subscript = isinstance(given, (ast.Subscript, ast.Call))
             if (name == "json.loads" and of_payload and subscript) or (name == "json.dumps" and into_reply):
                 yield Place(source.path, source.at(call), source.text_of(call))
-
-
-@rule(
-    "misleading",
-    consequence="a request that forgets a feature gets an answer to another question",
-    fix="leave the default out, so that a missing feature is refused",
-    source="https://fastapi.tiangolo.com/tutorial/query-params/#required-query-parameters",
-)
-def silent_default(project: Project) -> Iterator[Place]:
-    """a feature that is missing is taken as a number"""
-    for source, route in all_routes(project):
-        if not predicts(source, route.function):
-            continue
-        given = route.function.args
-        defaults = [(arg, value) for arg, value in zip(reversed(given.args), reversed(given.defaults), strict=False)]
-        silent = [arg.arg for arg, value in reversed(defaults) if is_number(value)]
-        if silent and route.framework == "fastapi":
-            yield Place(source.path, source.at(route.function), ", ".join(silent))
-        for call, name in source.calls(route.function):
-            if name == "flask.request.args.get" and len(call.args) > 1 and is_number(call.args[1]):
-                yield Place(source.path, source.at(call), source.text_of(call))
-
-
-def is_number(node: ast.AST) -> bool:
-    value = constant(node)
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-@rule(
-    "misleading",
-    consequence="everything above a half is told as 100",
-    fix="round after the multiplication: round(score * 100)",
-    source="https://docs.python.org/3/library/functions.html#round",
-)
-def rounded_share(project: Project) -> Iterator[Place]:
-    """a share is rounded before it is made a percentage"""
-    for source in project.sources:
-        for node in source.nodes:
-            if not isinstance(node, ast.BinOp) or not isinstance(node.op, ast.Mult):
-                continue
-            for one, other in ((node.left, node.right), (node.right, node.left)):
-                rounds = (
-                    isinstance(one, ast.Call)
-                    and source.named(one.func) in ("round", "numpy.round")
-                    and len(one.args) == 1
-                )
-                if rounds and constant(other) == 100:
-                    yield Place(source.path, source.at(node), source.text_of(node))
-
-
-@rule(
-    "misleading",
-    consequence="requests that the model was trained to answer are refused",
-    fix="allow what the data hold: ge=0 in place of gt=0",
-    source="https://docs.pydantic.dev/latest/concepts/fields/#numeric-constraints",
-)
-def range_refuses_own_data(project: Project) -> Iterator[Place]:
-    """a field's range refuses rows of the project's own data"""
-    bounds = {"gt": lambda a, b: a <= b, "ge": lambda a, b: a < b, "lt": lambda a, b: a >= b, "le": lambda a, b: a > b}
-    limits = [
-        (source, node, node.target.id, word.arg, constant(word.value))
-        for source in project.sources
-        for node in source.nodes
-        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and isinstance(node.value, ast.Call)
-        for word in node.value.keywords
-        if word.arg in bounds and isinstance(constant(word.value), (int, float))
-    ]
-    if not limits:
-        return
-    tables = list(columns_of(project))
-    for source, node, name, word, limit in limits:
-        for file, columns in tables:
-            wrong = sum(bounds[word](value, limit) for value in columns.get(name, ()))
-            if wrong:
-                yield Place(source.path, source.at(node), f"{word}={limit} refuses {wrong} rows of {file}")
-
-
-def columns_of(project: Project) -> Iterator[tuple[str, dict[str, list[float]]]]:
-    """The numbers of each CSV file, by column."""
-    for path in project.paths:
-        if path.suffix.lower() != ".csv" or path.stat().st_size > 16 << 20:
-            continue
-        columns: dict[str, list[float]] = {}
-        try:
-            with path.open(newline="", encoding="utf-8-sig") as file:
-                for row in csv.DictReader(file):
-                    for name, cell in row.items():
-                        if name and isinstance(cell, str) and re.fullmatch(r"\s*-?\d+(\.\d+)?([eE][-+]?\d+)?\s*", cell):
-                            columns.setdefault(name, []).append(float(cell))
-        except (OSError, UnicodeDecodeError, csv.Error):
-            continue
-        yield project.below(path), columns
