@@ -72,11 +72,10 @@ def traffic(forecast: Forecast) -> str:
     x, at = across(forecast)
     rate = columns(forecast.rate, np.max)
     room = columns(forecast.ready[1], np.min) * forecast.setup.replica.knee
-    y = draw.upward(float(max(rate.max(), min(room.max(), 3 * rate.max()))), "a second")
+    most = float(max(rate.max(), min(room.max(), 3 * rate.max())))  # beyond three times the traffic room is room
+    y = draw.upward(most, "a second")
     inside = draw.area(x, y, [(a, b) for a, b in zip(at, rate.tolist(), strict=True)], "a")
-    inside += draw.line(x, y, points(at, rate), "a") + draw.line(
-        x, y, points(at, np.minimum(room, y.ticks[-1][0])), "c"
-    )
+    inside += draw.line(x, y, points(at, rate), "a") + draw.line(x, y, points(at, np.minimum(room, most)), "c")
     legend = [("a", "requests", False), ("c", "what the ready pods hold at the objective", False)]
     return card("Traffic and room", "the highest of each moment", draw.frame(x, y, inside, "traffic over time"), legend)
 
