@@ -43,6 +43,9 @@ HEADROOM = 0.8  # of what all replicas carry at their knee: what is asked of set
 @click.option("--replay", metavar="FILE|history", help="A trace, or the requests the store kept, in place of a ramp.")
 @click.option("--speed", type=click.FloatRange(0.001, 1000), default=1.0, metavar="N", help="Replay N times as fast.")
 @click.option("--data", type=click.Path(path_type=Path), metavar="FILE", help="Rows to send in place of golden rows.")
+@click.option(
+    "--new-connections", is_flag=True, help="Open a connection for each request: kept ones stay with their pod."
+)
 @click.option("--html", type=click.Path(path_type=Path), metavar="FILE", help="Write a report with pictures.")
 @click.option("--junit", type=click.Path(path_type=Path), metavar="FILE", help="Write the objective as JUnit XML.")
 @click.option("--record", type=click.Path(path_type=Path), metavar="FILE", help="Write the run as JSON.")
@@ -60,6 +63,7 @@ def prove(
     replay: str | None,
     speed: float,
     data: Path | None,
+    new_connections: bool,
     html: Path | None,
     junit: Path | None,
     record: Path | None,
@@ -91,7 +95,7 @@ def prove(
         load = Load(bounded(rising(wanted, peak_of(wanted, peak), read_duration(duration or SECONDS))))
     with found(console, wanted, name or "", kubeconfig) as there:
         compare(console, wanted, there)
-        sending = Sending(data=data, token_file=token_file, allow_remote=allow_remote)
+        sending = Sending(data=data, token_file=token_file, allow_remote=allow_remote, fresh=new_connections)
         run = on_deployment(console, there, load, limits, sending)
     write(run, outputs)
     show(console, run, outputs)
