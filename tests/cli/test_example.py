@@ -60,11 +60,12 @@ def test_what_is_there_stays_as_it_is(there: str, wherry: Wherry, tmp_path: Path
     assert (tmp_path / "deep" / "mine" / "train.py").is_file()
 
 
-def test_a_name_that_is_none(wherry: Wherry) -> None:
-    done = wherry("example", "drybeans")
+@pytest.mark.parametrize(("typed", "meant"), [("drybeans", "dry-beans"), ("toy", "toy-classifier")])
+def test_a_name_that_is_none(typed: str, meant: str, wherry: Wherry) -> None:
+    done = wherry("example", typed)
     assert done.returncode == 2
-    assert "no such example: drybeans" in done.stderr
-    assert "did you mean dry-beans?" in done.stderr
+    assert f"no such example: {typed}" in done.stderr
+    assert f"did you mean {meant}?" in done.stderr
 
 
 def test_a_copy_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -53,7 +53,8 @@ def example(console: Console, name: str | None, to: Path | None) -> None:
         return
     chosen = next((each for each in found if each.name == name), None)
     if chosen is None:
-        near = difflib.get_close_matches(name, [each.name for each in found], n=1, cutoff=0.5)
+        names = [each.name for each in found]
+        near = [each for each in names if name in each] or difflib.get_close_matches(name, names, n=1, cutoff=0.5)
         raise UsageRefused(f"no such example: {name}", hint=f"did you mean {near[0]}?" if near else "wherry example")
     target = to or Path(name)
     files = copy(chosen, target)
