@@ -55,7 +55,15 @@ def test_passwords_are_made_once_and_are_nowhere_else(
     fake: Cluster, server: FakeApiServer, make_release: Any, probe: Any, told: list[Any]
 ) -> None:
     release = make_release("boats", **DATABASE)
+    asked: list[str] = []
+
+    def answered(name: str, body: bytes) -> tuple[int, dict[str, str], bytes]:
+        asked.append(name)
+        return answers(name, body)
+
+    server.api.answer = answered
     assert deploy(release, fake, probe, tell=told.append).ok
+    assert {name.partition(":")[0] for name in asked} == {"ferry"}, "the database was asked in the service's place"
     first = passwords(server)
     plain = [base64.b64decode(one).decode() for one in first.values()]
     assert set(first) == {"password", "root-password"}

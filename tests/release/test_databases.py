@@ -41,6 +41,8 @@ def test_a_database_beside_the_service_is_reached_by_its_pods_alone(
         <= database["template"]["metadata"]["labels"].items()
     )
     assert ways_out[-1]["ports"] == [{"protocol": "TCP", "port": recipe.port}]
+    for kind_of in ("Service", "NetworkPolicy"):
+        assert made.find(kind_of)["metadata"]["name"] == "breast-cancer", "what is asked is the service"  # type: ignore[index]
     # Neither takes the other's pods for its own.
     assert not made.workload["spec"]["selector"]["matchLabels"].items() <= database["selector"]["matchLabels"].items()
     assert (

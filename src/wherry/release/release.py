@@ -70,8 +70,12 @@ class Release(msgspec.Struct, frozen=True):
         return next(made for made in self.objects if made["kind"] in kinds and made["metadata"]["name"] == self.name)
 
     def find(self, kind: str) -> Object | None:
-        """The first object of this kind, None when there is none."""
-        return next((made for made in self.objects if made["kind"] == kind), None)
+        """The object of this kind that bears the release's name, else the first; None when there is none.
+
+        A database beside the service has a Service, a policy and a StatefulSet too.
+        """
+        found = [made for made in self.objects if made["kind"] == kind]
+        return next((made for made in found if made["metadata"]["name"] == self.name), found[0] if found else None)
 
 
 def startup_seconds(manifest: Manifest) -> int:
