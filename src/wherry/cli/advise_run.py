@@ -96,7 +96,7 @@ def alone(there: Deployed) -> float | None:
 
 
 def started(there: Deployed) -> float | None:
-    """Seconds from the creation of the pod to its readiness."""
+    """Seconds from the creation of the pod to its readiness; None where it has lost and regained it since."""
     from wherry.deploy.resources import POD, condition
 
     took = []
@@ -105,7 +105,10 @@ def started(there: Deployed) -> float | None:
         if ready.get("status") == "True" and not any(one.get("restartCount") for one in containers):
             stamps = (pod["metadata"]["creationTimestamp"], ready["lastTransitionTime"])
             created, up = (datetime.fromisoformat(stamp) for stamp in stamps)
-            took.append((up - created).total_seconds())
+            probe = pod["spec"]["containers"][0].get("startupProbe") or {}
+            seconds = (up - created).total_seconds()
+            if seconds <= 2 * float(probe.get("failureThreshold", 60)) * float(probe.get("periodSeconds", 2)):
+                took.append(seconds)
     return max(1.0, min(took)) if took else None
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from itertools import pairwise
 
 import msgspec
 
@@ -82,6 +81,7 @@ class Search:
     def __init__(self, measure: Measure, limits: Limits, tell: Callable[[Probe], None]) -> None:
         self.measure, self.limits, self.tell = measure, limits, tell
         self.probes: list[Probe] = []
+        self.good = 0.0  # the rate that is taken to hold, as the search stands
 
     def run(self, first: float = FIRST) -> Knee:
         """The knee, from probes that begin at `first`."""
@@ -93,6 +93,7 @@ class Search:
                     return self.knee(None, True, "no rate held the objective")
                 while not self.holds(good, 2 * self.limits.probe):
                     bad, good = good, good * CAREFUL
+                    self.good = good
                 if not self.once(bad):
                     return self.knee(good, True, f"it held at {good:,.4g}/s and missed at {bad:,.4g}/s")
                 if bad >= self.limits.rate:
@@ -102,21 +103,14 @@ class Search:
                     good, bad = self.bracket(min(AGAIN * held, self.limits.rate), AGAIN)
                     good = good or held
         except Stopped as stop:
-            return self.knee(self.held, False, stop.reason)
+            return self.knee(self.good or None, False, stop.reason)
         return self.knee(good, False, f"the objective still held at {good:,.0f}/s, the most that is tried")
-
-    @property
-    def held(self) -> float | None:
-        """The highest rate below the lowest that missed twice running; None where none held."""
-        missed = [one.rate for one, two in pairwise(self.probes) if one.rate == two.rate and not (one.held or two.held)]
-        least = min(missed, default=math.inf)
-        return max((probe.rate for probe in self.probes if probe.held and probe.rate < least), default=None)
 
     def bracket(self, rate: float, factor: float) -> tuple[float, float]:
         """The last rate that held and the first that missed, going up from `rate`; 0 or infinity for none."""
         good = 0.0
         while self.holds(rate):
-            good = rate
+            good = self.good = rate
             if rate >= self.limits.rate:
                 return good, math.inf
             rate = min(factor * rate, self.limits.rate)
@@ -128,13 +122,13 @@ class Search:
             if bad / 4 < LEAST:
                 return 0.0, bad
             if self.holds(bad / 4):
-                good = bad / 4
+                good = self.good = bad / 4
             else:
                 bad /= 4
         while bad / good > NARROW:
             rate = math.sqrt(good * bad)
             if self.holds(rate):
-                good = rate
+                good = self.good = rate
             else:
                 bad = rate
         return good, bad
