@@ -224,3 +224,13 @@ def test_render_the_dockerfile(wherry: Wherry, linear_bundle: Path, tmp_path: Pa
     done = wherry("render", linear_bundle, "--dockerfile")
     assert done.stdout.count("FROM ") == 2
     assert not (tmp_path / "wherry.lock").exists()
+
+
+@pytest.mark.parametrize(
+    ("current", "cpu", "told"),
+    [(3, 2, True), (3, 38, True), (3, 50, False), (3, 58, False), (2, 2, False), (3, None, False), (3, 0, True)],
+)
+def test_status_says_how_long_fewer_pods_must_be_enough(current: int, cpu: int | None, told: bool) -> None:
+    scaler = Autoscaler(2, 10, current, current, 60, cpu, "", down_after=300, down_every=60)
+    words = "fewer pods would do: one goes 300 s after more were last needed, then again each 60 s"
+    assert (words in status.scaling(scaler)) == told

@@ -5,10 +5,12 @@ from __future__ import annotations
 import io
 import sys
 
+import msgspec
 import pytest
 
 from wherry.cli.console import Console
-from wherry.contract.events import StressView
+from wherry.cli.stress_view import Screen, plain
+from wherry.contract.events import ClusterView, StressView
 
 
 def views(count: int) -> list[StressView]:
@@ -51,3 +53,13 @@ def test_quiet_and_json_show_nothing(capsys: pytest.CaptureFixture[str]) -> None
         for view in views(20):
             console.tell(view)
     assert capsys.readouterr().err == ""
+
+
+def test_a_deployment_is_shown_beside_its_load() -> None:
+    view = msgspec.structs.replace(views(1)[0], cluster=ClusterView("m", 3, 2, 10, 180, 72, 60))
+    words = "2 of 3 pods ready (at most 10), CPU 180m, 72 % of the request, aiming at 60 %"
+    assert plain(view).endswith(f"; {words}")
+    shown = Screen(io.StringIO(), 120).lines(view)[-1]
+    assert words in shown and "●●\x1b[33m○" in shown
+    unknown = msgspec.structs.replace(view, cluster=ClusterView("m", 1, 1))
+    assert plain(unknown).endswith("; 1 of 1 pods ready")
