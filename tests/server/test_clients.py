@@ -19,7 +19,7 @@ from wherry.server.predictor import Cost
 BODY = json.dumps(EXAMPLE).encode()
 POST = request("POST", "/predict", BODY)
 LEAVING = int(os.environ.get("WHERRY_TEST_LEAVING", "600"))  # T42 asks for 10,000
-SLOW = int(os.environ.get("WHERRY_TEST_SLOW", "90"))  # T15 asks for 1,000
+SLOW = int(os.environ.get("WHERRY_TEST_SLOW", "45"))  # T15 asks for 1,000
 
 
 def abort(sock: socket.socket) -> None:
