@@ -46,7 +46,7 @@ def desk(
 def test_load_takes_one_replica_to_three_and_its_end_takes_them_back(desk: Desk) -> None:
     desk.deploy()
     desk.rest()
-    load = ("--shape", "step:60,0", "--duration", "6m") if LONG else ("--rate", "60", "--duration", "75s")
+    load = ("--shape", "step:90,0", "--duration", "6m") if LONG else ("--rate", "90", "--duration", "90s")
     outputs = ("--record", "run.json", "--html", "run.html")
     done = desk.wherry("stress", NAME, *load, *outputs, timeout=500)
     assert done.returncode == 0, done.stderr
