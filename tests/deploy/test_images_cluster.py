@@ -228,9 +228,10 @@ def test_two_builds_an_hour_apart_are_one_image(
         (here / "bundle").mkdir()
         for path in sorted(linear_bundle.iterdir(), reverse=name == "two"):
             (here / "bundle" / path.name).write_bytes(path.read_bytes())
-        cache = here / "cache" / "wherry"
-        cache.mkdir(parents=True)
-        (cache / "wheels").symlink_to(caches.root() / "wheels")
+        cache = tmp_path / ("cache-two" if name == "two" else "cache") / "wherry"
+        if not cache.exists():
+            cache.mkdir(parents=True)
+            (cache / "wheels").symlink_to(caches.root() / "wheels")
         program = [
             sys.executable,
             "-m",
@@ -242,7 +243,7 @@ def test_two_builds_an_hour_apart_are_one_image(
             "--push",
             "--no-attest",
         ]
-        environ = {**os.environ, "XDG_CACHE_HOME": str(here / "cache"), "SOURCE_DATE_EPOCH": epoch}
+        environ = {**os.environ, "XDG_CACHE_HOME": str(cache.parent), "SOURCE_DATE_EPOCH": epoch}
         ran = subprocess.run(
             ["faketime", "-f", clock, *program, "--builder", "direct"],
             cwd=here,
