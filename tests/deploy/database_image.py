@@ -48,13 +48,13 @@ def docker_environ() -> dict[str, str]:
     return {**os.environ, "DOCKER_HOST": host, "PATH": path}
 
 
-def docker(*words: str, environ: dict[str, str] | None = None, timeout: float = 300, stdin: str = "") -> str:
+def docker(*words: str, environ: dict[str, str] | None = None, timeout: float = 900, stdin: str = "") -> str:
     """What `docker WORDS` printed; a failure with what it said."""
     return output(("docker", *words), environ or docker_environ(), timeout, stdin)
 
 
 def output(
-    words: tuple[str, ...], environ: dict[str, str], timeout: float = 300, stdin: str = "", cwd: Path | None = None
+    words: tuple[str, ...], environ: dict[str, str], timeout: float = 900, stdin: str = "", cwd: Path | None = None
 ) -> str:
     done = subprocess.run(
         words, env=environ, input=stdin, capture_output=True, text=True, timeout=timeout, check=False, cwd=cwd
@@ -93,7 +93,7 @@ def database_image(registry: str, folder: Path) -> str:
             str(root),
         ),
         environ,
-        600,
+        1200,
     )
     entry = 'ENTRYPOINT ["/usr/local/bin/database-entry"]'
     docker("import", "--change", entry, "--change", f"USER {UID}:{UID}", str(root), name, environ=environ)
