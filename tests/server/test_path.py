@@ -37,13 +37,12 @@ def small(folder: Path) -> Path:
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("valgrind") is None, reason="valgrind is not installed")
 @pytest.mark.timeout(900)
-def test_a_tenth_more_work_is_seen_and_noise_is_not(path: Any, tmp_path: Path) -> None:
+def test_an_eighth_more_work_is_seen(path: Any, tmp_path: Path) -> None:
     folder = small(tmp_path)
-    first, again = (path.instructions(folder, "wherry", 0.0) for _ in range(2))
+    first = path.instructions(folder, "wherry", 0.0)
     slower = path.instructions(folder, "wherry", 0.125)  # 8 of 64 connections ask twice
-    assert first == pytest.approx(again, rel=0.01)
     assert 1.08 < slower / first < 1.16
-    print(f"instructions a request of 6 columns: {first:,.0f}, again {again:,.0f}, with an eighth more {slower:,.0f}")
+    print(f"instructions a request of 6 columns: {first:,.0f}, with an eighth more {slower:,.0f}")
 
 
 def resident() -> int:
