@@ -201,7 +201,7 @@ EXIT_MEANINGS = {
     1: "failed",
     2: "the command or a setting is not one that wherry can carry out",
     3: "somebody else holds the lock",
-    4: "it ran to the end, and the answer is no: `predict --check` differs, `doctor` finds mistakes, `status` is unhealthy",
+    4: "it ran to the end, and the answer is no: `predict --check` differs, `doctor` finds some, `status` is unhealthy",
     130: "interrupted",
 }
 

@@ -27,7 +27,7 @@ class Serve(Struct, frozen=True, kw_only=True):
     tls_cert: Annotated[str, Meta(description="PEM file with the certificate chain; empty: plain HTTP")] = ""
     tls_key: Annotated[str, Meta(description="PEM file with the certificate's key")] = ""
     cors_origins: Annotated[
-        tuple[str, ...], Meta(description="origins whose pages may ask, like https://example.org; *: all, without a token")
+        tuple[str, ...], Meta(description="origins whose pages may ask, like https://example.org; *: all, if no token")
     ] = ()
     access_log: Annotated[
         float, Meta(ge=0, le=1, description="share of the requests logged as a line of JSON; errors always, unless 0")
