@@ -57,7 +57,7 @@ FAST = ("--probe", "1s", "--first", "20", "--slo", "p99<300ms,errors<1%")
 @pytest.mark.slow
 def test_the_knee_of_a_service_that_is_known(slow: str, wherry: Callable[..., Any], tmp_path: Path) -> None:
     (tmp_path / "wherry.toml").write_text("# ours\n[deploy.resources]\ncpu = '100m'  # a guess\n")
-    done = wherry("advise", slow, *FAST, "--yes", "--peak", "100", "--json", timeout=200)
+    done = wherry("advise", slow, *FAST, "--time", "45s", "--yes", "--peak", "100", "--json", timeout=200)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     # a stub that sleeps a fortieth of a second can only be slower; 300 ms of queue over a second let it pass more
