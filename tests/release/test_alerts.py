@@ -77,7 +77,7 @@ def prometheus(tmp_path: Path, free_ports: Callable[[int], list[int]]) -> Iterat
         process.wait(20)
 
 
-def until(condition: Callable[[], Any], seconds: float = 60) -> None:
+def until(condition: Callable[[], Any], seconds: float = 60, what: Callable[[], str] = str) -> None:
     deadline = time.monotonic() + seconds
     while True:
         try:
@@ -85,8 +85,21 @@ def until(condition: Callable[[], Any], seconds: float = 60) -> None:
                 return
         except OSError:
             pass  # Prometheus does not listen yet
-        assert time.monotonic() < deadline, "waited in vain"
+        assert time.monotonic() < deadline, f"waited in vain {what()}"
         time.sleep(0.2)
+
+
+def said(address: str) -> str:
+    with urllib.request.urlopen(address, timeout=10) as reply:
+        text: str = reply.read().decode()
+    return text
+
+
+def workers_of(pid: int) -> list[int]:
+    """The processes that a service forked: they are called as it is, the store's writer is not."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    called = Path(f"/proc/{pid}/cmdline").read_bytes()
+    return [int(child) for child in children if Path(f"/proc/{child}/cmdline").read_bytes() == called]
 
 
 def measured(query: str) -> str:
@@ -105,17 +118,20 @@ def test_every_alert_measures_something_that_a_service_says(
     running = service(linear_bundle, "--workers", "2")
     example = json.loads((linear_bundle / "example.json").read_text())
     assert running.ask("/predict", example).status == 200
-    children = f"/proc/{running.process.pid}/task/{running.process.pid}/children"
-    os.kill(int(Path(children).read_text().split()[0]), signal.SIGKILL)
+    until(lambda: "\nwherry_workers 2" in said(f"{running.admin_url}/metrics"))  # one killed earlier ends the start
+    os.kill(workers_of(running.process.pid)[0], signal.SIGKILL)
     ask = prometheus(running.admin_url.removeprefix("http://"))
     rules = {rule["alert"]: rule["expr"] for group in groups["groups"] for rule in group["rules"]}
     assert len(rules) == len(monitoring.ALERTS)
 
+    silent: list[str] = list(rules)
+
     def answered() -> bool:
         assert running.ask("/predict", example).status == 200
-        return all(ask(measured(query)) for query in rules.values())
+        silent[:] = [name for name, query in rules.items() if not ask(measured(query))]
+        return not silent
 
-    until(answered)
+    until(answered, what=lambda: f"no answer about {silent}")
     assert ask(measured(rules["WherrySlow"]).replace("_bucket", "_buckets")) == [], "a misspelt metric would be seen"
     assert ask(rules["WherryNotReady"]) == []
     running.stop()
