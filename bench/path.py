@@ -190,7 +190,48 @@ def counted(folder: Path, slower: float) -> int:
     return int(ratio > MORE * COUNTED)
 
 
+def resident() -> int:
+    """Bytes of memory that this process holds."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def growth(folder: Path, many: int, leaves: int) -> float:
+    """Memory after `many` requests by that after 10,000, less 1; each leaves so many bytes behind, to show a leak.
+
+    In a process of its own: one that has held more before has freed memory, in which a leak would not show.
+    """
+    command = [sys.executable, __file__, "--grown", str(folder), str(many), str(leaves)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(done.stderr)
+    return float(done.stdout)
+
+
+def grown(folder: Path, many: int, leaves: int) -> float:
+    loop = Turn()
+    connections, requests = prepared(folder, "wherry", loop)
+    bad = requests[0].replace(b'"area_se"', b'"area_xx"')
+    left: list[bytes] = []
+    before = 0
+    for turn in range(many // CONNECTIONS):
+        if turn == 10_000 // CONNECTIONS:
+            gc.collect()
+            before = resident()
+        ask(connections, requests[turn % 7 :] + requests[: turn % 7], loop, 1)
+        if leaves:
+            left += [b"x" * leaves + bytes([k]) for k in range(CONNECTIONS)]
+        if turn % 10 == 0:  # refusals keep nothing either
+            connections[0][0].data_received(bad)
+    gc.collect()
+    return resident() / before - 1
+
+
 def main(asked: argparse.Namespace) -> int:
+    if asked.grown:
+        folder, many, leaves = asked.grown
+        print(grown(Path(folder), int(many), int(leaves)))
+        return 0
     if asked.asked:
         folder, which, turns = asked.asked
         loop = Turn()
@@ -213,6 +254,7 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--slower", type=float, default=0.0, metavar="SHARE")
     parser.add_argument("--time", action="store_true")
     parser.add_argument("--asked", nargs=3, help=argparse.SUPPRESS)  # in the process whose instructions are counted
+    parser.add_argument("--grown", nargs=3, help=argparse.SUPPRESS)  # in the process whose memory is measured
     return parser.parse_args(given)
 
 

@@ -20,9 +20,18 @@ from wherry.contract.signature import Column, OutputSpec, Signature
 from wherry.deploy.cluster import Cluster, connect
 from wherry.deploy.probe import Probe
 from wherry.release.release import Release, compose
+from wherry.testing import FakeApiServer
 
 # importable by the tests beside them: nothing here is on sys.path
-for helper in ("deploy_parts", "image_files", "small_registry", "attesting_parts", "database_image", "scaling_parts"):
+for helper in (
+    "deploy_parts",
+    "fake_parts",
+    "image_files",
+    "small_registry",
+    "attesting_parts",
+    "database_image",
+    "scaling_parts",
+):
     found = importlib.util.spec_from_file_location(helper, Path(__file__).with_name(f"{helper}.py"))
     assert found is not None
     assert found.loader is not None
@@ -121,3 +130,24 @@ def real(cluster: Any, namespace: str) -> Iterator[Cluster]:
 
 def body(value: Any) -> bytes:
     return json.dumps(value).encode()
+
+
+# --- a fake API server ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def server() -> Iterator[FakeApiServer]:
+    """The namespace boats, and a service in it that answers; modules that need another have their own."""
+    from fake_parts import answers
+
+    with FakeApiServer() as made:
+        made.api.answer = answers
+        made.api.put("namespaces", {"metadata": {"name": "boats"}})
+        yield made
+
+
+@pytest.fixture
+def fake(server: FakeApiServer, tmp_path: Path) -> Iterator[Cluster]:
+    """The module's `server`, reached as any cluster is."""
+    with connect(kubeconfig=str(server.kubeconfig(tmp_path / "config", "boats"))) as made:
+        yield made

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
+from fake_parts import answers
 
 from wherry.contract.events import Note
 from wherry.deploy import preflight
 from wherry.deploy.applying import prune
-from wherry.deploy.cluster import Cluster, connect
+from wherry.deploy.cluster import Cluster
 from wherry.deploy.deploy import deploy
 from wherry.deploy.names import services
 from wherry.deploy.passwords import make
@@ -25,25 +24,6 @@ from wherry.testing import FakeApiServer
 
 DATABASE: dict[str, Any] = {"store": {"database": {"kind": "mariadb"}}}
 STRICT: dict[str, Any] = {"store": {"mode": "strict", "url": "mysql://u@192.0.2.1/x"}}
-
-
-def answers(name: str, body: bytes) -> tuple[int, dict[str, str], bytes]:
-    rows = json.loads(body)["rows"]
-    return 200, {}, json.dumps({"predictions": [int(row[0] > 0.5) for row in rows]}).encode()
-
-
-@pytest.fixture
-def server() -> Iterator[FakeApiServer]:
-    with FakeApiServer() as made:
-        made.api.answer = answers
-        made.api.put("namespaces", {"metadata": {"name": "boats"}})
-        yield made
-
-
-@pytest.fixture
-def fake(server: FakeApiServer, tmp_path: Path) -> Iterator[Cluster]:
-    with connect(kubeconfig=str(server.kubeconfig(tmp_path / "config", "boats"))) as made:
-        yield made
 
 
 def passwords(server: FakeApiServer) -> dict[str, str]:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+from fake_parts import answers
 
 from wherry.contract.events import Note, RolloutView, Step
 from wherry.contract.names import ANNOTATION_CREATED_NAMESPACE
 from wherry.deploy import life, watching
-from wherry.deploy.cluster import Cluster, connect
+from wherry.deploy.cluster import Cluster
 from wherry.deploy.deploy import deploy, rehearse
 from wherry.deploy.ownership import differing, keep_scaled
 from wherry.deploy.preflight import must_create_namespace, needed
@@ -46,26 +45,6 @@ CRASHED = {
         }
     ],
 }
-
-
-def answers(name: str, body: bytes) -> tuple[int, dict[str, str], bytes]:
-    """A service that answers the golden rows of conftest right."""
-    rows = json.loads(body)["rows"]
-    return 200, {}, json.dumps({"predictions": [int(row[0] > 0.5) for row in rows]}).encode()
-
-
-@pytest.fixture
-def server() -> Iterator[FakeApiServer]:
-    with FakeApiServer() as made:
-        made.api.answer = answers
-        made.api.put("namespaces", {"metadata": {"name": "boats"}})
-        yield made
-
-
-@pytest.fixture
-def fake(server: FakeApiServer, tmp_path: Path) -> Iterator[Cluster]:
-    with connect(kubeconfig=str(server.kubeconfig(tmp_path / "config", "boats"))) as made:
-        yield made
 
 
 def model_of(deployment: Any) -> str:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+from fake_parts import answers
 
 from wherry.contract.golden import GoldenRows
 from wherry.deploy import history, life
-from wherry.deploy.cluster import Cluster, connect
+from wherry.deploy.cluster import Cluster
 from wherry.deploy.deploy import deploy
 from wherry.deploy.probe import Probe
 from wherry.deploy.resources import CONFIG_MAP, DEPLOYMENT, annotations_of
@@ -26,25 +25,6 @@ STUCK = {
         {"name": "server", "ready": False, "restartCount": 0, "state": {"waiting": {"reason": "InvalidImageName"}}}
     ],
 }
-
-
-def answers(name: str, body: bytes) -> tuple[int, dict[str, str], bytes]:
-    rows = json.loads(body)["rows"]
-    return 200, {}, json.dumps({"predictions": [int(row[0] > 0.5) for row in rows]}).encode()
-
-
-@pytest.fixture
-def server() -> Iterator[FakeApiServer]:
-    with FakeApiServer() as made:
-        made.api.answer = answers
-        made.api.put("namespaces", {"metadata": {"name": "boats"}})
-        yield made
-
-
-@pytest.fixture
-def fake(server: FakeApiServer, tmp_path: Path) -> Iterator[Cluster]:
-    with connect(kubeconfig=str(server.kubeconfig(tmp_path / "config", "boats"))) as made:
-        yield made
 
 
 def model(cluster: Cluster) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +12,7 @@ import pytest
 from wherry.cli.failures import LOCKED, exit_code
 from wherry.contract.events import Note
 from wherry.deploy import lease
-from wherry.deploy.cluster import Cluster, connect
+from wherry.deploy.cluster import Cluster
 from wherry.deploy.deploy import deploy
 from wherry.deploy.probe import Probe
 from wherry.deploy.resources import CONFIG_MAP, LEASE, selector
@@ -27,12 +26,6 @@ TTL = 1.5
 def server() -> Iterator[FakeApiServer]:
     with FakeApiServer() as made:
         made.api.put("namespaces", {"metadata": {"name": "boats"}})
-        yield made
-
-
-@pytest.fixture
-def fake(server: FakeApiServer, tmp_path: Path) -> Iterator[Cluster]:
-    with connect(kubeconfig=str(server.kubeconfig(tmp_path / "config", "boats"))) as made:
         yield made
 
 

@@ -6,7 +6,6 @@ import json
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +13,7 @@ import pytest
 from wherry.contract.events import Note, Output
 from wherry.deploy import life
 from wherry.deploy.address import Address, answers, find
-from wherry.deploy.cluster import Cluster, connect
+from wherry.deploy.cluster import Cluster
 from wherry.deploy.deploy import deploy
 from wherry.deploy.probe import Probe
 from wherry.deploy.resources import AUTOSCALER, CONFIG_MAP, DEPLOYMENT, NAMESPACE, SERVICE, Object
@@ -32,12 +31,6 @@ def server() -> Iterator[FakeApiServer]:
             json.dumps({"predictions": [int(row[0] > 0.5) for row in json.loads(body)["rows"]]}).encode(),
         )
         made.api.put("namespaces", {"metadata": {"name": "boats"}})
-        yield made
-
-
-@pytest.fixture
-def fake(server: FakeApiServer, tmp_path: Path) -> Iterator[Cluster]:
-    with connect(kubeconfig=str(server.kubeconfig(tmp_path / "config", "boats"))) as made:
         yield made
 
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import os
 import shutil
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -45,41 +43,14 @@ def test_an_eighth_more_work_is_seen(path: Any, tmp_path: Path) -> None:
     print(f"instructions a request of 6 columns: {first:,.0f}, with an eighth more {slower:,.0f}")
 
 
-def resident() -> int:
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * 4096
-
-
-def grown(turn: Callable[[int], None], few: int, many: int) -> float:
-    """Resident memory after `many` turns by that after `few`, less 1."""
-    for number in range(few):
-        turn(number)
-    gc.collect()
-    before = resident()
-    for number in range(few, many):
-        turn(number)
-    gc.collect()
-    return resident() / before - 1
-
-
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="resident memory is read from /proc")
 def test_memory_after_many_requests_is_that_after_few(path: Any, tmp_path: Path) -> None:
     """T36, P9: within 2 %. The short form asks 200,000 times; WHERRY_TEST_REQUESTS=1000000 the long one."""
-    turns = int(os.environ.get("WHERRY_TEST_REQUESTS", "200000")) // path.CONNECTIONS
-    loop = path.Turn()
-    connections, requests = path.prepared(small(tmp_path), "wherry", loop)
-    bad = requests[0].replace(b'"area_se"', b'"area_xx"')
-
-    def turn(number: int) -> None:
-        path.ask(connections, requests[number % 7 :] + requests[: number % 7], loop, 1)
-        if number % 10 == 0:  # refusals keep nothing either
-            connections[0][0].data_received(bad)
-
-    growth = grown(turn, 10_000 // path.CONNECTIONS, turns)
-    print(f"T36: {growth:+.2%} between 10,000 and {turns * path.CONNECTIONS:,} requests")
+    folder, many = small(tmp_path), int(os.environ.get("WHERRY_TEST_REQUESTS", "200000"))
+    growth = path.growth(folder, many, leaves=0)
+    print(f"T36: {growth:+.2%} between 10,000 and {many:,} requests")
     assert growth < 0.02
 
-    kept: list[bytes] = []
-    leaking = grown(lambda _: kept.append(b"x" * (path.CONNECTIONS * 200)), 10_000 // path.CONNECTIONS, turns)
+    leaking = path.growth(folder, many, leaves=200)
     print(f"T36: {leaking:+.2%} where each request leaves 200 bytes")
     assert leaking > 0.02
