@@ -32,11 +32,13 @@ from serving import (
 from wherry.contract.names import NATIVE_MEDIA
 from wherry.contract.project import Project
 from wherry.contract.reply import Reply
+from wherry.contract.wire import Outputs
 from wherry.errors import StoreFailed
 from wherry.server.auth import Tokens, is_loopback
 from wherry.server.journal import Counts, Entry
+from wherry.server.metrics import CLASSES, Metrics
 from wherry.server.predictions import BIG
-from wherry.server.predictor import Cost
+from wherry.server.predictor import Cost, Measured
 
 UUID7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 
@@ -396,6 +398,42 @@ def test_metrics_are_prometheus_text(service: Running) -> None:
     assert re.search(r'wherry_requests_total\{door="native",status="200"\} \d+', text)
     assert service.metrics.outside >= 1
     assert service.metrics.ignored >= 1
+
+
+class Labels:
+    """A classifier that answers with the first cell of each row."""
+
+    def score(self, rows: Any, probabilities: bool = True) -> Outputs:
+        return Outputs([row[0] for row in rows])
+
+
+def counted(*batches: list[Any], classifies: bool = True) -> dict[str, float]:
+    """What /metrics says of each class after these answers."""
+    metrics = Metrics()
+    predictor = Measured(Labels(), metrics, classifies)
+    for batch in batches:
+        predictor.score([(value,) for value in batch])
+    lines = [line for line in metrics.render([]).splitlines() if line.startswith("wherry_predictions_total{")]
+    return {line.partition('class="')[2].rpartition('"} ')[0]: float(line.rpartition(" ")[2]) for line in lines}
+
+
+def test_the_classes_of_a_classifier_are_counted_by_name() -> None:
+    assert counted(["B", "M", "B"], ["B"]) == {"B": 3, "M": 1}
+    assert counted([0, 1, 1]) == {"0": 1, "1": 2}
+    assert counted([True, False]) == {"true": 1, "false": 1}
+    assert counted([0.25, 0.5], classifies=False) == {}
+
+
+def test_names_of_classes_always_find_room_to_be_counted() -> None:
+    hard = ['a "quoted"\nname', "é" * 200, "\\" * 90, ""]
+    found = counted(hard, hard)
+    assert len(found) == 4
+    assert set(found.values()) == {2}
+    assert 'a \\"quoted\\"\\nname' in found
+    many = counted([f"c{number}" for number in range(500)], ["c0", "c499"])
+    assert many["c0"] == 2
+    assert many["other classes"] == 500 - CLASSES + 1
+    assert len(many) == CLASSES + 1
 
 
 def test_a_large_body_is_read_beside_the_small_ones(service: Running) -> None:

@@ -65,6 +65,7 @@ def test_a_service_tells_where_everything_is_and_answers(packed: Path) -> None:
         assert metrics.headers["content-type"].startswith("text/plain; version=0.0.4")
         assert b'wherry_requests_total{door="native",status="200"} 1' in metrics.body
         assert b"wherry_ready 1" in metrics.body
+        assert b'wherry_predictions_total{class="' in metrics.body
         assert b'name="breast"' in metrics.body
         assert ask(service.admin, "GET", "/livez").status == 200
         assert ask(service.admin, "GET", "/readyz").json == {"status": "ready"}

@@ -74,6 +74,7 @@ NATIVE_MEDIA = "application/vnd.wherry.native+json"
 METRIC_REQUESTS = "wherry_requests_total"  # by door and status
 METRIC_LATENCY = "wherry_request_seconds"  # histogram by door
 METRIC_ROWS = "wherry_rows_total"
+METRIC_CLASSES = "wherry_predictions_total"  # by class, of a classifier
 METRIC_BATCH_ROWS = "wherry_batch_rows"  # histogram: rows scored in one call of the model
 METRIC_MODEL_SECONDS = "wherry_model_seconds_total"
 METRIC_MODEL_FAILURES = "wherry_model_failures_total"

@@ -203,27 +203,16 @@ class Cluster:
         return Answer(reply.status, {key.lower(): value for key, value in reply.headers.items()}, bytes(reply.data))
 
     def ask_pod(
-        self, pod: str, port: int, path: str, body: bytes, headers: Mapping[str, str], seconds: float = 30.0
+        self, pod: str, port: int, path: str, body: bytes | None, headers: Mapping[str, str], seconds: float = 30.0
     ) -> Answer:
-        """POST to one pod over a forward of its port through the API server. Raises NotPermitted, NoCluster."""
-        from kubernetes.client import CoreV1Api
-        from kubernetes.client.exceptions import ApiException
-        from kubernetes.stream import portforward
-
-        connect_pod = CoreV1Api(self._client).connect_get_namespaced_pod_portforward
-        try:
-            wire = portforward(connect_pod, pod, self.namespace, ports=str(port))
-        except ApiException as error:
-            if "403" in str(error):
-                asked = self._asked("create", POD, pod, "portforward")
-                raise NotPermitted((asked.rule,), self.namespace) from error
-            raise NoCluster(str(error.reason), server=self.server, kubeconfig=self.kubeconfig) from error
+        """POST to one pod, or GET without a body, over a forward of its port. Raises NotPermitted, NoCluster."""
         connection = http.client.HTTPConnection("localhost", port)
-        with contextlib.closing(wire):
-            connection.sock = wire.socket(port)
+        connection.sock = self.tunnel(pod, port)
+        with contextlib.closing(connection):
             connection.sock.settimeout(seconds)
             try:
-                connection.request("POST", path, body, {"Content-Type": "application/json", **headers})
+                sent = headers if body is None else {"Content-Type": "application/json", **headers}
+                connection.request("GET" if body is None else "POST", path, body, dict(sent))
                 reply = connection.getresponse()
                 read = reply.read()
             except (OSError, http.client.HTTPException) as error:
@@ -248,7 +237,7 @@ class Cluster:
             reply.close()
 
     def tunnel(self, pod: str, port: int) -> Any:
-        """A socket to a port of a pod, through the API server. Raises NoCluster when it does not come about."""
+        """A socket to a port of a pod, through the API server. Raises NotPermitted, NoCluster."""
         from kubernetes.client import ApiException
         from kubernetes.stream.ws_client import portforward_call
 
@@ -263,6 +252,9 @@ class Cluster:
                 self._client.configuration, "GET", url, headers=headers
             )
         except ApiException as error:
+            if "403" in str(error):
+                asked = self._asked("create", POD, pod, "portforward")
+                raise NotPermitted((asked.rule,), self.namespace) from error
             raise NoCluster(str(error.reason), server=self.server, kubeconfig=self.kubeconfig) from error
         return made.socket(port)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import struct
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -16,6 +17,8 @@ from wherry.server.board import Board
 
 LATENCIES = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+CLASSES = 64  # that are counted by name; what else is predicted counts as one more
+LABEL_BYTES = 56  # of a class's name: with the metric's it must find room on the board
 FEW = 8  # rows for which an array costs more than it saves
 Gauge: TypeAlias = tuple[str, str, float]  # name, labels, value
 COUNTERS = {
@@ -68,6 +71,7 @@ class Metrics:
         self.requests: dict[tuple[str, int], int] = {}
         self.latency: dict[str, Histogram] = {}
         self.batches = Histogram(self.board, names.METRIC_BATCH_ROWS, "", BATCHES)
+        self.classes: dict[Any, int] = {}
 
     def answered(self, door: str, status: int, seconds: Sequence[float]) -> None:
         """Count replies of one door and status, at least one: how long each took."""
@@ -89,6 +93,20 @@ class Metrics:
         cells[places[names.METRIC_MODEL_SECONDS]] += seconds
         cells[batches.places[bisect_left(BATCHES, rows)]] += 1.0
         cells[batches.places[-1]] += rows
+
+    def predicted(self, predictions: Sequence[Any]) -> None:
+        """Count the classes that a classifier answered with."""
+        cells, classes = self.cells, self.classes
+        for value in predictions:
+            place = classes.get(value)
+            cells[self.class_place(value) if place is None else place] += 1.0
+
+    def class_place(self, value: Any) -> int:
+        """Where a class is counted that is met for the first time."""
+        name = value if isinstance(value, str) else json.dumps(value)
+        text = label(shortened(name)) if len(self.classes) < CLASSES else "other classes"
+        place = self.classes[value] = self.board.place(f'{names.METRIC_CLASSES}{{class="{text}"}}')
+        return place
 
     def count(self, name: str, more: float = 1.0) -> None:
         """Add to one of COUNTERS."""
@@ -121,6 +139,9 @@ def render(counts: Mapping[str, float], gauges: Iterable[Gauge]) -> str:
     lines += histogram_lines(names.METRIC_LATENCY, LATENCIES, counts)
     head(lines, names.METRIC_BATCH_ROWS, "histogram", "Rows scored in one call of the model.")
     lines += histogram_lines(names.METRIC_BATCH_ROWS, BATCHES, counts)
+    head(lines, names.METRIC_CLASSES, "counter", "Rows answered with each class, of a classifier.")
+    answered = sorted(name for name in counts if name.startswith(names.METRIC_CLASSES + "{"))
+    lines += [f"{name} {counts[name]:.17g}" for name in answered]
     for name, text in COUNTERS.items():
         head(lines, name, "counter", text)
         lines.append(f"{name} {counts.get(name, 0.0):.17g}")
@@ -149,6 +170,15 @@ def histogram_lines(name: str, bounds: Sequence[float], counts: Mapping[str, flo
 
 def head(lines: list[str], name: str, kind: str, text: str) -> None:
     lines += (f"# HELP {name} {text}", f"# TYPE {name} {kind}")
+
+
+def shortened(text: str) -> str:
+    """The beginning of a long name: its label takes LABEL_BYTES at most, whatever is in it."""
+    if len(label(text).encode()) <= LABEL_BYTES:
+        return text
+    while len(label(text).encode()) > LABEL_BYTES - len("…".encode()):
+        text = text[:-1]
+    return text + "…"
 
 
 def label(text: str) -> str:

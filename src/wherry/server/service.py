@@ -73,11 +73,12 @@ class Service:
 
     def compose(self, loop: asyncio.AbstractEventLoop) -> tuple[Site, Predictions]:
         loaded, project = self.loaded, self.project
+        output = loaded.manifest.signature.output
         replies = Replies(loaded.manifest, project, self.metrics)
         predictions = Predictions(
             loaded.manifest,
             loaded.model.golden,
-            Measured(loaded.model, self.metrics),
+            Measured(loaded.model, self.metrics, classifies=output.kind != "number" and output.width == 1),
             self.proof.cost,
             project,
             replies,
