@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,9 +21,10 @@ from wherry.server.sinks import Progress, RowsRefused, SinkUnclear
 BATCH_ROWS = 5000
 BATCH_BYTES = 16 * 1024 * 1024  # of the spool: large rows make small batches
 Row = tuple[Any, ...]
+Cells = Sequence[Any]
 
-_decode = msgspec.msgpack.Decoder(Entry).decode
-_decode_feedback = msgspec.msgpack.Decoder(Feedback).decode
+_decode = msgspec.msgpack.Decoder(list[Entry]).decode
+_decode_feedback = msgspec.msgpack.Decoder(list[Feedback]).decode
 _json = msgspec.json.Encoder().encode
 
 
@@ -166,12 +167,12 @@ class Mover:
         """Add a frame's rows to `batch`; how many could not be made out of it."""
         if self._origin is not None:
             try:
-                batch.predictions.extend(rows_of(_decode(frame.payload), self._origin, frame.sequence))
+                batch.predictions += rows_of(_decode(frame.payload), self._origin, frame.sequence)
                 return 0
             except (msgspec.DecodeError, ValueError):
                 pass
             try:
-                batch.truths.append(truth_of(_decode_feedback(frame.payload)))
+                batch.truths += [truth_of(feedback) for feedback in _decode_feedback(frame.payload)]
                 return 0
             except (msgspec.DecodeError, ValueError):
                 pass
@@ -212,29 +213,47 @@ class Mover:
         self.progress = self._sink.store([], self._spool, at, [])
 
 
-def rows_of(entry: Entry, origin: Origin, sequence: int) -> list[Row]:
-    """An entry's rows, as values in the order of the table's columns."""
-    created = moment(entry.time_ns)
-    latency = round(entry.latency_s * 1000, 3)
-    return [
-        (
-            row_id(entry.id, index),
-            storable(entry.request_id),
-            created,
-            origin.model_name,
-            origin.model_version,
-            origin.model_digest,
-            origin.signature_hash,
-            _json(dict(zip(origin.columns, cells, strict=True))).decode(),
-            output,
-            entry.status,
-            latency,
-            storable(entry.door),
-            origin.host,
-            sequence + index,
-        )
-        for index, (cells, output) in enumerate(zip(entry.rows, outputs_of(entry), strict=True))
-    ]
+def rows_of(entries: list[Entry], origin: Origin, sequence: int) -> list[Row]:
+    """The entries' rows, numbered from `sequence`, as values in the order of the table's columns. Raises ValueError."""
+    write = writing(origin.columns)
+    made: list[Row] = []
+    for entry in entries:
+        if entry.rows and len(entry.rows[0]) != len(origin.columns):
+            raise ValueError("a row has more or fewer cells than there are columns")
+        request, created, door = storable(entry.request_id), moment(entry.time_ns), storable(entry.door)
+        latency = round(entry.latency_s * 1000, 3)
+        for index, (cells, output) in enumerate(zip(entry.rows, outputs_of(entry), strict=True)):
+            made.append(
+                (
+                    row_id(entry.id, index),
+                    request,
+                    created,
+                    origin.model_name,
+                    origin.model_version,
+                    origin.model_digest,
+                    origin.signature_hash,
+                    write(cells),
+                    output,
+                    entry.status,
+                    latency,
+                    door,
+                    origin.host,
+                    sequence,
+                )
+            )
+            sequence += 1
+    return made
+
+
+@functools.lru_cache(maxsize=8)
+def writing(columns: tuple[str, ...]) -> Callable[[Cells], str]:
+    """What makes a JSON object of a row's cells."""
+    names = {f"c{place}": name for place, name in enumerate(columns)}
+    try:  # a class for these columns: three times as fast as a dictionary a row
+        made = msgspec.defstruct("Inputs", list(names), rename=names, gc=False)
+    except ValueError:  # a name that JSON would have to escape
+        return lambda cells: _json(dict(zip(columns, cells, strict=True))).decode()
+    return lambda cells: _json(made(*cells)).decode()
 
 
 def truth_of(feedback: Feedback) -> Row:

@@ -56,8 +56,9 @@ class Spool:
         self._usable = int(limit * USABLE)
         self._segment_bytes = min(segment_bytes, max(self._usable // 4, 4096))
         self._encode = msgspec.msgpack.Encoder().encode
-        self._parts: list[bytes] = []
-        self._taken = 0
+        self._entries: list[Entry] = []  # appended, and not committed
+        self._truths: list[Feedback] = []
+        self._next = 0  # the number of the next row
         self._file = -1
         self._broken = False
         self._looked = 0.0
@@ -79,39 +80,41 @@ class Spool:
     @property
     def next(self) -> int:
         """The number that the next row gets; what was appended and not committed is not counted."""
-        return self._next - self._taken
+        return self._next
 
     def append(self, entry: Entry) -> None:
         """Take up an entry for the next commit."""
-        self._append(self._encode(entry), len(entry.rows))
+        self._entries.append(entry)
 
     def append_feedback(self, feedback: Feedback) -> None:
         """Take up a truth for the next commit."""
-        self._append(self._encode(feedback), 1)
-
-    def _append(self, payload: bytes, rows: int) -> None:
-        self._parts.append(head(payload, self._next, rows))
-        self._parts.append(payload)
-        self._next += rows
-        self._taken += rows
+        self._truths.append(feedback)
 
     def commit(self) -> None:
         """Write all that was appended at once, or raise and forget it (or drop and count it, under that policy)."""
-        if not self._parts:
+        if not self._entries and not self._truths:
             return
-        data = b"".join(self._parts)
-        rows = self._taken
-        self._parts.clear()
-        self._taken = 0
+        data, following = b"", self._next
+        if self._entries:
+            data = self._encode(self._entries)
+            rows = sum([len(entry.rows) for entry in self._entries])
+            data = head(data, following, rows) + data
+            following += rows
+            self._entries = []
+        if self._truths:
+            truths = self._encode(self._truths)
+            data += head(truths, following, len(self._truths)) + truths
+            following += len(self._truths)
+            self._truths = []
         try:
-            self._write(data, rows)
+            self._write(data)
         except (OSError, StoreFailed) as error:
-            self._next -= rows
             self._failed = time.monotonic()
             if not self._drop:
                 raise failure(self.folder, error) from error
-            self.dropped += rows
+            self.dropped += following - self._next
         else:
+            self._next = following
             self._failed = 0.0
 
     def refusing(self) -> bool:
@@ -136,11 +139,11 @@ class Spool:
                 self._syncer.close()
             os.close(self._owner)
 
-    def _write(self, data: bytes, rows: int) -> None:
+    def _write(self, data: bytes) -> None:
         if self._bytes + len(data) > self._usable:
             self._look(len(data))
         if self._broken or self._unsynced() or self._began < self._position > self._segment_bytes - len(data):
-            self._turn(rows)
+            self._turn()
         try:
             written = os.write(self._file, data)
             if written < len(data):
@@ -190,25 +193,23 @@ class Spool:
         segments.write_state(self.folder, State(self._origin.spool, self._next))
         self._bytes = segments.size_of(self.folder)
 
-    def _turn(self, taken: int) -> None:
-        """Go on in a new segment; `taken` rows of the current commit are numbered already."""
+    def _turn(self) -> None:
+        """Go on in a new segment."""
         old, self._file = self._file, -1
         if old >= 0:
             if not self._broken:
                 with contextlib.suppress(OSError):  # the next segment's being there says the same
-                    os.write(old, seal(self._next - taken))
+                    os.write(old, seal(self._next))
             if self._syncer is not None:
                 self._syncer.retire(old)
             else:
                 os.close(old)
         self._broken = True  # until the new one stands
-        self._open(taken)
+        self._open()
 
-    def _open(self, taken: int = 0) -> None:
+    def _open(self) -> None:
         path = segments.after(self._last, self.folder)
-        begin = segments.first_frame(
-            msgspec.structs.replace(self._origin, segment=uuid.uuid4().hex), self._next - taken
-        )
+        begin = segments.first_frame(msgspec.structs.replace(self._origin, segment=uuid.uuid4().hex), self._next)
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
         try:
             if os.write(self._file, begin) < len(begin):
