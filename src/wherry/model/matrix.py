@@ -1,9 +1,9 @@
-"""Rows as a matrix of numbers."""
+"""Rows as a matrix of numbers, and arrays as plain values again."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,3 +22,17 @@ def matrix(rows: Sequence[Row]) -> Floats:
     if doubles is None:
         return np.array(rows, dtype=np.float64)
     return np.frombuffer(doubles).reshape(len(rows), -1)
+
+
+def plain(array: Any) -> list[Any]:
+    """An array as a list without a single numpy scalar."""
+    listed: list[Any] = np.asarray(array).tolist()
+    if np.asarray(array).dtype != object:
+        return listed
+    return [item(value) for value in listed]
+
+
+def item(value: Any) -> Any:
+    if isinstance(value, list):
+        return [item(inner) for inner in value]
+    return value.item() if isinstance(value, np.generic) else value

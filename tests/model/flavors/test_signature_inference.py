@@ -225,7 +225,7 @@ def test_float_columns_widen_whole_numbers() -> None:
     ],
 )
 def test_the_type_of_every_dtype(values: Any, kind: str) -> None:
-    from wherry.model.flavors.sklearn.describing.columns import column_of
+    from wherry.model.tables.columns import column_of
 
     found = column_of("c", pd.Series(values), source="the sample")
     assert found.type == kind
@@ -241,14 +241,14 @@ def test_the_type_of_every_dtype(values: Any, kind: str) -> None:
     ],
 )
 def test_what_no_request_can_carry_is_named(values: Any, says: str) -> None:
-    from wherry.model.flavors.sklearn.describing.columns import column_of
+    from wherry.model.tables.columns import column_of
 
     with pytest.raises(SampleUnfit, match=says):
         column_of("c", pd.Series(values), source="the sample")
 
 
 def test_more_than_a_thousand_values_are_no_categories() -> None:
-    from wherry.model.flavors.sklearn.describing.columns import column_of
+    from wherry.model.tables.columns import column_of
 
     assert len(column_of("c", pd.Series([f"v{n}" for n in range(1000)]), source="s").categories) == 1000
     assert column_of("c", pd.Series([f"v{n}" for n in range(1001)]), source="s").categories == ()

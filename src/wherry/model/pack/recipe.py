@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -20,8 +20,12 @@ from wherry.contract.signature import Signature
 from wherry.contract.wire import Cell, Outputs
 from wherry.model import bundle, golden, measure, tables
 from wherry.model.pack import baseline, metrics, naming
-from wherry.model.proving import convert
-from wherry.model.reading import vouch
+from wherry.model.pack.opening import open_subject
+from wherry.model.pack.subject import SAMPLE, Estimator, Given, Subject
+from wherry.model.proving.convert import Stored
+
+if TYPE_CHECKING:
+    from wherry.model.tables.sampled import Described
 
 # More rows than this are thinned out evenly: enough for every figure, and nobody waits an hour for a proof.
 MOST_ROWS = 20_000
@@ -50,18 +54,21 @@ def pack(
         from wherry.model.flavors.sklearn import restore
 
         restore.hold(model)
+    subject = Estimator(model)
     return make(
         Task(
-            estimator=model,
-            sample=X,
-            answers=y,
-            target=target or str(getattr(y, "name", "") or ""),
-            origin=Origin(whole_name(model)),
+            subject=subject,
+            given=Given(
+                sample=X,
+                answers=y,
+                target=target or str(getattr(y, "name", "") or ""),
+                float_columns=tuple(float_columns),
+            ),
+            origin=Origin(subject.name),
             to=Path(to),
             name=naming.given(name) if name else naming.of_estimator(model, Path(to)),
             version=naming.version(version),
             allow_pickle=allow_pickle,
-            float_columns=tuple(float_columns),
         ),
         tell,
     )
@@ -91,40 +98,39 @@ def pack_file(
         with stage(tell, f"reading {data}"):
             rows, answers = tables.read(data, encoding).split(target)
     with stage(tell, f"reading {path}"):
-        opened = vouch.open_model(path, trust=trust, allow_drift=allow_drift)
-    tell(Note(opened.sentence()))
+        opened = open_subject(path, trust=trust, allow_drift=allow_drift)
+    if opened.note:
+        tell(Note(opened.note))
     return make(
         Task(
-            estimator=opened.estimator,
-            sample=rows,
-            answers=answers,
-            target=target or "",
-            origin=Origin(whole_name(opened.estimator), path.name, opened.file.sha256),
+            subject=opened.subject,
+            given=Given(
+                sample=rows,
+                answers=answers,
+                target=target or "",
+                float_columns=tuple(float_columns),
+                source=str(data) if data is not None else SAMPLE,
+            ),
+            origin=Origin(opened.subject.name, path.name, opened.sha256),
             to=to,
             name=label,
             version=number,
             allow_pickle=allow_pickle,
-            float_columns=tuple(float_columns),
-            source=str(data) if data is not None else "the sample",
         ),
         tell,
     )
 
 
 class Task(msgspec.Struct, frozen=True, kw_only=True):
-    """What is to be packed, and as what. source: what an error calls the sample."""
+    """What is to be packed, and as what."""
 
-    estimator: Any
-    sample: Any
-    answers: Any
-    target: str
+    subject: Subject
+    given: Given
     origin: Origin
     to: Path
     name: str
     version: str
     allow_pickle: bool
-    float_columns: tuple[str, ...]
-    source: str = "the sample"
 
 
 def make(task: Task, tell: Tell) -> Manifest:
@@ -134,11 +140,12 @@ def make(task: Task, tell: Tell) -> Manifest:
         found = described(task, tell)
     signature, (rows, truth) = found.signature, thinned(found.rows, found.answers)
     with stage(tell, "choosing the form that answers alike"):
-        stored = convert.store(task.estimator, signature, rows, allow_pickle=task.allow_pickle, tell=tell)
+        stored = task.subject.store(signature, rows, allow_pickle=task.allow_pickle, tell=tell)
     asked = golden.choose(signature, rows, stored.answers, stored.scorer, rtol=stored.rtol, atol=stored.atol)
     figures = metrics_of(signature, truth, stored.answers, len(found.rows), tell)
     files = {
         stored.file: stored.data,
+        **stored.beside,
         GOLDEN_FILE: msgspec.json.encode(asked),
         BASELINE_FILE: msgspec.json.encode(baseline.of(signature, rows, stored.answers.predictions)),
         EXAMPLE_FILE: msgspec.json.format(msgspec.json.encode(example(signature, asked))) + b"\n",
@@ -146,30 +153,24 @@ def make(task: Task, tell: Tell) -> Manifest:
     return measured_and_written(task.to, drafted(task, signature, stored, len(asked.rows), figures), files, tell)
 
 
-def described(task: Task, tell: Tell) -> Any:
+def described(task: Task, tell: Tell) -> Described:
     """The signature and the rows of the task's sample."""
-    from wherry.model.flavors.sklearn.describing.columns import is_saved_index
-    from wherry.model.flavors.sklearn.describing.describe import describe  # imports scikit-learn
-
-    found = describe(
-        task.estimator,
-        task.sample,
-        task.answers,
-        target=task.target,
-        float_columns=task.float_columns,
-        source=task.source,
-    )
+    given = task.given
+    found = task.subject.describe(given)
     if found.left_out:
         tell(Note(f"{found.left_out} rows with infinite numbers are left aside: no request can carry them", warn=True))
-    if task.answers is None and task.origin.file and len(found.signature.unused) == 1:
+    if given.answers is None and task.origin.file and len(found.signature.unused) == 1:
+        from wherry.model.tables.columns import is_saved_index
+
         name = found.signature.unused[0]
-        if not is_saved_index(name) and metrics.comparable(found.signature.output, task.sample[name].dropna().tolist()):
+        values = given.sample[name].dropna().tolist()
+        if not is_saved_index(name) and metrics.comparable(found.signature.output, values):
             tell(Note(f"{name} looks like the right answers", hint=f"--target {shlex.quote(name)} gives metrics"))
     return found
 
 
 def drafted(
-    task: Task, signature: Signature, stored: convert.Stored, golden_rows: int, figures: tuple[Metric, ...]
+    task: Task, signature: Signature, stored: Stored, golden_rows: int, figures: tuple[Metric, ...]
 ) -> Manifest:
     """The manifest, as far as it can be written before the bundle was loaded once."""
     return Manifest(
@@ -227,10 +228,6 @@ def example(signature: Signature, asked: GoldenRows) -> dict[str, Cell]:
     if row is not None:
         return dict(zip(asked.columns, row, strict=True))
     return {c.name: c.categories[0] if c.categories else (0 if c.type == "integer" else 0.0) for c in signature.columns}
-
-
-def whole_name(estimator: Any) -> str:
-    return f"{type(estimator).__module__}.{type(estimator).__qualname__}"
 
 
 @contextmanager

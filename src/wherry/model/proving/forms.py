@@ -16,7 +16,8 @@ from wherry.model.proving.proof import first_line
 class Candidate(msgspec.Struct, frozen=True):
     """A form that holds the model; whether it answers alike is still to be shown.
 
-    file: its name in the bundle (model.npz, model.onnx, ...); packages: what loading it needs beside the form's own.
+    file: its name in the bundle (model.npz, model.onnx, ...); packages: what loading it needs beside the form's own;
+    beside: other files that it needs, by their name in the bundle.
     rtol, atol: how far a number that this form answers may lie from itself on another machine (Golden's fields).
     """
 
@@ -28,6 +29,7 @@ class Candidate(msgspec.Struct, frozen=True):
     packages: tuple[str, ...] = ()
     rtol: float = 1e-6
     atol: float = 1e-9
+    beside: dict[str, bytes] = {}
 
 
 class NoForm(Exception):

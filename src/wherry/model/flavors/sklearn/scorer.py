@@ -15,6 +15,7 @@ from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]  
 from wherry.contract.signature import OutputSpec
 from wherry.contract.wire import Outputs, Row
 from wherry.model.flavors.sklearn.inputs import Build
+from wherry.model.matrix import plain
 
 # Their predict is by its own source the class of the highest probability: asking both would walk the trees twice.
 HIGHEST_PROBABILITY = (RandomForestClassifier, ExtraTreesClassifier, DecisionTreeClassifier, ExtraTreeClassifier)
@@ -62,20 +63,6 @@ def plain_answers(answers: Any, output: OutputSpec) -> list[Any]:
     if output.kind == "number" and array.dtype.kind in "iub":
         array = array.astype(np.float64)
     return plain(array)
-
-
-def plain(array: Any) -> list[Any]:
-    """An array as a list without a single numpy scalar."""
-    listed: list[Any] = np.asarray(array).tolist()
-    if np.asarray(array).dtype != object:
-        return listed
-    return [item(value) for value in listed]
-
-
-def item(value: Any) -> Any:
-    if isinstance(value, list):
-        return [item(inner) for inner in value]
-    return value.item() if isinstance(value, np.generic) else value
 
 
 def parts(estimator: Any) -> Iterator[Any]:

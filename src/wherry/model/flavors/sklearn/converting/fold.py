@@ -16,8 +16,7 @@ from wherry.contract.wire import Cell
 from wherry.model.flavors.linear import Decide, Form, Linear, LinearScorer, Link, Lookup
 from wherry.model.flavors.sklearn.converting.features import NotFoldable, Number, Table, as_numeric, untouched
 from wherry.model.flavors.sklearn.converting.steps import apply
-from wherry.model.flavors.sklearn.scorer import plain
-from wherry.model.matrix import Floats
+from wherry.model.matrix import Floats, plain
 
 NUMBERS = (
     "ARDRegression BayesianRidge ElasticNet ElasticNetCV GammaRegressor HuberRegressor Lars LarsCV Lasso LassoCV "

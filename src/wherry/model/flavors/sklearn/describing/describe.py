@@ -5,7 +5,6 @@ What the estimator's tags only claim (missing values, unseen categories) is trie
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,27 +14,12 @@ import pandas as pd
 from sklearn.base import is_classifier, is_clusterer, is_outlier_detector
 
 from wherry.contract.signature import Column, ColumnType, OutputSpec, Signature
-from wherry.contract.wire import Row
 from wherry.errors import ModelUnreadable, SampleUnfit
 from wherry.model.flavors.sklearn.describing import trial
-from wherry.model.flavors.sklearn.describing.columns import cells_of, column_of, finite, matched, with_known
-from wherry.model.flavors.sklearn.scorer import plain
-
-SAMPLE = "the sample"
-
-
-class Described(msgspec.Struct, frozen=True):
-    """A signature, and the sample as its rows.
-
-    table: the sample's columns as the estimator was fitted on them (a frame), for predict; answers: the target, plain
-    values. rows, table and answers are of one length. left_out: rows with infinite numbers, which no request carries.
-    """
-
-    signature: Signature
-    rows: list[Row]
-    table: Any = None
-    answers: list[Any] | None = None
-    left_out: int = 0
+from wherry.model.matrix import plain
+from wherry.model.tables import sampled
+from wherry.model.tables.columns import column_of, with_known
+from wherry.model.tables.sampled import SAMPLE, Described
 
 
 def describe(
@@ -54,69 +38,21 @@ def describe(
     names, count = fitted_names(estimator), getattr(estimator, "n_features_in_", None)
     if sample is None:
         return without_sample(estimator, names, count, target)
-    named = names is not None or hasattr(sample, "columns")
-    targeted = bool(target) or answers is not None
-    frame, unused = matched(frame_of(sample, names, source), names, count, source, targeted=targeted)
-    refuse_unknown_floats(float_columns, tuple(frame.columns), source)
-    columns = [column_of(n, frame[n], source=source, as_float=n in float_columns) for n in frame.columns]
-    rows = list(zip(*(cells_of(frame[c.name], c.type) for c in columns), strict=True))
-    known = trial.encoder_categories(estimator, [column.name for column in columns])
-    columns = [with_known(column, known.get(column.name, ())) for column in columns]
-    draft = Signature(tuple(columns), OutputSpec("number", "number"), target, unused, named)
-    sendable = [finite(row) for row in rows]
-    good = [row for row, fine in zip(rows, sendable, strict=True) if fine]
-    if not good:
-        raise SampleUnfit(source, "has no row without infinite numbers", "remove infinite numbers from the sample")
-    keep = np.array(sendable)
-    truth = None if answers is None else answers_of(answers, keep, source)
+    asked = sampled.of(sample, answers, names, count, target=target, float_columns=float_columns, source=source)
+    known = trial.encoder_categories(estimator, [column.name for column in asked.columns])
+    columns = tuple(with_known(column, known.get(column.name, ())) for column in asked.columns)
+    draft = Signature(columns, OutputSpec("number", "number"), target, asked.unused, asked.named)
+    good = asked.rows
     first = trial.asked(estimator, draft, good[:1], source)
     settled = trial.settle(estimator, msgspec.structs.replace(draft, output=output_of(estimator, first)), good)
     output = msgspec.structs.replace(settled.output, probabilities=trial.gives_probabilities(estimator, settled, good))
     signature = msgspec.structs.replace(settled, output=output)
-    return Described(signature, good, frame[keep], truth, len(rows) - len(good))
+    return Described(signature, good, asked.frame, asked.answers, asked.left_out)
 
 
 def fitted_names(estimator: Any) -> list[str] | None:
     names = getattr(estimator, "feature_names_in_", None)
     return None if names is None else [str(name) for name in names]
-
-
-def frame_of(sample: Any, names: Sequence[str] | None, source: str) -> pd.DataFrame:
-    """The sample as a frame with texts for names. Positions become x0, x1, ... or the estimator's own names."""
-    if hasattr(sample, "to_pandas") and not isinstance(sample, pd.DataFrame):  # polars, pyarrow
-        sample = sample.to_pandas()
-    if isinstance(sample, pd.DataFrame):
-        if list(sample.columns) != list(range(sample.shape[1])):
-            return sample.set_axis([str(name) for name in sample.columns], axis=1).reset_index(drop=True)
-        frame = sample.reset_index(drop=True)
-    else:
-        if hasattr(sample, "toarray"):  # a sparse matrix
-            sample = sample.toarray()
-        array = np.asarray(sample)
-        if array.ndim != 2:
-            raise SampleUnfit(source, f"is not a table: its shape is {array.shape}", "give rows and columns")
-        frame = pd.DataFrame(array).infer_objects()
-    width = frame.shape[1]
-    fitting = list(names) if names is not None and len(names) == width else [f"x{place}" for place in range(width)]
-    return frame.set_axis(fitting, axis=1)
-
-
-def refuse_unknown_floats(float_columns: Sequence[str], columns: tuple[str, ...], source: str) -> None:
-    for name in float_columns:
-        if name not in columns:
-            near = difflib.get_close_matches(name, columns, n=1)
-            hint = f"did you mean --float {near[0]}?" if near else f"the columns are {', '.join(columns[:12])}"
-            raise SampleUnfit(source, f"has no column {name} that the model uses", hint)
-
-
-def answers_of(answers: Any, keep: Any, source: str) -> list[Any]:
-    """The target as plain values, one a row that is kept (a list where the target has several columns)."""
-    array = np.asarray(answers)
-    if len(array) != len(keep):
-        raise SampleUnfit(source, f"has {len(keep)} rows and {len(array)} answers", "one answer a row")
-    if array.ndim > 1 and array.shape[1] == 1:
-        array = array[:, 0]
-    return plain(array[keep])
 
 
 def without_sample(estimator: Any, names: list[str] | None, count: int | None, target: str) -> Described:
