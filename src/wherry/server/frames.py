@@ -1,8 +1,8 @@
 """How a segment of the spool is written: frames that prove themselves, so that damage costs only what it hit.
 
-A frame is what one commit wrote of one kind: a head (magic, CRC-32, length, sequence, rows; little-endian) and a list of
-entries or of truths in MessagePack; the CRC covers all after it.
-A frame without rows says something about its segment: the first one what it holds, one without a payload its end.
+A frame is what one commit wrote of one kind: a head (magic, CRC-32, length, sequence, rows; little-endian) and a list
+of entries or of truths in MessagePack; the CRC covers all after it. A frame without rows says something about its
+segment: the first one what it holds, one without a payload its end.
 """
 
 from __future__ import annotations
