@@ -28,6 +28,8 @@ from wherry.server import segments
 from wherry.server.ids import new_id
 from wherry.server.journal import Counts, Entry
 from wherry.server.keeper import Keeper, Task
+from wherry.server.mover import Mover
+from wherry.server.sinks import Progress
 from wherry.server.spool import Spool
 from wherry.server.stored import StoredJournal
 
@@ -56,6 +58,36 @@ def entry(number: int, rows: int = 1) -> Entry:
     now = time.time_ns()
     cells = [(number + k, "grün") for k in range(rows)]
     return Entry(new_id(now), f"r{number}", now, "native", 200, 0.0015, cells, ["M"] * rows, [[0.25, 0.75]] * rows)
+
+
+class Memory:
+    """A database that forgets everything when the test ends."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, tuple[object, ...]] = {}
+        self.noted: dict[str, Progress] = {}
+
+    def progress(self, spool: str) -> Progress | None:
+        return self.noted.get(spool)
+
+    def store(self, rows: list[tuple[object, ...]], spool: str, progress: Progress, truths: object = ()) -> Progress:
+        before = len(self.rows)
+        for row in rows:
+            self.rows.setdefault(str(row[0]), row)
+        noted = progress._replace(duplicates=progress.duplicates + len(rows) - (len(self.rows) - before))
+        self.noted[spool] = noted
+        return noted
+
+    @property
+    def sequences(self) -> list[int]:
+        return sorted(row[-1] for row in self.rows.values())  # type: ignore[type-var]
+
+
+def drain(folder: Path, memory: Memory) -> Mover:
+    mover = Mover(folder, memory)  # type: ignore[arg-type]
+    while mover.step():
+        pass
+    return mover
 
 
 def open_store(folder: Path, tell: Callable[[Event], None] = silent, url: str = "", **options: Any) -> StoredJournal:

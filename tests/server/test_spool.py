@@ -10,45 +10,15 @@ from pathlib import Path
 
 import pytest
 import store_parts as parts
+from store_parts import Memory, drain
 
 from wherry.errors import DiskFull, LockHeld, SpoolHeld, StoreFailed
 from wherry.server import segments
 from wherry.server.frames import Damage, Frame, frames, head, seal
 from wherry.server.mover import Mover
-from wherry.server.sinks import Progress
 from wherry.server.spool import Spool
 
 ORIGIN, entry = parts.ORIGIN, parts.entry
-
-
-class Memory:
-    """A database that forgets everything when the test ends."""
-
-    def __init__(self) -> None:
-        self.rows: dict[str, tuple[object, ...]] = {}
-        self.noted: dict[str, Progress] = {}
-
-    def progress(self, spool: str) -> Progress | None:
-        return self.noted.get(spool)
-
-    def store(self, rows: list[tuple[object, ...]], spool: str, progress: Progress, truths: object = ()) -> Progress:
-        before = len(self.rows)
-        for row in rows:
-            self.rows.setdefault(str(row[0]), row)
-        noted = progress._replace(duplicates=progress.duplicates + len(rows) - (len(self.rows) - before))
-        self.noted[spool] = noted
-        return noted
-
-    @property
-    def sequences(self) -> list[int]:
-        return sorted(row[-1] for row in self.rows.values())  # type: ignore[type-var]
-
-
-def drain(folder: Path, memory: Memory) -> Mover:
-    mover = Mover(folder, memory)  # type: ignore[arg-type]
-    while mover.step():
-        pass
-    return mover
 
 
 def fill(spool: Spool, count: int, rows: int = 1) -> None:

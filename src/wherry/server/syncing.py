@@ -53,7 +53,7 @@ class Syncer:
         with self._lock:
             noted, self._noted = self._noted, set()
             retired, self._retired = self._retired, []
-        for descriptor in noted:
+        for descriptor in noted - self.failed:
             try:
                 os.fsync(descriptor)
             except OSError:
