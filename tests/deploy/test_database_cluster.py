@@ -36,8 +36,10 @@ def databases(cluster: Any, tmp_path_factory: pytest.TempPathFactory) -> str:
 class Story:
     """A project in a folder, its namespace, and what is asked of both."""
 
-    def __init__(self, folder: Path, namespace: str, kubeconfig: Path, kube: Any, image: str) -> None:
-        self.folder, self.namespace, self.kube, self.image = folder, namespace, kube, image
+    def __init__(
+        self, folder: Path, namespace: str, kubeconfig: Path, kube: Any, image: str, name: str = "iris"
+    ) -> None:
+        self.folder, self.namespace, self.kube, self.image, self.name = folder, namespace, kube, image, name
         self.kubeconfig = kubeconfig
         own = {name: value for name, value in os.environ.items() if not name.startswith("WHERRY_")}
         self.environ = {**own, "KUBECONFIG": str(kubeconfig)}
@@ -77,7 +79,7 @@ class Story:
 
     def predict(self, rows: int = 1) -> None:
         body = {"columns": COLUMNS, "rows": [ROW] * rows}
-        where = f"/api/v1/namespaces/{self.namespace}/services/iris:http/proxy/predict"
+        where = f"/api/v1/namespaces/{self.namespace}/services/{self.name}:http/proxy/predict"
         assert len(self.kube.call("POST", where, body)["predictions"]) == rows
 
     def stored(self) -> int:
@@ -156,6 +158,24 @@ resources = {{ cpu = "50m" }}
     yield Story(tmp_path, namespace, cluster.kubeconfig, kube, image)
 
 
+def neighbour(story: Story) -> Story:
+    """A second service of the namespace, for which that database is one that others run: it is told the Secret."""
+    folder = story.folder / "neighbour"
+    shutil.copytree(story.folder / "bundle", folder / "bundle")
+    text = (story.folder / "wherry.toml").read_text()
+    start, end = text.index("[store]"), text.index("[image]")
+    store = """
+[store]
+url = "mysql://wherry@iris-database:3306/iris"
+[store.secret]
+name = "iris-database"
+password = "password"
+"""
+    (folder / "wherry.toml").write_text(text[:start] + store + text[end:] + 'name = "neighbour"\n')
+    image = f"{story.image}-neighbour"
+    return Story(folder, story.namespace, story.kubeconfig, story.kube, image, "neighbour")
+
+
 def test_rows_outlive_pods_and_down_and_go_when_told(story: Story) -> None:
     said = story.deploy("durable")
     assert "made the Secret iris-database with password and root-password" in said
@@ -170,19 +190,26 @@ def test_rows_outlive_pods_and_down_and_go_when_told(story: Story) -> None:
     story.predict()
     story.until_stored(2)
 
+    other = neighbour(story)
+    other.deploy("durable")
+    other.predict()
+    story.until_stored(3)
+    other.wherry("down", "--yes", "--delete-data")
+    assert "iris-database" in story.names("secrets"), "a Secret that is not its own went with a service"
+
     kept = story.wherry("down", "--yes")
     assert "persistentvolumeclaim/data-iris-database-0" in kept
     assert story.names("persistentvolumeclaims") == ["data-iris-database-0"]
     assert "iris-database" in story.names("secrets")
     assert not story.pods()
     assert "made the Secret" not in story.deploy("durable")
-    assert story.stored() == 2, "the rows did not outlive down"
+    assert story.stored() == 3, "the rows did not outlive down"
 
     # T60 without a claim for the spool: what is lost is counted, and said at the end.
     said = story.outage("deployment/iris")
     assert f"{LEFT:,} predictions wait in" in said
     assert "are lost when this pod is gone" in said
-    story.until_stored(3)
+    story.until_stored(4)
 
     story.wherry("down", "--yes", "--delete-data")
     deadline = time.monotonic() + PATIENCE
