@@ -25,6 +25,7 @@ VERBS: dict[str, Entry] = {
     "pack": Entry("Model", "wherry.cli.pack:pack", "Turn a trained model into a bundle"),
     "inspect": Entry("Model", "wherry.cli.inspect:inspect", "Say what a bundle or model file is, running none of it"),
     "predict": Entry("Model", "wherry.cli.predict:predict", "Ask a service or a bundle for predictions"),
+    "gate": Entry("Model", "wherry.cli.gate:gate", "Say whether a bundle may take the place of what serves"),
     "serve": Entry("Service", "wherry.cli.serve:serve", "Answer predictions over HTTP"),
     "history": Entry("Service", "wherry.cli.history:history", "Show the predictions that were kept"),
     "stress": Entry("Service", "wherry.cli.stress:stress", "Put load on a service and judge how it held"),
@@ -46,6 +47,7 @@ VERBS: dict[str, Entry] = {
     "cluster": Entry(
         "Cluster", "wherry.cli.cluster:cluster", "Make, choose and remove clusters by their makers' tools"
     ),
+    "pipeline": Entry("Project", "wherry.cli.pipeline:pipeline", "Write what trains, judges and delivers a model anew"),
     "init": Entry("Project", "wherry.cli.init:init", "Start a project from a model, a service or a bodywork.yaml"),
     "example": Entry("Project", "wherry.cli.example:example", "List the examples, or copy one out"),
     "doctor": Entry("Project", "wherry.cli.doctor:doctor", "Name the mistakes of an existing project"),

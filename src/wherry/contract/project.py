@@ -269,6 +269,27 @@ class Capacity(Struct, frozen=True, kw_only=True):
     ] = None
 
 
+class Pipeline(Struct, frozen=True, kw_only=True):
+    """What trains the model again and delivers it: `wherry gate` and `wherry pipeline` read it."""
+
+    train: Annotated[str, Meta(description="command that trains and leaves ./bundle")] = "python train.py"
+    requirements: Annotated[str, Meta(description="requirements file of what training takes; empty: none")] = ""
+    holdout: Annotated[str, Meta(description="table of rows that training has not seen, with the right answers")] = (
+        "holdout.csv"
+    )
+    margin: Annotated[
+        float,
+        Meta(description="by how much a new model must be better than the one that serves; below 0: may be worse"),
+    ] = 0.0
+    branch: Annotated[str, Meta(pattern=r"^[A-Za-z0-9._/-]+$", description="branch that is delivered")] = "main"
+    schedule: Annotated[
+        str, Meta(pattern=r"^\S+( \S+){4}$", description="when it is trained again, as cron says it, in UTC")
+    ] = "0 4 * * 1"
+    repository: Annotated[
+        str, Meta(pattern=r"^(https://\S+)?$", description="where the sources are, as https://...; for the CronJob")
+    ] = ""
+
+
 class Project(Struct, frozen=True, kw_only=True):
     """wherry.toml, or [tool.wherry] of pyproject.toml."""
 
@@ -278,3 +299,4 @@ class Project(Struct, frozen=True, kw_only=True):
     deploy: Deploy = Deploy()
     reply: Reply = Reply()
     capacity: Capacity = Capacity()
+    pipeline: Pipeline = Pipeline()

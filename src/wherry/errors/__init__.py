@@ -16,7 +16,7 @@
       ServiceFailed           the service cannot start or go on: PortTaken, AddressUnusable, StoreFailed
         WorkerFailed
       CallFailed              a service that wherry called did not answer as it should: ServiceUnreachable, CallRefused
-        StoreUnreachable
+        StoreUnreachable  GateBlind
       BuildFailed             an image: NoBuilder, BaseMissing, PipMissing, RequirementsUnresolved, LockUnreadable
         WheelMissing  CacheUnusable  BaseUnfit  RegistryFailed  RegistryRefused  RegistryUntrusted  RepositoryMissing
         ImageTaken  ImageMissing
@@ -57,6 +57,7 @@ from wherry.errors.bundles import (
 from wherry.errors.calls import (
     CallFailed,
     CallRefused,
+    GateBlind,
     LoadRefused,
     ServiceUnreachable,
     StoreUnreachable,
@@ -202,6 +203,7 @@ __all__ = [
     "FolderTaken",
     "FormatUnknown",
     "FramingWrong",
+    "GateBlind",
     "GoldenDiffers",
     "HeadersTooLarge",
     "HostUnknown",

@@ -33,6 +33,15 @@ class CallRefused(CallFailed):
         super().__init__(f"{status}: {sentence}", hint=hint)
 
 
+class GateBlind(CallFailed):
+    """The model that serves cannot be asked the held-out rows, so nothing can be compared with it."""
+
+    def __init__(self, url: str, reason: str) -> None:
+        self.url, self.reason = url, reason
+        hint = "wherry gate --no-live compares with the baseline alone"
+        super().__init__(f"the model at {url} does not take the held-out rows: {reason}", hint=hint)
+
+
 class LoadRefused(UsageRefused):
     """A load beyond what this tool will ever put on a service, or none at all."""
 

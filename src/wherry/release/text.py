@@ -18,10 +18,10 @@ class Plain(yaml.SafeDumper):
         super().increase_indent(flow, False)
 
 
-def to_yaml(objects: Iterable[dict[str, Any]]) -> str:
+def to_yaml(objects: Iterable[dict[str, Any]], dumper: type[Plain] = Plain) -> str:
     """The objects in their order, keys in theirs, each behind its `---`."""
     return "".join(
-        "---\n" + yaml.dump(made, Dumper=Plain, sort_keys=False, allow_unicode=True, width=120) for made in objects
+        "---\n" + yaml.dump(made, Dumper=dumper, sort_keys=False, allow_unicode=True, width=120) for made in objects
     )
 
 
