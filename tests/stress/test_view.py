@@ -60,6 +60,6 @@ def test_a_deployment_is_shown_beside_its_load() -> None:
     words = "2 of 3 pods ready (at most 10), CPU 180m, 72 % of the request, aiming at 60 %"
     assert plain(view).endswith(f"; {words}")
     shown = Screen(io.StringIO(), 120).lines(view)[-1]
-    assert words in shown and "●●\x1b[33m○" in shown
+    assert words in shown and "●●\x1b[0m\x1b[33m○" in shown
     unknown = msgspec.structs.replace(view, cluster=ClusterView("m", 1, 1))
     assert plain(unknown).endswith("; 1 of 1 pods ready")

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -16,55 +15,73 @@ from wherry.cli.failures import NO
 from wherry.cli.verb import Verb, cluster_options, name_argument
 
 if TYPE_CHECKING:
-    from wherry.deploy.status import Autoscaler, Status
-
-WATCH_SECONDS = 2.0
+    from wherry.deploy.status import Status
 
 
 @click.command(
     cls=Verb,
-    examples=["wherry status", "wherry status breast -n models", "wherry status --watch", "wherry status --json"],
+    examples=[
+        "wherry status",
+        "wherry status breast -n models",
+        "wherry status --watch",
+        "wherry status --watch --page --open",
+        "wherry status --json",
+    ],
 )
 @name_argument
-@click.option("-w", "--watch", is_flag=True, help="Look again every two seconds, and print what has changed.")
+@click.option("-w", "--watch", is_flag=True, help="Look every two seconds, at the load too, until Ctrl-C.")
+@click.option(
+    "--page", is_flag=True, help="With --watch: as a page for this machine's browsers; its address is printed."
+)
+@click.option("--port", type=click.IntRange(0, 65535), metavar="PORT", help="Port of the page; by default a free one.")
+@click.option("--open", "open_it", is_flag=True, help="Open the page in a browser.")
 @cluster_options
 @click.pass_obj
 def status(
     console: Console,
     name: str | None,
     watch: bool,
+    page: bool,
+    port: int | None,
+    open_it: bool,
     context: str | None,
     namespace: str | None,
     kubeconfig: Path | None,
 ) -> int:
-    """Say how the service NAME is doing, or all services of the namespace. The exit code is 4 when one is not well."""
+    """Say how the service NAME is doing, or all services of the namespace. The exit code is 4 when one is not well.
+
+    With --watch: pods, CPU, memory, replicas, requests, latency, failures and classes, until Ctrl-C, which exits 0.
+    CPU and memory take metrics-server; what the pods count takes the right to create pods/portforward.
+    """
+    from wherry.cli import watching
     from wherry.deploy.life import status as look
 
+    for flag, given, needs, met in (
+        ("--page", page, "--watch", watch),
+        ("--port", port is not None, "--page", page),
+        ("--open", open_it, "--page", page),
+    ):
+        if given and not met:
+            raise click.UsageError(f"{flag} goes with {needs}")
     wanted = project.load(console, cluster_flags(context, namespace)).project
     with connected(console, wanted, kubeconfig) as cluster:
+        if page:
+            watching.show_page(console, cluster, name or "", port=port or 0, open_it=open_it)
+            return 0
+        if watch:
+            watching.watch(console, cluster, name or "")
+            return 0
         found = look(cluster, name or "")
-        show(console, found, watch)
-        while watch:
-            time.sleep(WATCH_SECONDS)
-            before, found = found, look(cluster, name or "")
-            if [essence(one) for one in found] != [essence(one) for one in before]:
-                show(console, found, watch)
+        show(console, found)
     return 0 if all(one.healthy for one in found) else NO
 
 
-def essence(one: Status) -> tuple[Any, ...]:
-    """What makes a look worth printing."""
-    return one.name, one.wanted, one.ready, one.updated, one.image, one.restarts, one.problems, one.autoscaler
-
-
-def show(console: Console, found: tuple[Status, ...], watch: bool) -> None:
-    """Each service as a block of facts; as JSON a list, or an object a line for who watches."""
+def show(console: Console, found: tuple[Status, ...]) -> None:
+    """Each service as a block of facts; as JSON a list."""
     if console.as_json:
         import msgspec
 
-        documents = [{**msgspec.structs.asdict(one), "healthy": one.healthy} for one in found]
-        for document in documents if watch else [documents]:
-            console.document(document)
+        console.document([{**msgspec.structs.asdict(one), "healthy": one.healthy} for one in found])
         return
     if not found:
         console.note("wherry has made nothing in this namespace", hint="wherry deploy --image REGISTRY/NAME")
@@ -89,24 +106,12 @@ def facts(one: Status) -> Iterator[tuple[str, str]]:
     restarts = f", {table.count(one.restarts, 'restart')}" if one.restarts else ""
     yield "pods", f"{one.ready} of {one.wanted} ready{restarts}"
     if one.autoscaler is not None:
-        yield "scaling", scaling(one.autoscaler)
+        yield "scaling", one.autoscaler.words
     yield "model", f"{one.model or one.version}" + (f", digest {one.digest[:12]}" if one.digest else "")
     yield "image", one.image
     yield "age", age(one.age_seconds)
     if one.unmeasured:
         yield "unmeasured", f"{', '.join(one.unmeasured)}: not measured under load yet"
-
-
-def scaling(one: Autoscaler) -> str:
-    seen = f"CPU {one.cpu} % of the request" if one.cpu is not None else f"CPU unknown: {one.why}"
-    target = f", aiming at {one.target} %" if one.target is not None else ""
-    return f"{one.min} to {one.max} pods, {seen}{target}" + (f"\n{waiting(one)}" if one.too_many else "")
-
-
-def waiting(one: Autoscaler) -> str:
-    """How long it will be until there are fewer pods, as far as can be known: when the load fell is kept nowhere."""
-    then = f", then again each {one.down_every} s" if one.down_every else ""
-    return f"fewer pods would do: one goes {one.down_after} s after more were last needed{then}"
 
 
 def age(seconds: float) -> str:

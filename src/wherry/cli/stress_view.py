@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections import deque
 from typing import TextIO
 
+from wherry.cli.drawing import Drawing, dots, sparks
 from wherry.contract.events import ClusterView, StressView
 
-BLOCKS = "▁▂▃▄▅▆▇█"
 HISTORY = 40
 BAR = 36
-DOTS = 20  # pods that are drawn one by one
-COLOURS = 14  # characters of a line of pods that take no room
 
 
 def plain(view: StressView) -> str:
@@ -41,29 +39,21 @@ def span(seconds: float | None) -> str:
     return f"{seconds:.2f} s" if seconds >= 1 else f"{seconds * 1000:.3g} ms"
 
 
-def sparks(values: deque[float]) -> str:
-    """A line of blocks, the highest value full."""
-    top = max(values, default=0.0) or 1.0
-    return "".join(BLOCKS[min(7, int(7.999 * value / top))] for value in values)
-
-
 class Screen:
-    """Draws a run in place: each view over the one before it."""
+    """Draws a run in place: each view over the one before it. The report says it all again."""
 
     def __init__(self, stream: TextIO, width: int) -> None:
-        self.stream, self.width = stream, width
+        self.drawing, self.width = Drawing(stream), width
         self.rates: deque[float] = deque(maxlen=HISTORY)
         self.tails: deque[float] = deque(maxlen=HISTORY)
-        self.drawn = 0
 
     def tell(self, view: StressView) -> None:
         self.rates.append(view.rate)
         self.tails.append(view.p99 or 0.0)
-        lines = self.lines(view)
-        up = f"\x1b[{self.drawn}A" if self.drawn else ""
-        self.stream.write(up + "".join(f"\r{line}\x1b[0m\x1b[K\n" for line in lines))
-        self.stream.flush()
-        self.drawn = len(lines)
+        self.drawing.draw(self.lines(view), self.width)
+
+    def close(self) -> None:
+        self.drawing.close()
 
     def lines(self, view: StressView) -> list[str]:
         done = round(BAR * min(1.0, view.elapsed / view.seconds))
@@ -74,25 +64,13 @@ class Screen:
         rates, tails = sparks(self.rates)[-room:] if room else "", sparks(self.tails)[-room:] if room else ""
         speed = f"offered {view.offered:>9,.0f}/s   answered {view.rate:>9,.0f}/s"
         times = f"p50 {span(view.p50):<9} p90 {span(view.p90):<9} p99 {span(view.p99)}"
-        beside = [] if view.cluster is None else [f"{self.pods(view.cluster)}  {cluster_line(view.cluster)}"]
+        under = view.cluster
+        beside = [] if under is None else [f"{dots(under.ready, under.wanted)}  {cluster_line(under)}"]
         counts = f"\x1b[{colour}m{view.failed:,} of {view.sent:,} failed\x1b[0m   {view.in_flight:,} under way"
         return [
             f"{bar}  {view.elapsed:.1f} of {view.seconds:.0f} s",
             f"{speed:<55} \x1b[36m{rates}",
             f"{times:<55} \x1b[35m{tails}",
             f"{counts}   \x1b[{late}mgenerator {span(view.lag)} late at p99",
-            *(line[: self.width + COLOURS] for line in beside),
+            *beside,
         ]
-
-    def pods(self, view: ClusterView) -> str:
-        """A dot a pod: full when it is ready."""
-        return (
-            f"\x1b[32m{'●' * min(view.ready, DOTS)}\x1b[33m{'○' * max(0, min(view.wanted, DOTS) - view.ready)}\x1b[0m"
-        )
-
-    def close(self) -> None:
-        """Take the picture away; the report says it all again."""
-        if self.drawn:
-            self.stream.write(f"\x1b[{self.drawn}A\x1b[J")
-            self.stream.flush()
-            self.drawn = 0

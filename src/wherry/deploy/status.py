@@ -9,7 +9,13 @@ from typing import Any
 
 import msgspec
 
-from wherry.contract.names import ANNOTATION_DIGEST, ANNOTATION_MODEL, ANNOTATION_UNMEASURED, LABEL_VERSION
+from wherry.contract.names import (
+    ANNOTATION_DIGEST,
+    ANNOTATION_MODEL,
+    ANNOTATION_UNMEASURED,
+    LABEL_INSTANCE,
+    LABEL_VERSION,
+)
 from wherry.deploy.address import Address, address_of
 from wherry.deploy.cluster import Cluster
 from wherry.deploy.conditions import utilization
@@ -37,6 +43,7 @@ TOLERANCE = 0.1  # how far off the target an autoscaler leaves things as they ar
 
 class Autoscaler(msgspec.Struct, frozen=True):
     """cpu: percent of the request as measured, None while unknown; `why` then says why. target: percent aimed at.
+    limited: that it would have more pods than it may.
 
     down_after: seconds that fewer pods must have been enough before one is taken away; down_every: between two of them.
     """
@@ -50,6 +57,21 @@ class Autoscaler(msgspec.Struct, frozen=True):
     why: str = ""
     down_after: int = KUBERNETES_DOWN
     down_every: int = 0
+    limited: str = ""
+
+    @property
+    def words(self) -> str:
+        """What it sees, aims at and is about to do, a sentence a line."""
+        seen = f"CPU {self.cpu} % of the request" if self.cpu is not None else f"CPU unknown: {self.why}"
+        target = f", aiming at {self.target} %" if self.target is not None else ""
+        lines = [f"{self.min} to {self.max} pods, {seen}{target}", self.limited, self.waiting if self.too_many else ""]
+        return "\n".join(filter(None, lines))
+
+    @property
+    def waiting(self) -> str:
+        """How long until there are fewer pods, as far as can be known: when the load fell is kept nowhere."""
+        then = f", then again each {self.down_every} s" if self.down_every else ""
+        return f"fewer pods would do: one goes {self.down_after} s after more were last needed{then}"
 
     @property
     def too_many(self) -> bool:
@@ -89,19 +111,30 @@ def status(cluster: Cluster, name: str = "") -> tuple[Status, ...]:
     """The service called `name`, or all in the namespace. Raises NothingDeployed when the named one is not there."""
     found = (workload(cluster, name),) if name else services(cluster)
     now = utc_now()
-    return tuple(_status(cluster, deployment, now) for deployment in found)
+    made = []
+    for deployment in found:
+        called = labels_of(deployment).get(LABEL_INSTANCE, name_of(deployment))
+        rollout = rollout_of(cluster, name_of(deployment))
+        live = (rollout.snapshot.deployment if rollout.snapshot else None) or deployment
+        scalers = cluster.list(AUTOSCALER, selector(called))
+        address = address_of(cluster, called) if rollout.wanted() else None
+        made.append(status_of(cluster, rollout, live, scalers[0] if scalers else None, address, now))
+    return tuple(made)
 
 
-def _status(cluster: Cluster, deployment: Object, now: datetime) -> Status:
-    name = name_of(deployment)
-    rollout = Rollout(name, "", startup=0, patience=float("inf"), began=0).see(look(cluster, name))
-    live = (rollout.snapshot.deployment if rollout.snapshot else None) or deployment
+def rollout_of(cluster: Cluster, name: str) -> Rollout:
+    """Where the service called `name` stands, as a rollout that is never given up."""
+    return Rollout(name, "", startup=0, patience=float("inf"), began=0).see(look(cluster, name))
+
+
+def status_of(
+    cluster: Cluster, rollout: Rollout, live: Object, scaler: Object | None, address: Address | None, now: datetime
+) -> Status:
+    """One service from what was read of it: its workload, its autoscaler if it has one, its address."""
     state = live.get("status") or {}
     notes = annotations_of(live)
-    scalers = cluster.list(AUTOSCALER, selector(name))
-    view = rollout.view()
     return Status(
-        name=name,
+        name=labels_of(live).get(LABEL_INSTANCE, name_of(live)),
         namespace=cluster.namespace,
         wanted=rollout.wanted(),
         ready=int(state.get("readyReplicas", 0)),
@@ -111,11 +144,11 @@ def _status(cluster: Cluster, deployment: Object, now: datetime) -> Status:
         model=notes.get(ANNOTATION_MODEL, ""),
         version=labels_of(live).get(LABEL_VERSION, ""),
         digest=notes.get(ANNOTATION_DIGEST, ""),
-        address=address_of(cluster, name) if rollout.wanted() else None,
-        autoscaler=autoscaler(scalers[0], live, age(scalers[0], now)) if scalers else None,
+        address=address,
+        autoscaler=autoscaler(scaler, live, age(scaler, now)) if scaler else None,
         unmeasured=tuple(filter(None, notes.get(ANNOTATION_UNMEASURED, "").split(","))),
         age_seconds=age(live, now),
-        restarts=sum(pod.restarts for pod in view.pods),
+        restarts=sum(pod.restarts for pod in rollout.view().pods),
         problems=tuple(problems(rollout)),
     )
 
@@ -157,7 +190,16 @@ def autoscaler(made: Object, deployment: Object, seconds: float) -> Autoscaler:
         down_after=int(down.get("stabilizationWindowSeconds", KUBERNETES_DOWN)),
         down_every=max((int(one["periodSeconds"]) for one in down.get("policies") or ()), default=0),
         why="" if cpu is not None else why_unknown(made, deployment, seconds),
+        limited=limited(made),
     )
+
+
+def limited(made: Object) -> str:
+    """That an autoscaler would have more pods than it may, empty where it would not."""
+    found = condition(made, "ScalingLimited")
+    if found.get("status") != "True" or found.get("reason") != "TooManyReplicas":
+        return ""
+    return f"it would have more pods than its {made['spec']['maxReplicas']}: [deploy.autoscale] max"
 
 
 def why_unknown(made: Object, deployment: Object, seconds: float) -> str:

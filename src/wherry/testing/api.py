@@ -68,6 +68,7 @@ class Refused(Exception):
 class FakeApi:
     """The API's state. fate: a new pod's status, from its Deployment. answer: what a Service behind the proxy replies,
     from its name and the request's body, as status, headers and body. denied: (verb, plural) that are forbidden.
+    usage: CPU and memory by pod, as metrics-server has them; None: there is no metrics-server.
     """
 
     def __init__(self) -> None:
@@ -79,6 +80,7 @@ class FakeApi:
         self.answer: Callable[[str, bytes], tuple[int, dict[str, str], bytes]] = lambda name, body: (200, {}, b"{}")
         self.logs: dict[str, str] = {}
         self.denied: set[tuple[str, str]] = set()
+        self.usage: dict[str, tuple[str, str]] | None = None
         self.requests: list[tuple[str, str]] = []
         self.changed = threading.Condition(threading.RLock())
         self._versions = itertools.count(1)
@@ -114,6 +116,19 @@ class FakeApi:
         with self.changed:
             found = [made for made in self.all(plural, namespace) if matches(made, labels, fields)]
             return {"kind": f"{kind}List", "apiVersion": api, "metadata": self._version(), "items": found}
+
+    def measured(self, namespace: str, labels: str) -> Object:
+        """What metrics-server answers. Raises Refused where there is none."""
+        if self.usage is None:
+            raise Refused(404, "the server could not find the requested resource")
+        found = [pod for pod in self.all("pods", namespace) if matches(pod, labels, "")]
+        used = {pod["metadata"]["name"]: self.usage.get(pod["metadata"]["name"]) for pod in found}
+        items = [
+            {"metadata": {"name": name}, "containers": [{"usage": {"cpu": given[0], "memory": given[1]}}]}
+            for name, given in used.items()
+            if given is not None
+        ]
+        return {"kind": "PodMetricsList", "metadata": {}, "items": items}
 
     def apply(self, key: Key, wish: Object, manager: str, force: bool, dry: bool) -> Object:
         plural, namespace, name = key
@@ -196,7 +211,11 @@ class FakeApi:
         namespace, name = deployment["metadata"]["namespace"], deployment["metadata"]["name"]
         template, wanted = deployment["spec"]["template"], deployment["spec"]["replicas"]
         digest = hashlib.sha256(json.dumps(template, sort_keys=True).encode()).hexdigest()[:10]
-        sets = {made["metadata"]["name"]: made for made in self.all("replicasets", namespace)}
+        sets = {
+            made["metadata"]["name"]: made
+            for made in self.all("replicasets", namespace)
+            if made["metadata"]["ownerReferences"][0]["uid"] == uid(deployment)
+        }
         own = sets.get(f"{name}-{digest}")
         if own is None:
             meta = {"name": f"{name}-{digest}", "labels": template["metadata"]["labels"]}
@@ -211,7 +230,8 @@ class FakeApi:
             meta["ownerReferences"] = [{"uid": uid(own)}]
             self.put("pods", {"metadata": meta, "spec": template["spec"], "status": status}, namespace)
         ready = wanted if status is READY else 0
-        pods = [pod for pod in self.all("pods", namespace) if pod["metadata"]["name"].startswith(f"{name}-")]
+        owners = {uid(made) for made in sets.values()} | {uid(own)}
+        pods = [pod for pod in self.all("pods", namespace) if pod["metadata"]["ownerReferences"][0]["uid"] in owners]
         old = [pod for pod in pods if pod["metadata"]["ownerReferences"][0]["uid"] != uid(own)]
         if ready == wanted:
             for pod in old:

@@ -107,6 +107,9 @@ class _Handler(BaseHTTPRequestHandler):
         if plural not in KINDS:
             raise Refused(404, "the server could not find the requested resource")
         self._permit(plural, name, found["sub"] or "", namespace, query)
+        if found["group"] == "metrics.k8s.io":
+            with self.state.changed:
+                return self.state.measured(namespace, query.get("labelSelector", ""))
         if found["sub"] == "proxy":
             with self.state.changed:
                 self.state.get((plural, namespace, name.split(":")[0]))
