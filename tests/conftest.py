@@ -22,6 +22,7 @@ import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -267,6 +268,26 @@ def onnx_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("onnx") / "bundle"
     forest = RandomForestClassifier(n_estimators=10, random_state=0).fit(X, y)
     wherry.pack(forest, X, y, to=folder, name="iris-forest")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def pictures() -> Any:
+    """The module picture_parts: a tiny graph, and pictures."""
+    pytest.importorskip("PIL", reason="needs Pillow")
+    pytest.importorskip("onnx", reason="needs onnx")
+    return SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("picture_parts.py"))))
+
+
+@pytest.fixture(scope="session")
+def picture_bundle(pictures: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model that says whether a picture is red, green or blue."""
+    from wherry.contract.pictures import PictureModel
+    from wherry.model.pack.pictures import pack_graph
+
+    graph = pictures.written(tmp_path_factory.mktemp("pictures") / "model")
+    folder = graph.parent.parent / "bundle"
+    pack_graph(graph, PictureModel(labels=str(graph.with_name("labels.txt"))), to=folder, name="colours")
     return folder
 
 

@@ -62,6 +62,7 @@ INTRUDERS = [
     ("server", "import sklearn", "scikit-learn and its family"),
     ("model", "import onnxruntime", "onnxruntime lives in"),
     ("server", "import pandas", "pandas and pyarrow come only where"),
+    ("server", "import PIL", "Pictures are read in model.pictures"),
     ("cli", "import kubernetes", "The Kubernetes client lives in"),
     ("cli", "import cryptography", "Keys live in deploy.attesting.signing"),
     ("cli", "import sqlalchemy", "SQL lives in server.sinks"),

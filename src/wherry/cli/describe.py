@@ -25,6 +25,10 @@ def signature(value: Signature, *, width: int = 0) -> Iterator[str]:
 
 def seen(column: Column) -> str:
     """The values of the sample: a range, or the categories."""
+    if column.prepare is not None:
+        wanted = column.prepare
+        fit = f"the middle of it at {wanted.resize}" if wanted.resize else "all of it stretched"
+        return f"{', '.join(wanted.formats)}; made {wanted.width} x {wanted.height}, {fit}"
     if column.categories:
         shown = ", ".join(str(category) for category in column.categories[:6])
         return shown + (f", ... {len(column.categories)} in all" if len(column.categories) > 6 else "")
@@ -55,7 +59,8 @@ def output(spec: OutputSpec) -> str:
         text += f", one of {shown}" + (f", ... {len(spec.classes)} in all" if len(spec.classes) > 12 else "")
     if spec.width > 1:
         text += f", {spec.width} of them a row"
-    return text + (", with probabilities" if spec.probabilities else "")
+    text += ", with probabilities" if spec.probabilities else ""
+    return text + (f", the likeliest {spec.top} named" if spec.top > 1 else "")
 
 
 def metrics(found: tuple[Metric, ...]) -> Iterator[str]:

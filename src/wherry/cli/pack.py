@@ -7,11 +7,12 @@ from typing import Any
 
 import click
 
-from wherry.cli import describe, table
+from wherry.cli import describe, project, table
 from wherry.cli.console import Console
 from wherry.cli.verb import Verb, trust_of, trust_option
 from wherry.contract.manifest import Manifest
 from wherry.contract.names import BUNDLE_DIR, EXAMPLE_FILE, SERVING_PORT, object_name
+from wherry.contract.pictures import PictureModel
 from wherry.errors import NotVouched
 
 
@@ -22,6 +23,7 @@ from wherry.errors import NotVouched
         "wherry pack model.joblib --data train.csv --target diagnosis --trust",
         "wherry pack model.skops --data train.parquet --target price --to bundles/price",
         "wherry pack model.pkl --data train.csv --encoding latin-1 --trust=sha256:HEX",
+        "wherry pack resnet50.onnx --labels imagenet.txt",
     ],
 )
 @click.argument("model", type=click.Path(path_type=Path))
@@ -29,10 +31,10 @@ from wherry.errors import NotVouched
     "--data",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    required=True,
-    help="Rows like those the model was trained on: CSV, Parquet or JSON lines.",
+    help="Rows like those the model was trained on: CSV, Parquet or JSON lines. For --labels: pictures, if any.",
 )
 @click.option("--target", metavar="COL", help="Column that holds the right answers.")
+@click.option("--labels", metavar="FILE", help="MODEL is an ONNX file for pictures, of the classes named in FILE.")
 @click.option(
     "--to",
     type=click.Path(path_type=Path),
@@ -50,19 +52,45 @@ from wherry.errors import NotVouched
 )
 @click.option("--encoding", default="utf-8", show_default=True, metavar="ENC", help="Encoding of a CSV file.")
 @click.pass_obj
-def pack(console: Console, /, model: Path, trust: str | None, to: Path, **options: Any) -> None:
-    """Turn MODEL, a joblib, pickle or skops file, into a bundle.
+def pack(console: Console, /, model: Path, trust: str | None, to: Path, labels: str | None, **options: Any) -> None:
+    """Turn MODEL, a joblib, pickle or skops file, into a bundle; or an ONNX file that classifies pictures.
 
     Its columns, their types and ranges come from the estimator and the sample. The model is stored in the simplest form
-    that is proven to answer alike: linear arrays, ONNX, skops, and pickle only with --allow-pickle.
+    that is proven to answer alike: linear arrays, ONNX, skops, and pickle only with --allow-pickle. What is done to
+    pictures before the model sees them is declared in [model.image] of wherry.toml.
     """
-    manifest = vouched(console, model, trust_of(trust), to=to, **options)
+    declared = project.load(console, {"model.image.labels": labels}).project.model.image
+    if declared.labels:
+        manifest = pictures(console, model, declared, to=to, **options)
+    elif options["data"] is None:
+        raise click.UsageError("Missing option '--data'; for an ONNX file that classifies pictures, '--labels'.")
+    else:
+        manifest = vouched(console, model, trust_of(trust), to=to, **options)
     if console.as_json:
         console.document({"bundle": str(to), "manifest": manifest})
     elif console.quiet:
         console.say(str(to))
     else:
         show(console, manifest, to, name_line(manifest, model, given=options["name"] is not None))
+
+
+def pictures(
+    console: Console,
+    model: Path,
+    declared: PictureModel,
+    *,
+    data: Path | None,
+    to: Path,
+    name: str | None,
+    version: str,
+    **options: Any,
+) -> Manifest:
+    """A model of pictures, packed; options that say something of tables are refused."""
+    from wherry.model.pack.pictures import pack_graph
+
+    if options.get("target") or options.get("float_columns") or options.get("allow_pickle"):
+        raise click.UsageError("--target, --float and --allow-pickle are for a model of tables, and this has labels")
+    return pack_graph(model, declared, data=data, to=to, name=name, version=version, tell=console.tell)
 
 
 def name_line(manifest: Manifest, model: Path, *, given: bool) -> str:

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 from wherry.contract.names import ADMIN_PORT, SERVING_PORT
+from wherry.contract.pictures import PictureModel
 from wherry.contract.reply import Reply
 from wherry.contract.views import View
 
@@ -292,6 +293,12 @@ class Pipeline(Struct, frozen=True, kw_only=True):
 
 class Project(Struct, frozen=True, kw_only=True):
     """wherry.toml, or [tool.wherry] of pyproject.toml."""
+class Model(Struct, frozen=True, kw_only=True):
+    """What `wherry pack` is told of a model whose file does not say it."""
+
+    image: PictureModel = PictureModel()
+
+
 
     serve: Serve = Serve()
     store: Store = Store()
@@ -300,3 +307,4 @@ class Project(Struct, frozen=True, kw_only=True):
     reply: Reply = Reply()
     capacity: Capacity = Capacity()
     pipeline: Pipeline = Pipeline()
+    model: Model = Model()

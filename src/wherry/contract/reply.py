@@ -25,6 +25,8 @@ PLACEHOLDERS: dict[str, str] = {
     "labels": "all predictions as [reply.labels] names them, a list",
     "probability": "the probability of the first prediction",
     "probabilities": "the probabilities of all rows, a list of lists",
+    "top": "the likeliest classes of the first row, a list of { label, probability }; where the bundle says how many",
+    "tops": "the same of all rows, a list of lists",
     "id": "the id of the first prediction",
     "ids": "the ids of all predictions, a list",
     "name": "the model's name",

@@ -9,9 +9,10 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
+from wherry.contract.pictures import Preparation
 from wherry.contract.wire import Cell, FieldProblem, Row
 
-ColumnType: TypeAlias = Literal["number", "integer", "boolean", "string"]
+ColumnType: TypeAlias = Literal["number", "integer", "boolean", "string", "image"]
 
 MOST_PROBLEMS = 100  # named in one refusal
 LONGEST_SHOWN = 200  # characters of a name or a value that came with a request
@@ -21,6 +22,7 @@ WORDS: dict[ColumnType, str] = {
     "integer": "a whole number",
     "boolean": "true or false",
     "string": "a text",
+    "image": "a picture as base64",
 }
 
 
@@ -37,6 +39,7 @@ class Column(msgspec.Struct, frozen=True, omit_defaults=True):
     dtype: str = ""  # the sample's dtype, for frames that are rebuilt: float64, int64, bool, object, category
     default: Cell | msgspec.UnsetType = msgspec.UNSET  # declared by the project: used when the column is missing
     example: Cell = None  # a value of the sample, shown in the docs and the page
+    prepare: Preparation | None = None  # of an image: how the model wants it
 
 
 class OutputSpec(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -47,6 +50,8 @@ class OutputSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     classes: tuple[Cell, ...] = ()
     probabilities: bool = False
     width: int = 1
+    top: int = 0  # how many classes a reply names, the likeliest first; 0: only the one that is predicted
+    softmax: bool = False  # whether what the model answers is yet to be made into probabilities
 
 
 class Checked(msgspec.Struct, frozen=True):
@@ -69,6 +74,11 @@ class Signature(msgspec.Struct, frozen=True, omit_defaults=True):
     @property
     def names(self) -> tuple[str, ...]:
         return tuple(column.name for column in self.columns)
+
+    @property
+    def picture(self) -> Column | None:
+        """The column that is a picture; a model of pictures has no other."""
+        return next((column for column in self.columns if column.type == "image"), None)
 
     def check(self, records: Sequence[Any], *, ignore_unknown: bool = False) -> Checked:
         """Hold decoded records, each a mapping by name or a list by position, against the columns.
@@ -194,6 +204,8 @@ def cell_of(column: Column, value: Any, index: int) -> tuple[Cell, FieldProblem 
     elif column.type == "boolean":
         if isinstance(value, bool):
             cell = value
+    elif column.type == "image":
+        cell = sent_picture(value)
     elif isinstance(value, str):
         cell = value
     if cell is None:
@@ -207,6 +219,13 @@ def cell_of(column: Column, value: Any, index: int) -> tuple[Cell, FieldProblem 
         hint = f"did you mean {near[0]}?" if near else f"known values: {known}"
         return None, FieldProblem(index, column.name, f"is {str(cell)[:80]!r}, which the model has never seen", hint)
     return cell, None
+
+
+def sent_picture(value: Any) -> Any:
+    """A picture as it was sent: a text in base64, one under the key b64 as KServe's clients write it, or bytes."""
+    if isinstance(value, dict) and value.keys() == {"b64"}:
+        value = value["b64"]
+    return value if isinstance(value, (str, bytes)) else None
 
 
 def quoted_hint(column: Column, value: Any) -> str:
@@ -233,6 +252,8 @@ def kind_of(value: Any) -> str:
 
 
 def column_schema(column: Column) -> dict[str, Any]:
+    if column.type == "image":
+        return {"type": "string", "contentEncoding": "base64", "contentMediaType": "image/*"}
     schema: dict[str, Any] = {"type": [column.type, "null"] if column.nullable else column.type}
     if column.categories:
         schema["examples" if column.unknown_ok else "enum"] = list(column.categories) + (

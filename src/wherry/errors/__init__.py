@@ -13,6 +13,7 @@
         BodyUnreadable  FramingWrong  TokenRefused  SwitchedOff  PathUnknown  MethodWrong  TooSlow  TooLarge
         UrlTooLong  MediaWrong  HostUnknown  FieldsRefused  HeadersTooLarge  Overloaded  DeadlinePassed
       ModelFailed             the model raised, or answered what cannot be sent
+        PictureRefused: PictureUnreadable  PictureFormatWrong  PictureTooLarge
       ServiceFailed           the service cannot start or go on: PortTaken, AddressUnusable, StoreFailed
         WorkerFailed
       CallFailed              a service that wherry called did not answer as it should: ServiceUnreachable, CallRefused
@@ -133,6 +134,10 @@ from wherry.errors.requests import (
     RequestRefused,
     SwitchedOff,
     TokenRefused,
+    PictureFormatWrong,
+    PictureRefused,
+    PictureTooLarge,
+    PictureUnreadable,
     TooLarge,
     TooSlow,
     UrlTooLong,
@@ -245,6 +250,10 @@ __all__ = [
     "ProbeFailed",
     "RegistryFailed",
     "RegistryRefused",
+    "PictureFormatWrong",
+    "PictureRefused",
+    "PictureTooLarge",
+    "PictureUnreadable",
     "RegistryUntrusted",
     "ReleaseMissing",
     "RepositoryMissing",

@@ -153,6 +153,51 @@ class FieldsRefused(RequestRefused):
         super().__init__(f"{where}{name}{first.reason}{rest}", hint=first.hint)
 
 
+class PictureRefused(RequestRefused):
+    """A picture that no prediction can be made of; `row` and `field` say which, once the request is known."""
+
+    code, title = "picture", "Picture refused"
+
+    def __init__(self, reason: str, hint: str) -> None:
+        self.row, self.field, self.reason = 0, "", reason
+        super().__init__(f"the picture {reason}", hint=hint)
+
+    def __str__(self) -> str:
+        return f"row {self.row}: {self.args[0]}" if self.row else str(self.args[0])
+
+
+class PictureUnreadable(PictureRefused):
+    """The bytes are no picture, or a damaged one."""
+
+    code, title = "picture-unreadable", "Picture unreadable"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason, "send the file as it is: curl -F image=@FILE")
+
+
+class PictureFormatWrong(PictureRefused):
+    """A picture in a format that is not taken."""
+
+    code, title = "picture-format", "Picture format not supported"
+
+    def __init__(self, found: str, allowed: tuple[str, ...]) -> None:
+        self.found, self.allowed = found, allowed
+        wanted = " or ".join(allowed)
+        reason = f"is {found}, not {wanted}" if found else f"begins like no {wanted} file"
+        super().__init__(reason, f"save it as {allowed[0]}, and send the file")
+
+
+class PictureTooLarge(PictureRefused):
+    """A picture of more points than the service decodes; it was not decoded."""
+
+    code, title = "picture-too-large", "Picture too large"
+
+    def __init__(self, width: int, height: int, limit: int) -> None:
+        self.width, self.height, self.limit = width, height, limit
+        reason = f"has {width} x {height} points, and {limit:,} are the most that are taken"
+        super().__init__(reason, "send it smaller: the model sees far fewer points")
+
+
 class HeadersTooLarge(RequestRefused):
     """The headers are larger than the service reads."""
 

@@ -40,7 +40,7 @@ def found(package: str) -> str:
     try:
         return version(package)
     except PackageNotFoundError as error:
-        raise ExtraMissing(package, "sklearn", "storing this model") from error
+        raise ExtraMissing(package, "image" if package == "pillow" else "sklearn", "storing this model") from error
 
 
 def check(manifest: Manifest) -> None:

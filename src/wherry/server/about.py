@@ -10,7 +10,7 @@ import msgspec
 from wherry import __version__
 from wherry.contract.manifest import Manifest
 from wherry.contract.project import Project
-from wherry.contract.reply import fill
+from wherry.contract.reply import PLACEHOLDERS, fill
 from wherry.contract.wire import DOCS, HEALTH, INFO, OPENAPI, PREDICT
 from wherry.server.content import HTML, JSON, TEXT, Content
 from wherry.server.problems import example
@@ -81,8 +81,7 @@ def declared(template: Any, manifest: Manifest) -> Content | None:
 
 def filled(template: Any, manifest: Manifest) -> Any:
     """A declared template where there is no prediction."""
-    nothing = ("prediction", "predictions", "label", "labels", "probability", "probabilities", "id", "ids")
-    return fill(template, {**dict.fromkeys(nothing), "name": manifest.name, "version": manifest.version})
+    return fill(template, {**dict.fromkeys(PLACEHOLDERS), "name": manifest.name, "version": manifest.version})
 
 
 def root(manifest: Manifest) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from wherry.server.doors.arrow import Arrow
 from wherry.server.doors.csv import Csv
 from wherry.server.doors.declared import Declared
 from wherry.server.doors.door import Door
+from wherry.server.doors.image import Image
 from wherry.server.doors.mlflow import Mlflow
 from wherry.server.doors.seldon import Seldon
 from wherry.server.drain import Life
@@ -41,6 +42,10 @@ class Doorways:
         self.replies, self.life = replies, life
         native = predictions.native
         self.by_media: dict[str, Door] = {door.media[0]: door for door in (Csv(native), Arrow(native))}
+        column = manifest.signature.picture
+        self.image = None if column is None else Image(native, column.name)
+        if self.image is not None:
+            self.by_media |= dict.fromkeys(self.image.media, self.image)
         request = project.reply.request
         self.declared = None if request is msgspec.UNSET else Declared(native, request)
 
@@ -78,7 +83,9 @@ class Doorways:
         sent = exchange.headers.get(b"content-type", b"")
         door: Door | None = self.declared
         if sent != PLAIN_JSON:
-            door = self.by_media.get(sent.partition(b";")[0].strip().lower().decode("latin-1"), door)
+            media = sent.partition(b";")[0].strip().lower().decode("latin-1")
+            # Pictures of other types are refused by the door that says which it takes.
+            door = self.by_media.get(media, self.image if media.startswith("image/") else door)
         if door is None:
             self.predictions.body(exchange, asked)
         else:

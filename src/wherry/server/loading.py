@@ -10,11 +10,14 @@ import msgspec
 
 from wherry.contract.manifest import Manifest
 from wherry.contract.wire import Row
+from wherry.server.pictures import BATCH
 from wherry.server.predictor import Cost, measure
 from wherry.server.problems import example
 
 if TYPE_CHECKING:
     from wherry.model.loaded import Model
+
+MOST_MEASURED = 64  # rows in one call, when it is measured what they cost
 
 
 class Proof(msgspec.Struct, frozen=True):
@@ -57,7 +60,8 @@ class Loaded:
             self.model.score([warm_row(self.manifest)])
         if cost is None:
             rows = list(golden.rows) or [warm_row(self.manifest)]
-            cost = measure(self.model, in_order(rows, golden.columns, self.manifest))
+            most = MOST_MEASURED if self.manifest.signature.picture is None else BATCH
+            cost = measure(self.model, in_order(rows, golden.columns, self.manifest), most=most)
         return Proof(len(golden.rows), cost, time.perf_counter() - start)
 
 

@@ -13,9 +13,10 @@ from wherry.contract.names import (
     HEADER_PREDICTION_ID,
     HEADER_REQUEST_ID,
 )
+from wherry.contract.pictures import Preparation
 from wherry.contract.project import Project
 from wherry.contract.reply import fill
-from wherry.contract.signature import OutputSpec, Signature, column_schema
+from wherry.contract.signature import Column, OutputSpec, Signature, column_schema
 from wherry.contract.wire import (
     ARROW,
     CSV,
@@ -28,6 +29,7 @@ from wherry.contract.wire import (
     READYZ,
 )
 from wherry.server.about import filled
+from wherry.server.doors.image import FORM
 from wherry.server.openapi_doors import csv, paths
 from wherry.server.openapi_doors import get as got
 from wherry.server.problems import example
@@ -94,16 +96,28 @@ def post(signature: Signature, project: Project) -> dict[str, Any]:
         examples["declared"] = {"summary": "The project's own shape", "value": shown}
     of_csv = {"schema": {"type": "string"}, "examples": {"csv": {"summary": "Rows under a header", "value": csv(one)}}}
     of_arrow = {"schema": {"type": "string", "format": "binary"}}
+    content = {JSON: {"schema": schema, "examples": examples}, CSV: of_csv, ARROW: of_arrow}
+    if signature.picture is not None:
+        content = {**of_pictures(signature.picture), JSON: content[JSON]}
     return {
         "operationId": "predict",
         "summary": "Predict for one or many records",
         "parameters": [ask_probabilities()] if signature.output.probabilities else [],
         "requestBody": {
             "required": True,
-            "content": {JSON: {"schema": schema, "examples": examples}, CSV: of_csv, ARROW: of_arrow},
+            "content": content,
         },
         "responses": responses(project),
     }
+
+
+def of_pictures(column: Column) -> dict[str, Any]:
+    """The ways to send a picture as it is: in a form, several of them if need be, or as the whole body."""
+    prepare = column.prepare or Preparation(width=0, height=0)
+    picture = {"type": "string", "format": "binary"}
+    sides = f"made {prepare.width} x {prepare.height} for the model; at most {prepare.pixels:,} points"
+    form = {"type": "object", "required": [column.name], "properties": {column.name: {**picture, "description": sides}}}
+    return {FORM: {"schema": form}, **{f"image/{each}": {"schema": picture} for each in prepare.formats}}
 
 
 def own_paths(manifest: Manifest, project: Project) -> dict[str, Any]:
@@ -191,6 +205,11 @@ def schemas(signature: Signature, project: Project) -> dict[str, Any]:
     lists = {"type": "array", "items": {**row, "minItems": len(signature.columns), "maxItems": len(signature.columns)}}
     names = {"type": "array", "items": {"type": "string"}, "uniqueItems": True}
     prediction = prediction_schema(signature.output)
+    likely: dict[str, Any] = {}
+    if signature.output.top:
+        one = {"type": "object", "properties": {"label": {"type": "string"}, "probability": {"type": "number"}}}
+        about = f"the {signature.output.top} likeliest classes, the likeliest first"
+        likely = {"top": {"type": "array", "items": one, "description": about}}
     shares = {"type": "array", "items": {"type": "number"}, "description": "one a class, in the order of the classes"}
     text = {"type": "string"}
     fault = {"row": {"type": "integer"}, "field": text, "reason": text, "hint": text}
@@ -205,13 +224,14 @@ def schemas(signature: Signature, project: Project) -> dict[str, Any]:
         "Lists": lists,
         "Prediction": {
             "type": "object",
-            "properties": {"prediction": prediction, "probabilities": shares},
+            "properties": {"prediction": prediction, **likely, "probabilities": shares},
             "required": ["prediction"],
         },
         "Predictions": {
             "type": "object",
             "properties": {
                 "predictions": {"type": "array", "items": prediction},
+                **{key: {"type": "array", "items": value} for key, value in likely.items()},
                 "probabilities": {"type": "array", "items": shares},
             },
             "required": ["predictions"],

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import msgspec
 
@@ -15,7 +16,7 @@ from wherry.contract.names import HEADER_NO_STORE, METRIC_IGNORED, METRIC_MODEL_
 from wherry.contract.project import Project
 from wherry.contract.wire import Row, Rows
 from wherry.errors import DiskFull, FieldsRefused, ModelFailed, Overloaded, StoreFailed, SwitchedOff
-from wherry.server.batching import Batcher, Job
+from wherry.server.batching import MOST_ROWS, Batcher, Job
 from wherry.server.content import JSON, Content
 from wherry.server.doors import query
 from wherry.server.doors.door import Asked, Door, Encode, Sent
@@ -24,9 +25,11 @@ from wherry.server.doors.shape import Shapes
 from wherry.server.ids import new_ids
 from wherry.server.journal import Entry, Journal, NoJournal
 from wherry.server.metrics import Metrics, Ranges
+from wherry.server.pictures import BATCH, Pictures, kept_rows, kept_shares
 from wherry.server.predictor import Cost, Predictor
 from wherry.server.protocol import Exchange
 from wherry.server.replies import Replies, accepts_native
+from wherry.server.threads import usable
 from wherry.server.worker import Worker
 
 BIG = 256 * 1024  # bytes of a body that is read in a thread: reading it takes longer than scoring most batches
@@ -76,17 +79,39 @@ class Predictions:
         )
         self.shares = project.serve.probabilities == "always" and self.signature.output.probabilities
         # Whether a reply that asks for nothing besides needs them all the same: for the journal, or as it is declared.
-        self.always = self.keeps or self.shares or self.shapes.declared is not None
+        self.always = self.keeps or self.shares or self.shapes.declared is not None or bool(self.signature.output.top)
         self.ranges = Ranges(self.signature)
-        self.batcher = Batcher(predictor, self.settle, loop, cost, wanted=still_wanted, pack=self.ranges.pack)
+        column = self.signature.picture
+        cores = max(1, usable() // project.serve.workers)
+        self.pictures = None if column is None else Pictures(column, loop, cores)
+        most = MOST_ROWS if column is None else BATCH
+        self.batcher = Batcher(
+            predictor, self.settle, loop, cost, most_rows=most, wanted=still_wanted, pack=self.ranges.pack
+        )
 
     def close(self) -> None:
         """Let the threads go."""
         self.reader.close()
         self.batcher.close()
+        if self.pictures is not None:
+            self.pictures.close()
+
+    @property
+    def waiting_rows(self) -> int:
+        """Rows that wait for the model, those among them whose pictures are still to be decoded."""
+        return self.batcher.waiting_rows + (0 if self.pictures is None else self.pictures.waiting)
+
+    @property
+    def full(self) -> bool:
+        """Whether more wait than can be answered in time. Asked before a body is decoded: a refusal must stay cheap."""
+        return self.waiting_rows >= self.batcher.queue_rows
+
+    @property
+    def idle(self) -> bool:
+        return self.batcher.idle and not self.waiting_rows
 
     def body(self, exchange: Exchange, asked: bytes) -> None:
-        if self.batcher.full:  # before the body is decoded: a refusal must stay cheap
+        if self.full:
             raise Overloaded("more requests wait than can be answered in time")
         if exchange.headers.get(b"content-type") != JSON and exchange.body:
             self.replies.check_media(exchange)
@@ -100,7 +125,7 @@ class Predictions:
     ) -> Callable[[Exchange], None] | None:
         """What takes a flawless record to the model in the fewest steps, and leaves any other body to `otherwise`."""
         fast = self.native.fast
-        if fast is None or self.shares or NO_STORE in headers:
+        if fast is None or self.shares or self.pictures is not None or NO_STORE in headers:
             return None
         read, batcher, encode = fast.record, self.batcher, self.plain[True]
         keep, shares = self.keeps, self.always
@@ -124,7 +149,7 @@ class Predictions:
 
     def through(self, door: Door, exchange: Exchange, asked: bytes) -> None:
         """The same by any other door."""
-        if self.batcher.full:
+        if self.full:
             raise Overloaded("more requests wait than can be answered in time")
         self.replies.check_media(exchange, door.media)
         if len(exchange.body) > BIG // 8:  # the other doors read several times slower
@@ -154,7 +179,7 @@ class Predictions:
             self.replies.refuse(exchange, error, door)
 
     def query(self, exchange: Exchange, asked: bytes) -> None:
-        if self.batcher.full:
+        if self.full:
             raise Overloaded("more requests wait than can be answered in time")
         record, option = asked, b""
         if b"probabilities=" in asked and "probabilities" not in self.native.names:
@@ -182,9 +207,21 @@ class Predictions:
             self.metrics.count(METRIC_SKIPPED, len(read.rows))
         keep = self.keeps and read.store and not (NO_STORE in exchange.headers and self.golden.issuperset(read.rows))
         asked = time.time_ns()
-        self.batcher.submit(
-            Question(read.rows, probabilities, exchange=exchange, encode=encode, door=door, keep=keep, time_ns=asked)
+        question = Question(
+            read.rows, probabilities, exchange=exchange, encode=encode, door=door, keep=keep, time_ns=asked
         )
+        if self.pictures is None:
+            self.batcher.submit(question)
+        else:
+            self.pictures.ready(read.rows, lambda: exchange.reply is None, partial(self.seen, question))
+
+    def seen(self, question: Question, outcome: list[Row] | Exception) -> None:
+        """Go on with a question whose pictures were decoded, or cannot be."""
+        if isinstance(outcome, Exception):
+            self.replies.refuse(question.exchange, outcome, question.door)
+        else:
+            question.rows = outcome
+            self.batcher.submit(question)
 
     def probabilities(self, options: bytes) -> bool:
         """Whether a reply carries them, by the setting and what the query asks."""
@@ -246,6 +283,9 @@ class Predictions:
     def entry(self, job: Question) -> Entry:
         """What the journal keeps of an answered question."""
         exchange, outputs = job.exchange, job.outputs if job.error is None else None
+        rows, shares = job.rows, None if outputs is None else outputs.probabilities
+        if self.pictures is not None:
+            rows, shares = kept_rows(rows), kept_shares(shares)
         return Entry(
             id=job.id,
             request_id=self.replies.identify(exchange, job.id),
@@ -253,9 +293,9 @@ class Predictions:
             door=job.door,
             status=200 if outputs is not None else 500,
             latency_s=time.monotonic() - exchange.started,
-            rows=job.rows,
+            rows=rows,
             predictions=[] if outputs is None else outputs.predictions,
-            probabilities=None if outputs is None else outputs.probabilities,
+            probabilities=shares,
         )
 
 

@@ -32,15 +32,15 @@ class Cost(msgspec.Struct, frozen=True):
         return self.fixed + self.row * rows
 
 
-def measure(predictor: Predictor, rows: Sequence[Row], *, budget: float = 0.05) -> Cost:
+def measure(predictor: Predictor, rows: Sequence[Row], *, budget: float = 0.05, most: int = 64) -> Cost:
     """The cost of `predictor` on `rows`, which are rotated: a tree that sees one row only looks faster than it is.
 
     Takes about `budget` seconds, more only where a few calls already do.
     """
-    many = (list(rows) * (64 // len(rows) + 1))[:64]
-    one = fastest(predictor, [many[place : place + 1] for place in range(16)], budget / 2)
+    many = (list(rows) * (most // len(rows) + 1))[:most]
+    one = fastest(predictor, [many[place : place + 1] for place in range(min(16, most))], budget / 2)
     all_of_them = fastest(predictor, [many[place:] + many[:place] for place in range(4)], budget / 2)
-    row = max(0.0, (all_of_them - one) / 63)
+    row = max(0.0, (all_of_them - one) / (most - 1))
     return Cost(max(0.0, one - row), row)
 
 

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from wherry.contract.reply import fill
+from wherry.contract.reply import PLACEHOLDERS, fill
 from wherry.contract.signature import Column, Signature
 from wherry.contract.wire import PREDICT, PROBLEM_JSON, PROBLEM_TYPE, FieldProblem, Problem
 from wherry.errors import (
@@ -27,6 +27,9 @@ from wherry.errors import (
     Overloaded,
     PathUnknown,
     RequestRefused,
+    PictureFormatWrong,
+    PictureRefused,
+    PictureTooLarge,
     StoreFailed,
     StoreUnreachable,
     SwitchedOff,
@@ -41,14 +44,17 @@ STATUS: dict[type[BaseException], int] = {
     BodyUnreadable: 400,
     FramingWrong: 400,
     TokenRefused: 401,
+    PictureRefused: 400,
     SwitchedOff: 403,
     PathUnknown: 404,
     MethodWrong: 405,
     TooSlow: 408,
     TooLarge: 413,
     UrlTooLong: 414,
+    PictureTooLarge: 413,
     MediaWrong: 415,
     HostUnknown: 421,
+    PictureFormatWrong: 415,
     FieldsRefused: 422,
     HeadersTooLarge: 431,
     ModelFailed: 500,
@@ -87,6 +93,8 @@ def problem_of(error: BaseException, request_id: str, curl: str = "") -> Problem
     if isinstance(error, FieldsRefused):
         faults = tuple(FieldProblem(p.row, p.field, p.reason, p.hint) for p in error.problems)
     elif isinstance(error, ModelFailed):
+    elif isinstance(error, PictureRefused):
+        faults = (FieldProblem(error.row, error.field, error.reason, error.hint),)
         faults = tuple(FieldProblem(row, "", f"the model {error.reason}") for row in error.rows)
     return Problem(PROBLEM_TYPE + code, title, status, detail, request_id, faults, hint, curl)
 
@@ -124,18 +132,22 @@ def body_of(
     if template is msgspec.UNSET:
         return msgspec.json.encode(problem), PROBLEM_JSON.encode()
     values = {
-        "prediction": None, "predictions": None, "label": None, "labels": None, "probability": None,
-        "probabilities": None, "id": None, "ids": None, **names,
+        **dict.fromkeys(PLACEHOLDERS), **names,
         "detail": problem.detail, "title": problem.title, "status": problem.status,
         "errors": problem.errors, "request_id": problem.request_id,
     }  # fmt: skip  # a table reads better than one name a line
     return msgspec.json.encode(fill(template, values)), b"application/json"
 
 
-def curl(record: Any, host: str) -> str:
-    """A line that sends `record` to the service that was called as `host`, and works in every shell and any curl."""
+def curl(record: Any, host: str, picture: str = "") -> str:
+    """A line that sends `record` to the service that was called as `host`, and works in every shell and any curl.
+
+    picture: the field that takes one; then it is uploaded.
+    """
     where = host if HOST.fullmatch(host) else "127.0.0.1:8080"
     body = msgspec.json.encode(record).decode()
+    if picture:
+        return f"curl -F {shlex.quote(picture)}=@FILE http://{where}{PREDICT}"
     return f"curl -H 'Content-Type: application/json' -d {shlex.quote(body)} http://{where}{PREDICT}"
 
 

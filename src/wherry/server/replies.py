@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import time
+from typing import Any
 
 import msgspec
 
@@ -23,7 +24,7 @@ from wherry.contract.wire import (
     SELDON,
     SELDON_FEEDBACK,
 )
-from wherry.errors import DiskFull, FieldsRefused, MediaWrong, ModelFailed, StoreFailed, StoreUnreachable
+from wherry.errors import DiskFull, FieldsRefused, MediaWrong, StoreFailed, StoreUnreachable
 from wherry.server.access import AccessLog, traced
 from wherry.server.content import Content
 from wherry.server.ids import new_id
@@ -169,11 +170,15 @@ class Replies:
 
     def example_line(self, exchange: Exchange) -> str:
         """A curl line that would have worked."""
-        return curl(example(self.manifest.signature), host_of(exchange))
+        return self.line(example(self.manifest.signature), exchange)
 
     def corrected_line(self, exchange: Exchange, error: FieldsRefused) -> str:
         """The request at fault, corrected: its first wrong row, since one row shows what is meant."""
-        return curl(corrected(self.manifest.signature, error.record), host_of(exchange))
+        return self.line(corrected(self.manifest.signature, error.record), exchange)
+
+    def line(self, record: dict[str, Any], exchange: Exchange) -> str:
+        column = self.manifest.signature.picture
+        return curl(record, host_of(exchange), column.name if column else "")
 
     def check_media(self, exchange: Exchange, taken: tuple[str, ...] = (JSON,)) -> None:
         """Raises MediaWrong unless the body is said to be one of the content types `taken`, texts in UTF-8."""

@@ -104,7 +104,7 @@ class Service:
         limits = Limits(body_bytes=settings.body_limit, request_seconds=settings.request_seconds)
         port = Port(site, limits, loop, self.certificate)
         watcher = watch(self, port, predictions)
-        drain = Drain(port, self.life, lambda: predictions.batcher.idle, self.tell, lame=settings.drain_seconds)
+        drain = Drain(port, self.life, lambda: predictions.idle, self.tell, lame=settings.drain_seconds)
         signals(loop, drain)
         await port.open(serving)
         watcher.start()
@@ -124,7 +124,7 @@ class Service:
         gauges = [
             (names.METRIC_IN_FLIGHT, "", float(port.in_flight)),
             (names.METRIC_CONNECTIONS, "", float(len(port.connections))),
-            (names.METRIC_QUEUE_ROWS, "", float(predictions.batcher.waiting_rows)),
+            (names.METRIC_QUEUE_ROWS, "", float(predictions.waiting_rows)),
         ]
         for state in ("accepted", "stored", "pending", "dropped", "poison"):
             gauges.append((names.METRIC_STORE_ROWS, f'{{state="{state}"}}', float(getattr(counts, state))))

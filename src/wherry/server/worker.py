@@ -1,4 +1,4 @@
-"""One thread that does what it is given, in order; a call in it that hangs does not keep the process from ending."""
+"""Threads that do what they are given; a call in one of them that hangs does not keep the process from ending."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ from queue import SimpleQueue
 
 
 class Worker:
-    """A daemon thread, started with the first work."""
+    """Daemon threads, started with the first work. One, unless more are asked for: it keeps the order."""
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    def __init__(self, name: str, threads: int = 1) -> None:
+        self.name, self.threads = name, threads
         self.waiting: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
-        self.thread: threading.Thread | None = None
+        self.started = False
 
     def do(self, work: Callable[[], None]) -> None:
         """Have `work` done; it must not raise."""
-        if self.thread is None:
-            self.thread = threading.Thread(target=self.run, name=self.name, daemon=True)
-            self.thread.start()
+        if not self.started:
+            self.started = True
+            for _ in range(self.threads):
+                threading.Thread(target=self.run, name=self.name, daemon=True).start()
         self.waiting.put(work)
 
     def run(self) -> None:
@@ -28,4 +29,5 @@ class Worker:
 
     def close(self) -> None:
         """End after what is waiting; not waited for."""
-        self.waiting.put(None)
+        for _ in range(self.threads):
+            self.waiting.put(None)

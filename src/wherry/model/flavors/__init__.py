@@ -14,7 +14,7 @@ from wherry.contract.manifest import Manifest
 from wherry.contract.wire import Outputs, Row
 from wherry.errors import BundleUnreadable
 
-Flavor = Literal["linear", "onnx", "sklearn"]
+Flavor = Literal["callable", "linear", "onnx", "pictures", "sklearn"]
 
 
 class Scorer(Protocol):

@@ -41,18 +41,12 @@ class OnnxScorer:
     """
 
     def __init__(self, data: bytes, signature: Signature, path: str = "model.onnx") -> None:
-        if has_external_data(data):
-            raise BundleUnreadable(path, "keeps part of its data in other files, which is never read")
-        onnxruntime.disable_telemetry_events()  # what is served is nobody else's business
-        try:
-            session = onnxruntime.InferenceSession(data, options(), providers=["CPUExecutionProvider"])
-        except Exception as error:  # ONNX Runtime has no class of its own to catch
-            raise BundleUnreadable(path, f"is no graph that ONNX Runtime reads: {error}") from error
-        self.feed = feeder(session.get_inputs(), signature, path)
+        graph = session(data, path)
+        self.feed = feeder(graph.get_inputs(), signature, path)
         output = signature.output
-        names = [each.name for each in session.get_outputs()]
+        names = [each.name for each in graph.get_outputs()]
         self.names = names[: 2 if output.probabilities and output.width == 1 else 1]
-        self.run = session.run
+        self.run = graph.run
         self.decode = decoder(output)
 
     def score(self, rows: Sequence[Row], probabilities: bool = True) -> Outputs:
@@ -60,10 +54,21 @@ class OnnxScorer:
         return Outputs(self.decode(found[0]), found[1].tolist() if len(found) > 1 else None)
 
 
-def options() -> Any:
-    """One thread, which sleeps when there is nothing to do: more would fight the service's own processes."""
+def session(data: bytes, path: str, threads: int = 1) -> Any:
+    """What answers with a graph. Raises BundleUnreadable, also when the graph refers to other files."""
+    if has_external_data(data):
+        raise BundleUnreadable(path, "keeps part of its data in other files, which is never read")
+    onnxruntime.disable_telemetry_events()  # what is served is nobody else's business
+    try:
+        return onnxruntime.InferenceSession(data, options(threads), providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime has no class of its own to catch
+        raise BundleUnreadable(path, f"is no graph that ONNX Runtime reads: {error}") from error
+
+
+def options(threads: int = 1) -> Any:
+    """Threads that sleep when there is nothing to do. One for small graphs: more would fight the service itself."""
     chosen = onnxruntime.SessionOptions()
-    chosen.intra_op_num_threads = 1
+    chosen.intra_op_num_threads = threads
     chosen.inter_op_num_threads = 1
     chosen.log_severity_level = QUIET
     chosen.add_session_config_entry("session.intra_op.allow_spinning", "0")

@@ -20,7 +20,7 @@ PLAIN_ENVELOPES = ({"columns", "rows"}, {"columns", "data"}, {"columns", "index"
 LITERAL = re.compile(rb"-?(?:NaN|Infinity|nan|inf)")
 PLACE = re.compile(r" \(byte (\d+)\)$")
 INT64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
-PLAIN: dict[str, Any] = {"number": float, "integer": INT64, "boolean": bool, "string": str}
+PLAIN: dict[str, Any] = {"number": float, "integer": INT64, "boolean": bool, "string": str, "image": str}
 
 
 class Native:

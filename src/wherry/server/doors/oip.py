@@ -42,7 +42,7 @@ class Oip:
     media = (JSON, "application/octet-stream", "")  # the official client names none
 
     def __init__(self, native: Native, manifest: Manifest, probabilities: str) -> None:
-        self.native, self.signature = native, manifest.signature
+        self.native, self.signature, self.picture = native, manifest.signature, manifest.signature.picture
         self.model, self.version = manifest.name, manifest.version
         self.shares = self.signature.output.probabilities and probabilities != "never"
         self.given = (PREDICT, SHARES) if self.shares and probabilities == "always" else (PREDICT,)
@@ -93,7 +93,8 @@ class Oip:
             elif type(size) is not int or not 0 <= size <= len(rest) or "data" in each:
                 raise refused(name, "has a binary_data_size that does not fit", "let its bytes follow the JSON")
             else:
-                found[name] = shape, from_bytes(name, datatype, rest[:size], count)
+                picture = self.picture is not None and name == self.picture.name
+                found[name] = shape, from_bytes(name, datatype, rest[:size], count, picture=picture)
                 rest = rest[size:]
         return found, rest
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
@@ -9,7 +10,7 @@ import msgspec
 
 from wherry.contract.manifest import Manifest
 from wherry.contract.reply import Reply, spaced_json
-from wherry.contract.signature import Signature
+from wherry.contract.signature import OutputSpec, Signature
 from wherry.contract.wire import Cell, Outputs
 from wherry.server.doors.door import Encode
 from wherry.server.ids import row_id
@@ -24,13 +25,17 @@ class Shapes:
     def __init__(self, manifest: Manifest, reply: Reply) -> None:
         values = placeholder_values(manifest, reply)
         unset = msgspec.UNSET
+        one: dict[str, str] = {"prediction": "$prediction"}
+        many: dict[str, str] = {"predictions": "$predictions"}
+        if manifest.signature.output.top:
+            one["top"], many["top"] = "$top", "$tops"
         self.native = (
-            one_prediction,
-            Template({"predictions": "$predictions"}, values).encode,
+            one_prediction if len(one) == 1 else Template(one, values).encode,
+            Template(many, values).encode,
         )
         self.native_shares = (
-            Template({"prediction": "$prediction", "probabilities": "$shares"}, values).encode,
-            Template({"predictions": "$predictions", "probabilities": "$probabilities"}, values).encode,
+            Template({**one, "probabilities": "$shares"}, values).encode,
+            Template({**many, "probabilities": "$probabilities"}, values).encode,
         )
         record = self.native[0] if reply.record is unset else Template(reply.record, values).encode
         declared_rows = reply.record if reply.rows is unset else reply.rows
@@ -104,7 +109,12 @@ def placeholder_values(manifest: Manifest, reply: Reply) -> dict[str, Value]:
     def ids(outputs: Outputs, first_id: str) -> list[str]:
         return [row_id(first_id, row) for row in range(len(outputs.predictions))]
 
+    def top(shares: Sequence[float]) -> list[dict[str, Any]]:
+        return likeliest(shares, signature.output, labels)
+
     return {
+        "top": lambda o, _: top(o.probabilities[0]) if o.probabilities else [],
+        "tops": lambda o, _: [top(shares) for shares in o.probabilities or ()],
         "prediction": lambda o, _: first(o.predictions),
         "predictions": lambda o, _: o.predictions,
         "label": lambda o, _: label(o.predictions[0]) if o.predictions else None,
@@ -117,6 +127,15 @@ def placeholder_values(manifest: Manifest, reply: Reply) -> dict[str, Value]:
         "name": lambda o, _: manifest.name,
         "version": lambda o, _: manifest.version,
     }
+
+
+def likeliest(shares: Sequence[float], output: OutputSpec, labels: dict[str, str]) -> list[dict[str, Any]]:
+    """The likeliest classes of one row, each with its probability; of equal ones the first in the model's order."""
+    places = heapq.nlargest(output.top or len(shares), range(len(shares)), key=shares.__getitem__)
+    classes = output.classes
+    return [
+        {"label": labels.get(str(classes[place]), classes[place]), "probability": shares[place]} for place in places
+    ]
 
 
 def probability(outputs: Outputs, signature: Signature) -> float | None:

@@ -19,7 +19,9 @@ CODES = {
 BYTES = "BYTES"
 DATATYPES = (*CODES, BYTES)
 FLOATS = ("FP16", "FP32", "FP64")
-OF_COLUMN: dict[ColumnType, str] = {"number": "FP64", "integer": "INT64", "boolean": "BOOL", "string": BYTES}
+OF_COLUMN: dict[ColumnType, str] = {
+    "number": "FP64", "integer": "INT64", "boolean": "BOOL", "string": BYTES, "image": BYTES,
+}  # fmt: skip  # as above
 DEEPEST = 32  # lists in lists
 
 
@@ -65,10 +67,13 @@ def flat(name: str, data: list[Any], depth: int) -> Iterator[Any]:
             yield value
 
 
-def from_bytes(name: str, datatype: str, data: bytes, count: int) -> list[Any]:
-    """The cells in the binary form: little-endian, row by row. NaN, which has no other form there, means missing."""
+def from_bytes(name: str, datatype: str, data: bytes, count: int, *, picture: bool = False) -> list[Any]:
+    """The cells in the binary form: little-endian, row by row. NaN, which has no other form there, means missing.
+
+    picture: the texts may be bytes that are none.
+    """
     if datatype == BYTES:
-        return texts(name, data, count)
+        return texts(name, data, count, picture=picture)
     size = struct.calcsize(CODES[datatype])
     if len(data) != count * size:
         raise refused(name, f"has {len(data)} bytes where its shape says {count} times {size}")
@@ -76,7 +81,7 @@ def from_bytes(name: str, datatype: str, data: bytes, count: int) -> list[Any]:
     return [None if isnan(value) else value for value in cells] if datatype in FLOATS else cells
 
 
-def texts(name: str, data: bytes, count: int) -> list[Any]:
+def texts(name: str, data: bytes, count: int, *, picture: bool) -> list[Any]:
     """Texts, each after its length in four bytes."""
     cells: list[Any] = []
     place = 0
@@ -88,6 +93,9 @@ def texts(name: str, data: bytes, count: int) -> list[Any]:
         try:
             cells.append(data[start:place].decode())
         except UnicodeDecodeError as error:
+            if picture:
+                cells.append(data[start:place])
+                continue
             raise refused(name, f"has bytes that are no text at place {len(cells)}", "send UTF-8") from error
     if len(cells) != count:
         raise refused(name, f"has {len(cells)} values where its shape says {count}", "let shape and data agree")

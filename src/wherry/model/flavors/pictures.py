@@ -1,0 +1,71 @@
+"""Pictures, classified by an ONNX graph on as many threads as this process may use cores."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from wherry.contract.manifest import Manifest
+from wherry.contract.signature import OutputSpec
+from wherry.contract.wire import Outputs, Row
+from wherry.errors import BundleUnreadable
+from wherry.model import bundle
+from wherry.model.flavors.onnx import session
+from wherry.model.pictures import Studio
+
+# Set by whoever starts the process, for all its numerical libraries, before they are imported.
+THREADS = "OMP_NUM_THREADS"
+
+
+def load(path: Path, manifest: Manifest) -> PictureScorer:
+    """The scorer of a graph in a verified bundle. Raises BundleUnreadable, also when it refers to other files."""
+    column, output = manifest.signature.picture, manifest.signature.output
+    if column is None or column.prepare is None or not output.classes:
+        raise BundleUnreadable("manifest.json", "has a model of pictures, and does not say how they are prepared")
+    return PictureScorer(bundle.model_bytes(path, manifest), Studio(column.prepare), output, str(path))
+
+
+class PictureScorer:
+    """Answers with a graph of one input, n pictures, whose first output has a number for each class."""
+
+    def __init__(self, data: bytes, studio: Studio, output: OutputSpec, path: str = "model.onnx") -> None:
+        self.studio, self.output, self.path = studio, output, path
+        self.threads = max(1, int(os.environ.get(THREADS) or 1))
+        self.data: bytes | None = data
+        if self.threads == 1:
+            self.graph  # noqa: B018  # read now: what it takes in memory is shared by processes that are forked from here
+
+    @cached_property
+    def graph(self) -> Any:
+        """The session. With several threads it is made when it is first asked: threads do not survive a fork."""
+        data, self.data = self.data, None
+        return session(data or b"", self.path, self.threads)
+
+    def score(self, rows: Sequence[Row], probabilities: bool = True) -> Outputs:
+        """Cells are base64, bytes, or pictures that are ready. Raises PictureRefused for one that is none."""
+        found = self.raw(rows)
+        shares = softmax(found) if self.output.softmax else found
+        classes = self.output.classes
+        return Outputs([classes[place] for place in shares.argmax(axis=1).tolist()], shares.tolist())
+
+    def raw(self, rows: Sequence[Row]) -> Any:
+        """n x classes: what the graph answers, as it stands."""
+        ready = [self.studio.ready(row[0]).numbers for row in rows]
+        graph = self.graph
+        taken, given = graph.get_inputs()[0], graph.get_outputs()[0].name
+        if len(ready) > 1 and taken.shape[0] == 1:  # exported for one picture at a time
+            parts = [graph.run([given], {taken.name: each[np.newaxis]})[0] for each in ready]
+            return np.concatenate(parts)
+        numbers = ready[0][np.newaxis] if len(ready) == 1 else np.stack(ready)
+        return graph.run([given], {taken.name: numbers})[0]
+
+
+def softmax(found: Any) -> Any:
+    """Numbers of any size as shares of one, row by row."""
+    grown = np.exp(found - found.max(axis=1, keepdims=True))
+    return grown / grown.sum(axis=1, keepdims=True)
