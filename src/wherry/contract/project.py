@@ -270,6 +270,12 @@ class Capacity(Struct, frozen=True, kw_only=True):
     ] = None
 
 
+class Model(Struct, frozen=True, kw_only=True):
+    """What `wherry pack` is told of a model whose file does not say it."""
+
+    image: PictureModel = PictureModel()
+
+
 class Pipeline(Struct, frozen=True, kw_only=True):
     """What trains the model again and delivers it: `wherry gate` and `wherry pipeline` read it."""
 
@@ -293,13 +299,8 @@ class Pipeline(Struct, frozen=True, kw_only=True):
 
 class Project(Struct, frozen=True, kw_only=True):
     """wherry.toml, or [tool.wherry] of pyproject.toml."""
-class Model(Struct, frozen=True, kw_only=True):
-    """What `wherry pack` is told of a model whose file does not say it."""
 
-    image: PictureModel = PictureModel()
-
-
-
+    model: Model = Model()
     serve: Serve = Serve()
     store: Store = Store()
     image: Image = Image()
@@ -307,4 +308,3 @@ class Model(Struct, frozen=True, kw_only=True):
     reply: Reply = Reply()
     capacity: Capacity = Capacity()
     pipeline: Pipeline = Pipeline()
-    model: Model = Model()

@@ -12,8 +12,8 @@
       RequestRefused          a request to the service, by cause; server.problems knows the HTTP status of each
         BodyUnreadable  FramingWrong  TokenRefused  SwitchedOff  PathUnknown  MethodWrong  TooSlow  TooLarge
         UrlTooLong  MediaWrong  HostUnknown  FieldsRefused  HeadersTooLarge  Overloaded  DeadlinePassed
-      ModelFailed             the model raised, or answered what cannot be sent
         PictureRefused: PictureUnreadable  PictureFormatWrong  PictureTooLarge
+      ModelFailed             the model raised, or answered what cannot be sent
       ServiceFailed           the service cannot start or go on: PortTaken, AddressUnusable, StoreFailed
         WorkerFailed
       CallFailed              a service that wherry called did not answer as it should: ServiceUnreachable, CallRefused
@@ -131,13 +131,13 @@ from wherry.errors.requests import (
     ModelFailed,
     Overloaded,
     PathUnknown,
-    RequestRefused,
-    SwitchedOff,
-    TokenRefused,
     PictureFormatWrong,
     PictureRefused,
     PictureTooLarge,
     PictureUnreadable,
+    RequestRefused,
+    SwitchedOff,
+    TokenRefused,
     TooLarge,
     TooSlow,
     UrlTooLong,
@@ -245,15 +245,15 @@ __all__ = [
     "ObjectRefused",
     "Overloaded",
     "PathUnknown",
+    "PictureFormatWrong",
+    "PictureRefused",
+    "PictureTooLarge",
+    "PictureUnreadable",
     "PipMissing",
     "PortTaken",
     "ProbeFailed",
     "RegistryFailed",
     "RegistryRefused",
-    "PictureFormatWrong",
-    "PictureRefused",
-    "PictureTooLarge",
-    "PictureUnreadable",
     "RegistryUntrusted",
     "ReleaseMissing",
     "RepositoryMissing",

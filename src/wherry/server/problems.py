@@ -26,10 +26,10 @@ from wherry.errors import (
     ModelFailed,
     Overloaded,
     PathUnknown,
-    RequestRefused,
     PictureFormatWrong,
     PictureRefused,
     PictureTooLarge,
+    RequestRefused,
     StoreFailed,
     StoreUnreachable,
     SwitchedOff,
@@ -43,18 +43,18 @@ from wherry.errors import (
 STATUS: dict[type[BaseException], int] = {
     BodyUnreadable: 400,
     FramingWrong: 400,
-    TokenRefused: 401,
     PictureRefused: 400,
+    TokenRefused: 401,
     SwitchedOff: 403,
     PathUnknown: 404,
     MethodWrong: 405,
     TooSlow: 408,
     TooLarge: 413,
-    UrlTooLong: 414,
     PictureTooLarge: 413,
+    UrlTooLong: 414,
     MediaWrong: 415,
-    HostUnknown: 421,
     PictureFormatWrong: 415,
+    HostUnknown: 421,
     FieldsRefused: 422,
     HeadersTooLarge: 431,
     ModelFailed: 500,
@@ -92,9 +92,9 @@ def problem_of(error: BaseException, request_id: str, curl: str = "") -> Problem
     faults: tuple[FieldProblem, ...] = ()
     if isinstance(error, FieldsRefused):
         faults = tuple(FieldProblem(p.row, p.field, p.reason, p.hint) for p in error.problems)
-    elif isinstance(error, ModelFailed):
     elif isinstance(error, PictureRefused):
         faults = (FieldProblem(error.row, error.field, error.reason, error.hint),)
+    elif isinstance(error, ModelFailed):
         faults = tuple(FieldProblem(row, "", f"the model {error.reason}") for row in error.rows)
     return Problem(PROBLEM_TYPE + code, title, status, detail, request_id, faults, hint, curl)
 
@@ -145,9 +145,9 @@ def curl(record: Any, host: str, picture: str = "") -> str:
     picture: the field that takes one; then it is uploaded.
     """
     where = host if HOST.fullmatch(host) else "127.0.0.1:8080"
-    body = msgspec.json.encode(record).decode()
     if picture:
         return f"curl -F {shlex.quote(picture)}=@FILE http://{where}{PREDICT}"
+    body = msgspec.json.encode(record).decode()
     return f"curl -H 'Content-Type: application/json' -d {shlex.quote(body)} http://{where}{PREDICT}"
 
 
