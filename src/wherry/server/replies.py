@@ -24,7 +24,7 @@ from wherry.contract.wire import (
     SELDON,
     SELDON_FEEDBACK,
 )
-from wherry.errors import DiskFull, FieldsRefused, MediaWrong, StoreFailed, StoreUnreachable
+from wherry.errors import DiskFull, FieldsRefused, MediaWrong, ModelFailed, StoreFailed, StoreUnreachable
 from wherry.server.access import AccessLog, traced
 from wherry.server.content import Content
 from wherry.server.ids import new_id
