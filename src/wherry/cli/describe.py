@@ -58,7 +58,7 @@ def output(spec: OutputSpec) -> str:
         shown = ", ".join(str(one) for one in spec.classes[:12])
         text += f", one of {shown}" + (f", ... {len(spec.classes)} in all" if len(spec.classes) > 12 else "")
     if spec.width > 1:
-        text += f", {spec.width} of them a row"
+        text += f", {spec.width} of them a row" + (f": {', '.join(spec.names[:12])}" if spec.names else "")
     text += ", with probabilities" if spec.probabilities else ""
     return text + (f", the likeliest {spec.top} named" if spec.top > 1 else "")
 

@@ -50,6 +50,7 @@ class OutputSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     classes: tuple[Cell, ...] = ()
     probabilities: bool = False
     width: int = 1
+    names: tuple[str, ...] = ()  # of several outputs a row: what each is called, where somebody says
     top: int = 0  # how many classes a reply names, the likeliest first; 0: only the one that is predicted
     softmax: bool = False  # whether what the model answers is yet to be made into probabilities
 

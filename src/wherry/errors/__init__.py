@@ -8,6 +8,7 @@
       DataUnreadable          a table or a target that cannot be used: EncodingWrong, TableEmpty, TargetMissing
         SampleUnfit
       ModelUnreadable         a model file: ModelUnknown, ModelUnsafe, ModelNotFitted, VersionDrift, NotStorable
+        CodeFailed
       BundleUnreadable        a bundle: BundleMissing, BundleDamaged, FormatUnknown, BundleUnfit, GoldenDiffers
       RequestRefused          a request to the service, by cause; server.problems knows the HTTP status of each
         BodyUnreadable  FramingWrong  TokenRefused  SwitchedOff  PathUnknown  MethodWrong  TooSlow  TooLarge
@@ -39,6 +40,7 @@ from wherry.errors.bundles import (
     BundleMissing,
     BundleUnfit,
     BundleUnreadable,
+    CodeFailed,
     DataUnreadable,
     EncodingWrong,
     FolderTaken,
@@ -185,6 +187,7 @@ __all__ = [
     "CallFailed",
     "CallRefused",
     "ClusterFailed",
+    "CodeFailed",
     "ComposeUnreadable",
     "Conflict",
     "ContextMissing",

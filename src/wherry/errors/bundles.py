@@ -116,6 +116,15 @@ class ModelUnsafe(ModelUnreadable):
         super().__init__(f"{path}: {reason}", hint=hint)
 
 
+class CodeFailed(ModelUnreadable):
+    """A callable's own code raised: `file` without its folder, the line and the function in it, and what it said."""
+
+    def __init__(self, file: str, line: int, function: str, said: str, hint: str = "") -> None:
+        self.file, self.line, self.function, self.said = file, line, function, said
+        place = (f", line {line}" if line else "") + (f", in {function}" if function else "")
+        super().__init__(f"{file}{place}: {said}", hint=hint or "mend it there, and pack it again")
+
+
 class ModelNotFitted(ModelUnreadable):
     """An estimator that was never fitted has no answers."""
 

@@ -35,11 +35,12 @@ class FileMissing(UsageRefused):
 
 
 class ExtraMissing(UsageRefused):
-    """An optional library is not installed."""
+    """An optional library is not installed. extra: wherry's extra that has it; empty for a library of a model's own."""
 
     def __init__(self, library: str, extra: str, purpose: str) -> None:
         self.library, self.extra = library, extra
-        super().__init__(f"{purpose} needs {library}, which is not installed", hint=f"pip install 'wherry[{extra}]'")
+        hint = f"pip install 'wherry[{extra}]'" if extra else f"pip install {library}"
+        super().__init__(f"{purpose} needs {library}, which is not installed", hint=hint)
 
 
 class LockHeld(WherryError):

@@ -123,8 +123,9 @@ def of_bundle(folder: Path) -> Description:
 def of_file(path: Path) -> Description:
     file = files.read(path)
     if file.kind not in vouch.LOADABLE:
+        verdict = vouch.PROGRAM if file.kind == "python" else "never loaded"
         return Description(
-            file.path, CALLED[file.kind], file.sha256, file.size, compression=file.compression, verdict="never loaded"
+            file.path, CALLED[file.kind], file.sha256, file.size, compression=file.compression, verdict=verdict
         )
     contents = vouch.contents_of(file)
     summary = contents.summary

@@ -17,6 +17,7 @@ from wherry.errors import BundleUnfit, ExtraMissing, VersionDrift
 
 # What each stored form needs at load. pandas is added when the estimator must be given frames.
 PACKAGES: dict[str, tuple[str, ...]] = {
+    "callable": ("numpy",),
     "linear": ("numpy",),
     "onnx": ("numpy", "onnxruntime"),
     "skops": ("joblib", "numpy", "scikit-learn", "scipy", "skops"),

@@ -15,6 +15,7 @@ from wherry.contract.signature import Column, Signature
 from wherry.contract.wire import PREDICT, PROBLEM_JSON, PROBLEM_TYPE, FieldProblem, Problem
 from wherry.errors import (
     BodyUnreadable,
+    CodeFailed,
     DeadlinePassed,
     DiskFull,
     FieldsRefused,
@@ -182,8 +183,18 @@ def corrected(signature: Signature, record: Any) -> dict[str, Any]:
     return fixed
 
 
+def blamed(error: BaseException) -> BaseException | None:
+    """Whose traceback the log shows: that of what a model raised; where that is the user's code, of this alone."""
+    found = cause = error.__cause__ if isinstance(error, ModelFailed) else error
+    while found is not None and not isinstance(found, CodeFailed):
+        found = found.__cause__ or found.__context__
+    return found or cause
+
+
 def log_line(error: BaseException, request_id: str, trace: bytes | None = None) -> str:
     """What the service's own log says about an error that clients are not told about."""
+    if isinstance(code := blamed(error), CodeFailed):
+        error = code
     kind = "" if isinstance(error, WherryError) else f"{type(error).__name__}: "
     of = f" of trace {trace[3:35].decode()}" if trace is not None else ""
     return f"request {request_id}{of}: {kind}{error}"

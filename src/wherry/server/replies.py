@@ -24,13 +24,14 @@ from wherry.contract.wire import (
     SELDON,
     SELDON_FEEDBACK,
 )
-from wherry.errors import DiskFull, FieldsRefused, MediaWrong, ModelFailed, StoreFailed, StoreUnreachable
+from wherry.errors import DiskFull, FieldsRefused, MediaWrong, StoreFailed, StoreUnreachable
 from wherry.server.access import AccessLog, traced
 from wherry.server.content import Content
 from wherry.server.ids import new_id
 from wherry.server.metrics import Metrics
 from wherry.server.problems import (
     MEMBERS,
+    blamed,
     body_of,
     corrected,
     curl,
@@ -157,8 +158,8 @@ class Replies:
         request_id = self.identify(exchange)
         status = status_of(error)
         if status == 500 or isinstance(error, (StoreFailed, StoreUnreachable, DiskFull)):
-            cause = error.__cause__ if isinstance(error, ModelFailed) else error
-            log.error(log_line(error, request_id, traced(exchange.headers)), exc_info=cause if status == 500 else None)
+            line = log_line(error, request_id, traced(exchange.headers))
+            log.error(line, exc_info=blamed(error) if status == 500 else None)
         predicts = door not in ("history", "feedback")
         line = self.corrected_line(exchange, error) if predicts and isinstance(error, FieldsRefused) else ""
         problem = problem_of(error, request_id, line)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 
+from wherry.errors import UsageRefused
+from wherry.model.pack.keeping import Unconverted
 from wherry.model.pack.subject import Estimator, Subject
-from wherry.model.reading import vouch
+from wherry.model.reading import files, vouch
+from wherry.model.reading.kinds import CALLED
 
 
 class Opened(msgspec.Struct, frozen=True):
@@ -15,10 +19,24 @@ class Opened(msgspec.Struct, frozen=True):
 
     subject: Subject
     sha256: str
-    note: str = ""
+    note: str
 
 
-def open_subject(path: Path, *, trust: bool | str = False, allow_drift: bool = False) -> Opened:
-    """The model at `path`. Raises what wherry.model.reading.vouch raises."""
-    opened = vouch.open_model(path, trust=trust, allow_drift=allow_drift)
-    return Opened(Estimator(opened.estimator), opened.file.sha256, opened.sentence())
+def open_subject(
+    path: Path, *, trust: bool | str = False, allow_drift: bool = False, beside: Sequence[Path] = ()
+) -> Opened:
+    """The model at `path`. beside: files that a Python file reads.
+
+    Raises what wherry.model.reading.vouch raises; CodeFailed when the code of a Python file does.
+    """
+    file = files.read(path)
+    if beside and file.kind != "python":
+        raise UsageRefused(f"--with is for Python files, and {path} is {CALLED[file.kind]}", hint="leave --with out")
+    if file.kind == "python":
+        vouch.check_program(file, trust)
+        from wherry.model.flavors.callable.packing import kept  # its code runs here
+
+        note = f"{path} (sha256:{file.sha256}) was run as vouched for; the bundle holds it, and loading that runs it"
+        return Opened(Unconverted(kept(file, path, beside)), file.sha256, note)
+    opened = vouch.open_file(file, trust=trust, allow_drift=allow_drift)
+    return Opened(Estimator(opened.estimator), file.sha256, opened.sentence())

@@ -87,10 +87,13 @@ def pack_file(
     allow_pickle: bool = False,
     float_columns: Sequence[str] = (),
     allow_drift: bool = False,
+    beside: Sequence[Path] = (),
     tell: Tell = silent,
 ) -> Manifest:
     """Turn a model file into a bundle. Without `data` it has no golden rows and its columns are x0, x1, ... or the
-    estimator's own. Raises what `pack` raises, NotVouched, VersionDrift, and what is wrong with a file, by name.
+    model's own. beside: files that a Python file reads, which go into the bundle with it.
+
+    Raises what `pack` raises, NotVouched, VersionDrift, CodeFailed, and what is wrong with a file, by name.
     """
     label, number = naming.given(name) if name else naming.of_file(path), naming.version(version)
     rows, answers = None, None
@@ -98,9 +101,8 @@ def pack_file(
         with stage(tell, f"reading {data}"):
             rows, answers = tables.read(data, encoding).split(target)
     with stage(tell, f"reading {path}"):
-        opened = open_subject(path, trust=trust, allow_drift=allow_drift)
-    if opened.note:
-        tell(Note(opened.note))
+        opened = open_subject(path, trust=trust, allow_drift=allow_drift, beside=beside)
+    tell(Note(opened.note))
     return make(
         Task(
             subject=opened.subject,
@@ -227,7 +229,10 @@ def example(signature: Signature, asked: GoldenRows) -> dict[str, Cell]:
     row = next((row for row in asked.rows if None not in row), asked.rows[0] if asked.rows else None)
     if row is not None:
         return dict(zip(asked.columns, row, strict=True))
-    return {c.name: c.categories[0] if c.categories else (0 if c.type == "integer" else 0.0) for c in signature.columns}
+    return {
+        c.name: c.example if c.example is not None else c.categories[0] if c.categories else 0.0
+        for c in signature.columns
+    }
 
 
 @contextmanager

@@ -8,8 +8,11 @@ import zipfile
 from typing import Literal
 
 from wherry.model.reading.graphs import looks_like_onnx
+from wherry.model.reading.programs import is_program
 
-Kind = Literal["pickle", "skops", "onnx", "npz", "keras", "torch", "hdf5", "zip", "parquet", "text", "empty", "unknown"]
+Kind = Literal[
+    "pickle", "skops", "onnx", "npz", "keras", "torch", "hdf5", "zip", "parquet", "python", "text", "empty", "unknown"
+]
 
 # How a pickle of protocol 0 or 1 begins: a global, or a mark, an empty container and what fills it.
 OLD_PICKLE = re.compile(rb"c[A-Za-z_][\w.]*\n[A-Za-z_][\w.]*\n|\((?:[cdilt]|[a-z]?c[a-z_]|S'|V)|[]}]q|[]}]\(")
@@ -25,6 +28,7 @@ CALLED: dict[Kind, str] = {
     "hdf5": "an HDF5 file (Keras keeps models so)",
     "zip": "a zip archive",
     "parquet": "a Parquet table",
+    "python": "Python code",
     "text": "a text file",
     "empty": "an empty file",
     "unknown": "a file of an unknown kind",
@@ -43,12 +47,15 @@ def kind_of(content: bytes) -> Kind:
         return "hdf5"
     if content.startswith(b"PAR1"):
         return "parquet"
+    head = content[:4096]
+    readable = b"\0" not in head and all(byte >= 32 or byte in b"\t\n\r\f" for byte in head)
+    if readable and is_program(content):  # a blank line is how many an ONNX graph begins
+        return "python"
     if looks_like_onnx(content):
         return "onnx"
     if OLD_PICKLE.match(content):
         return "pickle"
-    head = content[:4096]
-    return "text" if b"\0" not in head and all(byte >= 32 or byte in b"\t\n\r\f" for byte in head) else "unknown"
+    return "text" if readable else "unknown"
 
 
 def kind_of_zip(content: bytes) -> Kind:

@@ -20,6 +20,7 @@ from wherry.model.reading.kinds import CALLED
 from wherry.model.reading.pickles import Contents
 
 LOADABLE = frozenset({"pickle", "skops"})
+PROGRAM = "is a program: packing runs it, and so does loading the bundle"
 CUT_OFF = "ends too early (it is cut off)"
 
 
@@ -46,7 +47,11 @@ def open_model(path: Path, *, trust: bool | str = False, allow_drift: bool = Fal
     it. Raises NotVouched before anything of a file that can run code is loaded; ModelUnknown, ModelNotFitted,
     ModelUnsafe, VersionDrift, FileMissing, ExtraMissing.
     """
-    file = files.read(path)
+    return open_file(files.read(path), trust=trust, allow_drift=allow_drift)
+
+
+def open_file(file: ModelFile, *, trust: bool | str = False, allow_drift: bool = False) -> Opened:
+    """The same of a file that was read."""
     contents = contents_of(file)
     refuse_unknown(file, contents)
     vouched = check(file, contents, trust)
@@ -67,17 +72,27 @@ def contents_of(file: ModelFile) -> Contents:
 
 def check(file: ModelFile, contents: Contents, trust: bool | str) -> bool:
     """Whether the user vouched for this very file. Raises NotVouched when it takes that and nobody did."""
-    digest = file.sha256
-    if isinstance(trust, str) and trust:
-        wanted = trust.strip().lower().removeprefix("sha256:")
-        if wanted != digest:
-            raise NotVouched(file.path, digest, contents.sentence(), called(contents), given=f"sha256:{wanted}")
-        return True
-    if trust is True:
+    if named(file, trust, contents.sentence(), called(contents)):
         return True
     if contents.verdict != "known":
-        raise NotVouched(file.path, digest, contents.sentence(), called(contents))
+        raise NotVouched(file.path, file.sha256, contents.sentence(), called(contents))
     return False
+
+
+def check_program(file: ModelFile, trust: bool | str) -> None:
+    """Nothing when the user vouched for this file of Python code. Raises NotVouched."""
+    if not named(file, trust, PROGRAM, ""):
+        raise NotVouched(file.path, file.sha256, PROGRAM, "")
+
+
+def named(file: ModelFile, trust: bool | str, verdict: str, estimator: str) -> bool:
+    """Whether `trust` is for this file. Raises NotVouched when it names another."""
+    if isinstance(trust, str) and trust:
+        wanted = trust.strip().lower().removeprefix("sha256:")
+        if wanted != file.sha256:
+            raise NotVouched(file.path, file.sha256, verdict, estimator, given=f"sha256:{wanted}")
+        return True
+    return trust is True
 
 
 def refuse_unknown(file: ModelFile, contents: Contents) -> None:

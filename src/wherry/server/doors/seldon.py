@@ -22,6 +22,7 @@ class Seldon:
 
     def __init__(self, native: Native) -> None:
         self.native = native
+        self.names = list(native.signature.output.names)
 
     def read(self, sent: Sent) -> tuple[Asked, Encode | None]:
         """Raises BodyUnreadable, FieldsRefused."""
@@ -34,7 +35,7 @@ class Seldon:
         rows = data[form] if form == "ndarray" else untensored(data[form])
         names = names_of(data.get("names"))
         puid = meta.get("puid") if isinstance(meta, dict) else None
-        encode = partial(answer, form, puid if isinstance(puid, str) else None)
+        encode = partial(answer, form, self.names, puid if isinstance(puid, str) else None)
         if names and self.native.signature.named and isinstance(rows, list):
             return self.native.split({"columns": names, "rows": rows}), encode
         return listed(self.native, rows, f"data.{form}"), encode
@@ -65,12 +66,15 @@ def fault(member: str, reason: str, hint: str) -> FieldsRefused:
     return FieldsRefused((FieldProblem(0, f"data.tensor.{member}", reason, hint),))
 
 
-def answer(form: str, puid: str | None, outputs: Outputs, first_id: str) -> bytes:
+def answer(form: str, names: list[str], puid: str | None, outputs: Outputs, first_id: str) -> bytes:
     """The predictions in the form that the request had; texts cannot stand in a tensor."""
     values = outputs.predictions
-    data: dict[str, Any] = {"names": []}
+    data: dict[str, Any] = {"names": names}
     if form == "tensor" and all(type(value) in (int, float) for value in values):
         data["tensor"] = {"shape": [len(values)], "values": values}
+    elif form == "tensor" and all(type(value) is list for value in values):  # several numbers a row
+        flat = [cell for value in values for cell in value]
+        data["tensor"] = {"shape": [len(values), len(values[0])], "values": flat}
     else:
         data["ndarray"] = values
     return msgspec.json.encode({"data": data, "meta": {"puid": puid or first_id}})
