@@ -24,6 +24,7 @@ from wherry.errors import NotVouched
         "wherry pack model.skops --data train.parquet --target price --to bundles/price",
         "wherry pack model.pkl --data train.csv --encoding latin-1 --trust=sha256:HEX",
         "wherry pack resnet50.onnx --labels imagenet.txt",
+        "wherry pack service.py --with weights.npz --trust",
     ],
 )
 @click.argument("model", type=click.Path(path_type=Path))
@@ -51,9 +52,17 @@ from wherry.errors import NotVouched
     "--float", "float_columns", multiple=True, metavar="COL", help="Take fractions in this column of whole numbers."
 )
 @click.option("--encoding", default="utf-8", show_default=True, metavar="ENC", help="Encoding of a CSV file.")
+@click.option(
+    "--with",
+    "beside",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    metavar="FILE",
+    help="For Python code: a file beside it that it reads.",
+)
 @click.pass_obj
 def pack(console: Console, /, model: Path, trust: str | None, to: Path, labels: str | None, **options: Any) -> None:
-    """Turn MODEL, a joblib, pickle or skops file, into a bundle; or an ONNX file that classifies pictures.
+    """Turn MODEL into a bundle: a joblib, pickle or skops file, an ONNX file that classifies pictures, Python code.
 
     Its columns, their types and ranges come from the estimator and the sample. The model is stored in the simplest form
     that is proven to answer alike: linear arrays, ONNX, skops, and pickle only with --allow-pickle. What is done to
@@ -62,7 +71,7 @@ def pack(console: Console, /, model: Path, trust: str | None, to: Path, labels: 
     declared = project.load(console, {"model.image.labels": labels}).project.model.image
     if declared.labels:
         manifest = pictures(console, model, declared, to=to, **options)
-    elif options["data"] is None:
+    elif options["data"] is None and not states_columns(model):
         raise click.UsageError("Missing option '--data'; for an ONNX file that classifies pictures, '--labels'.")
     else:
         manifest = vouched(console, model, trust_of(trust), to=to, **options)
@@ -72,6 +81,13 @@ def pack(console: Console, /, model: Path, trust: str | None, to: Path, labels: 
         console.say(str(to))
     else:
         show(console, manifest, to, name_line(manifest, model, given=options["name"] is not None))
+
+
+def states_columns(model: Path) -> bool:
+    """Whether the model may say itself which columns it takes, so that it can be packed without a sample."""
+    from wherry.model.reading import files
+
+    return files.read(model).kind == "python"
 
 
 def pictures(
@@ -88,6 +104,8 @@ def pictures(
     """A model of pictures, packed; options that say something of tables are refused."""
     from wherry.model.pack.pictures import pack_graph
 
+    if options.get("beside"):
+        raise click.UsageError("--with is for Python code, and this has labels")
     if options.get("target") or options.get("float_columns") or options.get("allow_pickle"):
         raise click.UsageError("--target, --float and --allow-pickle are for a model of tables, and this has labels")
     return pack_graph(model, declared, data=data, to=to, name=name, version=version, tell=console.tell)

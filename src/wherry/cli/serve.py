@@ -21,6 +21,7 @@ from wherry.contract.names import BUNDLE_DIR
         "wherry serve bundles/price --port 9000",
         "wherry serve model.joblib --trust",
         "wherry serve model.joblib --data train.csv --target diagnosis --trust",
+        "wherry serve service.py --trust",
     ],
 )
 @click.argument(
