@@ -326,7 +326,8 @@ def test_a_model_that_fails_fails_alone() -> None:
 def test_over_capacity_is_refused_at_once() -> None:
     model = Fake(lambda row: 1, seconds=0.3)
     with Running(model, cost=Cost(0.02, 0.02)) as service:
-        service.predictions.batcher.queue_rows = 4
+        batcher = service.predictions.batcher
+        batcher.queue_rows = batcher.burst_rows = batcher.standing_rows = 4
         with ThreadPoolExecutor(24) as pool:
             answers = list(pool.map(lambda _: predict(service.address, EXAMPLE), range(24)))
         statuses = {answer.status for answer in answers}

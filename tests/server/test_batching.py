@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import random
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,7 +16,7 @@ from serving import Fake
 
 from wherry.contract.wire import Outputs, Row, Rows
 from wherry.errors import ModelFailed
-from wherry.server.batching import Batcher, Job, answer, score
+from wherry.server.batching import LONG, NOTICE, Batcher, Job, answer, score
 from wherry.server.predictor import Cost, Predictor
 
 IN_LOOP, IN_THREAD = Cost(0.0, 1e-9), Cost(1.0, 0.0)
@@ -142,6 +143,38 @@ def test_the_queue_is_full_before_its_rows_take_longer_than_a_second() -> None:
         assert not batcher.full
         batcher.submit(Job([(1.0,)] * 60))
         assert batcher.full
+
+    asyncio.run(main())
+
+
+def test_a_burst_may_wait_for_a_second_and_a_queue_that_stands_a_twentieth_of_it() -> None:
+    """The queue is cut once the oldest job had waited long for a while, and is long again when one has not."""
+
+    async def main() -> None:
+        waits = 0.0
+        model = Fake(lambda row: 1)
+        batcher = Batcher(
+            model,
+            lambda *_: None,
+            asyncio.get_running_loop(),
+            Cost(0.0, 0.0001),
+            came=lambda job: time.monotonic() - waits,
+        )
+
+        async def ask() -> int:
+            batcher.submit(Job([(1.0,)]))
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            return batcher.queue_rows
+
+        assert await ask() == 10_000
+        waits = LONG + 0.001
+        assert await ask() == 10_000, "a single job that waited long is no queue that stands"
+        await asyncio.sleep(NOTICE + 0.01)
+        assert await ask() == 500
+        assert await ask() == 500
+        waits = LONG / 2
+        assert await ask() == 10_000
 
     asyncio.run(main())
 

@@ -21,7 +21,11 @@ from wherry.server.predictor import Cost, Predictor, unsound
 from wherry.server.worker import Worker
 
 LOOP_BUDGET = 0.001  # seconds that scoring may keep the loop from reading sockets
-WAIT_BUDGET = 1.0  # seconds of work that may wait
+BURST = 1.0  # seconds of work that may wait
+STANDING = 0.05  # the same, once requests have waited long for a while: then more of them would only wait longer
+LONG = 0.025  # seconds of waiting that are long
+NOTICE = 0.1  # seconds of it after which it is no burst
+FEWEST = 64  # rows that may always wait
 MOST_ROWS = 1024  # rows in one call of the model
 SEARCHED_ROWS = 100  # rows of one failed request that are tried alone, or named as those at fault
 
@@ -50,13 +54,21 @@ class Batcher:
         *,
         most_rows: int = MOST_ROWS,
         wanted: Callable[[Sequence[Job]], Sequence[Job]] = list,
+        came: Callable[[Job], float] | None = None,
         pack: Callable[..., bytes] | None = None,
     ) -> None:
-        """wanted: which of some jobs somebody still waits for; the others are not scored. pack: as in `Rows`."""
+        """wanted: which of some jobs somebody still waits for; the others are not scored. pack: as in `Rows`.
+
+        came: when a job came, by the monotonic clock; without it every queue is taken for a burst.
+        """
         self.predictor, self.settle, self.loop, self.cost, self.most_rows = predictor, settle, loop, cost, most_rows
-        self.wanted, self.pack = wanted, pack
+        self.wanted, self.came, self.pack = wanted, came, pack
         per_row = max(cost.seconds(64) / 64, 1e-9)
-        self.queue_rows = int(min(max(WAIT_BUDGET / per_row, 64), 65536))
+        self.burst_rows, self.standing_rows = (
+            int(min(max(seconds / per_row, FEWEST), 65536)) for seconds in (BURST, STANDING)
+        )
+        self.queue_rows = self.burst_rows
+        self.short = time.monotonic()  # when a job last had waited no longer than usual
         self.waiting: deque[Job] = deque()
         self.waiting_rows = 0
         self.scheduled = False
@@ -66,7 +78,7 @@ class Batcher:
 
     @property
     def full(self) -> bool:
-        """Whether more rows wait than can be answered in about a second. Ask before decoding a body."""
+        """Whether no more rows may wait. Ask before decoding a body."""
         return self.waiting_rows >= self.queue_rows
 
     @property
@@ -88,6 +100,8 @@ class Batcher:
         self.scheduled = False
         jobs = self.wanted(self.take())
         if jobs:
+            if self.came is not None:
+                self.judge(self.came(jobs[0]))
             rows = Rows([row for job in jobs for row in job.rows], self.pack)
             if self.cost.seconds(len(rows)) <= LOOP_BUDGET:
                 answer(self.predictor, jobs, rows, self.most_rows)
@@ -96,6 +110,14 @@ class Batcher:
                 self.hand_over(jobs, rows)
         if self.waiting:
             self.schedule()
+
+    def judge(self, came: float) -> None:
+        """Tell a burst from a queue that stands, by how long the oldest job has waited."""
+        now = time.monotonic()
+        if now - came < LONG:
+            self.short, self.queue_rows = now, self.burst_rows
+        elif now - self.short > NOTICE:
+            self.queue_rows = self.standing_rows
 
     def take(self) -> list[Job]:
         """The next jobs, up to the most rows of one call."""

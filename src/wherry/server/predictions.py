@@ -86,7 +86,14 @@ class Predictions:
         self.pictures = None if column is None else Pictures(column, loop, cores)
         most = MOST_ROWS if column is None else BATCH
         self.batcher = Batcher(
-            predictor, self.settle, loop, cost, most_rows=most, wanted=still_wanted, pack=self.ranges.pack
+            predictor,
+            self.settle,
+            loop,
+            cost,
+            most_rows=most,
+            wanted=still_wanted,
+            came=lambda job: job.exchange.started,  # type: ignore[attr-defined]  # all are questions
+            pack=self.ranges.pack,
         )
 
     def close(self) -> None:
