@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from wherry.cli import imaging, project, supply, table
+from wherry.cli import beside, imaging, project, supply, table
 from wherry.cli.ask import token_in
 from wherry.cli.clusters import connected, flags_again, leaving
 from wherry.cli.console import Console
@@ -46,6 +46,8 @@ class Seconds(click.ParamType[float]):
         "wherry deploy --image localhost:5000/breast",
         "wherry deploy --image registry.example/breast:7 --context production",
         "wherry deploy --no-build --image registry.example/breast:7",
+        "wherry deploy --canary 34%",
+        "wherry deploy --blue-green",
         "wherry deploy --dry-run",
     ],
 )
@@ -61,6 +63,7 @@ class Seconds(click.ParamType[float]):
     show_default=True,
     help="How to ask the new version: through the API server's proxy, or at each pod.",
 )
+@beside.options
 @supply.sign_option
 @supply.verify_option
 @click.option("--dry-run", is_flag=True, help="Say what would change, as the cluster sees it, and change nothing.")
@@ -77,6 +80,9 @@ def deploy(
     force: bool,
     timeout: float | None,
     verify: Literal["auto", "proxy", "forward"],
+    canary: float | None,
+    canary_scale: bool,
+    blue_green: bool,
     sign: Path | None,
     verify_key: Path | None,
     dry_run: bool,
@@ -90,9 +96,11 @@ def deploy(
 
     Builds and pushes the image, applies the objects, watches the rollout until every old pod has ended, and asks the
     new version its golden rows through its Service. Only when they are answered as at pack is the exit code 0.
+
+    With --canary the new version gets a share of the requests first, and goes again (exit code 4) when it is worse than
+    the stable one. With --blue-green it is brought up whole beside the old one, and switched to at once.
     """
     from wherry.deploy import preflight
-    from wherry.deploy.deploy import deploy as carry_out
     from wherry.deploy.deploy import rehearse
     from wherry.model.bundle import verify as verified
     from wherry.release.release import compose
@@ -105,6 +113,7 @@ def deploy(
         "image.sign": supply.text(sign),
         "deploy.verify_key": supply.text(verify_key),
     }
+    way = beside.way(canary, canary_scale, blue_green)
     wanted = project.load(console, flags).project
     manifest = verified(bundle)
     reference = imaging.named(wanted, manifest, "deploy")
@@ -124,6 +133,7 @@ def deploy(
             )
 
         draft = release_of(str(reference))  # what cannot be deployed is said before anything is built
+        way.foresee(wanted, draft, cluster)
         for note in draft.warnings:
             console.tell(note)
         if there and owner is not None:
@@ -143,7 +153,9 @@ def deploy(
             if owner is not None:
                 named = str(supply.verified(console, wanted, owner, Reference.parse(named)))
         with leaving(console, flags_again(context, namespace, kubeconfig)):
-            verdict = carry_out(release_of(named), cluster, probe, timeout=timeout, verify=verify, tell=console.tell)
+            verdict = way.deploy(
+                wanted, release_of(named), cluster, probe, timeout=timeout, verify=verify, tell=console.tell
+            )
     show(console, verdict, flags_again(context, namespace, kubeconfig))
     return 0 if verdict.ok or verdict.outcome == "paused" else FAILED
 

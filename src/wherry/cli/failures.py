@@ -28,6 +28,7 @@ EXIT_CODES: tuple[tuple[type[BaseException], int], ...] = (
     (errors.NameUnclear, USAGE),
     (errors.LockHeld, LOCKED),
     (errors.TooVulnerable, NO),
+    (errors.CanaryAborted, NO),
     (click.UsageError, USAGE),
     (click.exceptions.Abort, INTERRUPTED),
     (KeyboardInterrupt, INTERRUPTED),

@@ -227,7 +227,23 @@ class Scrape(Struct, frozen=True, kw_only=True):
     scrape_from: Annotated[str, Meta(description="namespace whose pods may read the admin port; empty: nobody's")] = ""
     pod_monitor: Annotated[bool, Meta(description="a PodMonitor for the Prometheus operator")] = False
     rules: Annotated[bool, Meta(description="a PrometheusRule with alerts for the Prometheus operator")] = False
-    labels: Annotated[dict[str, str], Meta(description="labels by which the Prometheus operator chooses them")] = {}
+    dashboard: Annotated[bool, Meta(description="a ConfigMap with a dashboard, for the sidecar of Grafana's chart")] = False
+    labels: Annotated[
+        dict[str, str], Meta(description="labels by which the Prometheus operator, or Grafana, chooses them")
+    ] = {}
+
+
+class Canary(Struct, frozen=True, kw_only=True):
+    """What `wherry deploy --canary` lets a new version do before it is taken away again."""
+
+    seconds: Annotated[float, Meta(ge=5, le=86400, description="how long it is watched beside the stable version")] = 60
+    errors: Annotated[
+        float, Meta(ge=0, le=1, description="share of its requests that may fail beyond the stable version's")
+    ] = 0.01
+    slower: Annotated[float, Meta(ge=1, description="how many times the stable version's p99 its own may be")] = 2.0
+    differing: Annotated[
+        float, Meta(ge=0, le=1, description="share of the golden rows it may answer otherwise than the stable version")
+    ] = 0.1
 
 
 class Deploy(Struct, frozen=True, kw_only=True):
@@ -249,6 +265,7 @@ class Deploy(Struct, frozen=True, kw_only=True):
     autoscale: Autoscale = Autoscale()
     resources: Resources = Resources()
     metrics: Scrape = Scrape()
+    canary: Canary = Canary()
 
 
 class Capacity(Struct, frozen=True, kw_only=True):

@@ -8,7 +8,7 @@ from typing import Literal
 import msgspec
 
 from wherry.contract.events import Note, Tell
-from wherry.contract.names import ANNOTATION_CREATED_NAMESPACE, ANNOTATION_RELEASE
+from wherry.contract.names import ANNOTATION_CREATED_NAMESPACE, ANNOTATION_RELEASE, LABEL_TRACK
 from wherry.deploy.cluster import Cluster
 from wherry.deploy.ownership import (
     HANDOVER_MANAGER,
@@ -128,8 +128,8 @@ def _prune(release: Release, cluster: Cluster, kind: Kind, keep: frozenset[str],
     wanted = {name_of(made) for made in release.objects if kind_of(made) == kind} | keep
     try:
         for made in cluster.list(kind, selector(release.name)):
-            if ANNOTATION_RELEASE in labels_of(made):
-                continue  # a past release: `history` knows how long it is kept
+            if ANNOTATION_RELEASE in labels_of(made) or LABEL_TRACK in labels_of(made):
+                continue  # a past release, or part of a track: `history` and `tracks` know how long they are kept
             if name_of(made) not in wanted and cluster.delete(kind, name_of(made)):
                 tell(Note(f"removed {what(made)}, which this version no longer has"))
     except (NotPermitted, ObjectRefused) as error:

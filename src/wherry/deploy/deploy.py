@@ -5,35 +5,28 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping
-from typing import Literal, TypeAlias
+from typing import Literal
 
 import msgspec
 
 from wherry.contract import wire
 from wherry.contract.events import Note, Step, Tell, silent
-from wherry.deploy import address, applying, history, lease, passwords, preflight
+from wherry.deploy import address, applying, history, lease, preflight, tracks
 from wherry.deploy.address import Address
 from wherry.deploy.applying import Planned
 from wherry.deploy.cluster import Answer, Cluster
-from wherry.deploy.diagnose import serves
 from wherry.deploy.history import Record
-from wherry.deploy.probe import Probe, Proof, Way, prove
-from wherry.deploy.resources import NAMESPACE, SERVICE, Object, name_of, what
-from wherry.deploy.rollout import Rollout
+from wherry.deploy.path import Outcome, Path, serving_now
+from wherry.deploy.probe import Probe, Verify, Way
+from wherry.deploy.resources import DEPLOYMENT, NAMESPACE, SERVICE, Object, name_of, what
 from wherry.deploy.steady import Steady
-from wherry.deploy.watching import explained, follow, look
-from wherry.errors import ClusterFailed, NoCluster, ProbeFailed
+from wherry.deploy.tracks import STABLE
+from wherry.deploy.trial import Stage, Trial
+from wherry.errors import ClusterFailed, NoCluster, UsageRefused
 from wherry.release.release import Release
 
-# What serves now. deployed: the new version, proven. unchanged: what served before. restored: what served before, after
-# the new version had failed. unproven: a first version runs and answers wrongly. partly_serving: some pods of a first
-# version. paused: nothing, because `wherry scale 0` was said.
-Outcome: TypeAlias = Literal[
-    "deployed", "unchanged", "restored", "partly_serving", "unproven", "paused", "nothing_serving"
-]
 # Failures that are others' doing, which nothing of ours may overwrite.
 OTHERS = ("superseded", "gone", "paused")
-Verify: TypeAlias = Literal["auto", "proxy", "forward"]
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -79,26 +72,36 @@ def deploy(
     timeout: float | None = None,
     verify: Verify = "auto",
     because: str = "",
+    trial: Trial | None = None,
+    blue_green: bool = False,
     tell: Tell = silent,
 ) -> Verdict:
     """Makes `release` true and proves it. Returns when the new version answers as the model did at pack.
 
     timeout: seconds that the rollout may go without progress. because: what its record says of where it came from.
-    When it does not come up, or answers wrongly, the last good release is brought back; then, and whenever else it
-    fails, raises ClusterFailed whose `outcome` says what serves. Raises DeployHeld while somebody else is at it.
+    trial: what it must stand beside the version that serves. blue_green: brought up whole beside that, then switched
+    to in one change; what served stays for the way back. When it does not come up, or answers wrongly, the last good
+    release is brought back; then, and whenever else it fails, raises ClusterFailed whose `outcome` says what serves.
+    Raises DeployHeld while somebody else is at it.
     """
     began = time.monotonic()
     preflight.checked(release, cluster)
     made_now = _space_made(release, cluster)
     with lease.hold(cluster, release.name, tell) as lock:
-        live = preflight.existing(release, cluster)
-        if made_now:
-            live[f"namespace/{release.namespace}"] = None
         records = history.read(cluster, release.name)
         record = history.begin(records, release, probe, because)
         before = history.last_good(records, record.number)
-        release = history.stamped(record)
-        wanted = applying.plan(release, live, tell)
+        path = Path(release, cluster, timeout, verify, blue_green, trial, tell)
+        if trial is not None and record.state == "deployed":
+            tell(Note(f"release {record.number} serves already, so it needs no trial"))
+            path.trial = None
+        if path.trial is not None:
+            path.serving = _ready_for_trial(before, path, path.trial, probe.token)
+        release = path.of(history.stamped(record))
+        live = preflight.existing(release, cluster)
+        if made_now:
+            live[f"namespace/{release.namespace}"] = None
+        wanted = path.wanted(release, live)
         try:
             changes = _rehearsed(wanted, live, cluster, tell)
         except ClusterFailed:
@@ -107,22 +110,26 @@ def deploy(
             raise
         lock.check()
         history.keep(cluster, record, records, tell)
+        history.interrupted(cluster, records, record)
         with Steady(_steady_ask(release, cluster, probe, before, live)) as steady:
+            if path.trial is not None and before is not None:
+                stage = Stage(history.stamped(record), before, probe, cluster, timeout, verify, lock.check, tell)
+                _stood(path.trial, stage, record)
             try:
-                rollout, proof = _made_true(release, wanted, live, cluster, probe, timeout, verify, tell)
+                rollout, proof = path.made_true(release, wanted, live, probe)
             except NoCluster:
                 raise
             except ClusterFailed as error:
                 lock.check()
-                history.mark(cluster, record, "failed", str(getattr(error, "cause", "")) or type(error).__name__)
+                history.mark(cluster, record, "failed", _cause(error))
                 if before is not None and getattr(error, "cause", "") not in OTHERS:
-                    _bring_back(before, error, cluster, probe.token, timeout, steady, tell)
+                    _bring_back(before, error, path, probe.token, steady)
                 raise
         lock.check()
         history.mark(cluster, record, "deployed" if proof else "unproven", record.cause)
         if proof is not None:
             history.trim(cluster, release.name, tell)
-            applying.prune(release, cluster, tell)
+            applying.prune(record.release, cluster, tell)
     where = _address(release, cluster, tell) if proof else None
     seen = steady.seen
     return Verdict(
@@ -145,48 +152,61 @@ def deploy(
     )
 
 
-def _made_true(
-    release: Release,
-    wanted: tuple[Object, ...],
-    live: Mapping[str, Object | None],
-    cluster: Cluster,
-    probe: Probe,
-    timeout: float | None,
-    verify: Verify,
-    tell: Tell,
-) -> tuple[Rollout, Proof | None]:
-    """Applied, rolled out and proven; without a proof where there are no pods, because it is paused."""
-    applied = _applied(release, wanted, live, cluster, tell)
-    rollout = _rolled_out(release, applied, cluster, timeout, tell)
-    if rollout.wanted() == 0:
-        tell(Note(f"{release.name} is paused at 0 pods, so nothing was proven", warn=True, hint="wherry scale 2"))
-        return rollout, None
-    return rollout, _proven(release, cluster, rollout, probe, verify, tell)
+def _ready_for_trial(before: Record | None, path: Path, trial: Trial, token: str) -> str:
+    """The track that serves: the stable one, found by a Service that finds all. Raises UsageRefused where none does."""
+    cluster, name = path.cluster, path.name
+    if before is None or cluster.get(DEPLOYMENT, name) is None:
+        reason = f"there is no version of {name} in namespace {cluster.namespace} to compare with"
+        raise UsageRefused(reason, hint="wherry deploy")
+    trial.foresee(cluster, name)
+    if tracks.narrowed(cluster, name):
+        path.tell(Note(f"release {before.number} becomes the stable version first, since the Service was switched"))
+        _again(before, path, token)
+    return STABLE
 
 
-def _bring_back(
-    before: Record,
-    error: ClusterFailed,
-    cluster: Cluster,
-    token: str,
-    timeout: float | None,
-    steady: Steady,
-    tell: Tell,
-) -> None:
+def _stood(trial: Trial, stage: Stage, record: Record) -> None:
+    """Marks what becomes of a trial, and takes what it made away where it was not stood."""
+    cluster, name = stage.cluster, stage.release.name
+    history.mark(cluster, record, trial.state, record.cause)
+    try:
+        trial.stand(stage)
+    except NoCluster:
+        raise
+    except ClusterFailed as error:
+        stage.check()
+        history.mark(cluster, record, "aborted", _cause(error))
+        tracks.clear(cluster, name, stage.tell)
+        applying.prune(stage.before.release, cluster, stage.tell)
+        error.now_serving("unchanged", f"release {stage.before.number} serves, untouched")
+        raise
+
+
+def _cause(error: ClusterFailed) -> str:
+    return str(getattr(error, "cause", "")) or type(error).__name__
+
+
+def _again(before: Record, path: Path, token: str) -> None:
+    """Makes a release that was good the stable one again, proven, with nothing beside it."""
+    plain = Path(before.release, path.cluster, path.timeout, "auto", False, None, path.tell)
+    release = plain.of(history.stamped(before))
+    live = preflight.existing(release, path.cluster)
+    plain.made_true(release, plain.wanted(release, live), live, msgspec.structs.replace(before.probe, token=token))
+    applying.prune(release, path.cluster, path.tell)
+
+
+def _bring_back(before: Record, error: ClusterFailed, path: Path, token: str, steady: Steady) -> None:
     """Makes the release before true again, proves it, and has `error` say so."""
+    tell = path.tell
     tell(Step(f"bringing release {before.number} back"))
     began = time.monotonic()
-    release = history.stamped(before)
-    probe = msgspec.structs.replace(before.probe, token=token)
     try:
-        live = preflight.existing(release, cluster)
-        wanted = applying.plan(release, live, silent)
-        _made_true(release, wanted, live, cluster, probe, timeout, "auto", tell)
-        applying.prune(release, cluster, tell)
+        _again(before, path, token)
     except ClusterFailed as second:
         first_line = str(second).split("\n", 1)[0]
         error.now_serving(
-            _serving_now(release, cluster), f"release {before.number} could not be brought back: {first_line}"
+            serving_now(history.stamped(before), path.cluster),
+            f"release {before.number} could not be brought back: {first_line}",
         )
         return
     seen = steady.seen
@@ -229,81 +249,6 @@ def _rehearsed(
     return changes
 
 
-def _applied(
-    release: Release, wanted: tuple[Object, ...], live: Mapping[str, Object | None], cluster: Cluster, tell: Tell
-) -> Object:
-    """The workload as it is once everything is applied, the passwords that it reads before all."""
-    began = time.monotonic()
-    passwords.make(release, cluster, tell)
-    deployment: Object = {}
-    try:
-        for made in applying.apply(wanted, live, cluster):
-            if what(made) == what(release.workload):
-                deployment = made
-        applying.prune_autoscaler(release, cluster, tell)
-    except ClusterFailed as error:
-        error.outcome = _serving_now(release, cluster)
-        raise
-    tell(Step(f"applied {len(wanted)} objects", round(time.monotonic() - began, 2)))
-    return deployment
-
-
-def _rolled_out(release: Release, applied: Object, cluster: Cluster, timeout: float | None, tell: Tell) -> Rollout:
-    """The rollout when it is done. Raises RolloutFailed with the reason in words."""
-    began = time.monotonic()
-    tell(Step(f"rolling out {release.name}"))
-    startup = float(release.startup_seconds)
-    start = Rollout(
-        name=release.name,
-        image=release.image,
-        startup=startup,
-        patience=timeout or max(180.0, startup + 120.0),
-        began=began,
-        generation=int(applied["metadata"]["generation"]),
-    )
-    rollout = follow(cluster, start, tell)
-    if rollout.cause is not None:
-        raise explained(cluster, rollout)
-    tell(Step(f"rolled out {release.name}", round(time.monotonic() - began, 2)))
-    return rollout
-
-
-def _proven(release: Release, cluster: Cluster, rollout: Rollout, probe: Probe, verify: Verify, tell: Tell) -> Proof:
-    began = time.monotonic()
-    service = release.find(SERVICE.kind) or {}
-    try:
-        proof = prove(
-            cluster,
-            name_of(service),
-            probe,
-            service_port=service["spec"]["ports"][0].get("name") or release.ports.service,
-            pods=rollout.new_pods(),
-            port=release.ports.serving,
-            digest=release.model_digest,
-            verify=verify,
-            tell=tell,
-        )
-    except ProbeFailed:
-        raise
-    except ClusterFailed as error:
-        error.outcome = "unproven"
-        raise
-    how = "through the Service" if proof.way == "proxy" else "at each pod, not through the Service"
-    tell(Step(f"{len(probe.predictions)} golden rows answered right {how}", round(time.monotonic() - began, 2)))
-    return proof
-
-
 def _address(release: Release, cluster: Cluster, tell: Tell) -> Address | None:
     service = cluster.get(SERVICE, name_of(release.find(SERVICE.kind) or {}))
     return address.find(cluster, service, tell=tell) if service else None
-
-
-def _serving_now(release: Release, cluster: Cluster) -> Outcome:
-    """What serves after an apply that did not get through."""
-    try:
-        snapshot = look(cluster, release.name)
-    except ClusterFailed:
-        return "unchanged"
-    deployment = snapshot.deployment
-    ready = int((deployment.get("status") or {}).get("readyReplicas", 0)) if deployment else 0
-    return "unchanged" if serves(ready, 0)[0] == "unchanged" else "nothing_serving"

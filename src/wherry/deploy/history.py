@@ -23,7 +23,7 @@ from wherry.contract.names import (
 )
 from wherry.deploy.cluster import Cluster
 from wherry.deploy.probe import Probe
-from wherry.deploy.resources import CONFIG_MAP, Object, annotations_of, labels_of, selector, what
+from wherry.deploy.resources import CONFIG_MAP, Object, annotations_of, labels_of, selector
 from wherry.errors import ClusterFailed, NotPermitted, ReleaseMissing
 from wherry.release.release import Release
 
@@ -33,7 +33,8 @@ STATE_MANAGER = "wherry-history"
 _RELEASE, _PROBE = "release.json", "probe.json"
 
 # deploying: under way, or its client was killed. unproven: applied with no pod to ask, as while it is paused.
-State: TypeAlias = Literal["deploying", "deployed", "failed", "unproven"]
+# canary: beside what serves, or its client was killed. aborted: taken away again before it served everybody.
+State: TypeAlias = Literal["deploying", "deployed", "failed", "unproven", "canary", "aborted"]
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -62,10 +63,15 @@ def last_good(records: tuple[Record, ...], before: int) -> Record | None:
 
 def pick(records: tuple[Record, ...], name: str, number: int | None, now: int) -> Record:
     """Release `number`, or the last good one before the release `now`. Raises ReleaseMissing."""
-    found = last_good(records, now) if number is None else next((one for one in records if one.number == number), None)
+    found = last_good(records, now) if number is None else numbered(records, number)
     if found is None:
         raise ReleaseMissing(name, number, tuple(one.number for one in records))
     return found
+
+
+def numbered(records: tuple[Record, ...], number: int) -> Record | None:
+    """Release `number`, None where it is not kept."""
+    return next((one for one in records if one.number == number), None)
 
 
 def begin(records: tuple[Record, ...], release: Release, probe: Probe, cause: str) -> Record:
@@ -103,6 +109,13 @@ def mark(cluster: Cluster, record: Record, state: State, cause: str = "") -> Non
         cluster.apply(wish, manager=STATE_MANAGER, force=True)
 
 
+def interrupted(cluster: Cluster, records: tuple[Record, ...], now: Record) -> None:
+    """Says of canaries whose client was killed that nothing came of them: another deploy has begun."""
+    for record in records:
+        if record.state == "canary" and record.number != now.number:
+            mark(cluster, record, "aborted", "interrupted")
+
+
 def trim(cluster: Cluster, name: str, tell: Tell) -> None:
     """Forgets all but the newest ten."""
     try:
@@ -116,7 +129,7 @@ def stamped(record: Record) -> Release:
     """The release, its workload saying which number it is."""
     objects = []
     for made in record.release.objects:
-        if what(made) == what(record.release.workload):
+        if made is record.release.workload:
             made = copy.deepcopy(made)
             made["metadata"].setdefault("annotations", {})[ANNOTATION_RELEASE] = str(record.number)
         objects.append(made)

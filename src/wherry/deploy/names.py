@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from wherry.contract.names import LABEL_INSTANCE, LABEL_NAME
+from wherry.contract.names import LABEL_INSTANCE, LABEL_NAME, LABEL_TRACK
+from wherry.deploy import tracks
 from wherry.deploy.cluster import Cluster
 from wherry.deploy.resources import WORKLOADS, Object, is_ours, labels_of, name_of, selector
 from wherry.errors import NameUnclear, NothingDeployed, NotPermitted
+from wherry.release.tracks import name_in
 
 
 def services(cluster: Cluster) -> tuple[Object, ...]:
-    """The workloads of the services that wherry made in this namespace, by name; databases beside them are none."""
+    """The workloads that serve, of the services that wherry made in this namespace, by name; databases are none."""
     found: list[Object] = []
     for kind in WORKLOADS:
         try:
@@ -17,7 +19,7 @@ def services(cluster: Cluster) -> tuple[Object, ...]:
         except NotPermitted:
             if kind is WORKLOADS[0]:
                 raise  # who may not see StatefulSets has deployed none
-    return tuple(sorted(filter(_is_service, found), key=name_of))
+    return tuple(sorted((_serving(cluster, one) for one in filter(_is_service, found)), key=name_of))
 
 
 def live_workload(cluster: Cluster, name: str) -> Object | None:
@@ -36,19 +38,32 @@ def live_workload(cluster: Cluster, name: str) -> Object | None:
 
 def _is_service(made: Object) -> bool:
     has = labels_of(made)
-    return has.get(LABEL_NAME) == has.get(LABEL_INSTANCE)
+    return has.get(LABEL_NAME) == has.get(LABEL_INSTANCE) and LABEL_TRACK not in has
+
+
+def _serving(cluster: Cluster, stable: Object) -> Object:
+    """What the Service's callers reach: the stable workload, unless the Service was switched to another track."""
+    track = tracks.serving(cluster, name_of(stable))
+    live = live_workload(cluster, name_in(name_of(stable), track)) if track != tracks.STABLE else None
+    return live or stable
+
+
+def service_of(made: Object) -> str:
+    """The name of the service that a workload is of, whatever its track."""
+    return labels_of(made).get(LABEL_INSTANCE, name_of(made))
 
 
 def workload(cluster: Cluster, name: str = "") -> Object:
-    """The workload of the service called `name`, or of the only one. Raises NothingDeployed, NameUnclear."""
+    """The workload that serves as `name`, or as the only one there. Raises NothingDeployed, NameUnclear."""
     if name:
         live = live_workload(cluster, name)
         if live is None or not is_ours(live):
-            raise NothingDeployed(name, cluster.namespace, cluster.context, tuple(map(name_of, services(cluster))))
-        return live
+            known = tuple(map(service_of, services(cluster)))
+            raise NothingDeployed(name, cluster.namespace, cluster.context, known)
+        return _serving(cluster, live)
     found = services(cluster)
     if not found:
         raise NothingDeployed("", cluster.namespace, cluster.context)
     if len(found) > 1:
-        raise NameUnclear(tuple(labels_of(one).get(LABEL_INSTANCE, name_of(one)) for one in found), cluster.namespace)
+        raise NameUnclear(tuple(map(service_of, found)), cluster.namespace)
     return found[0]

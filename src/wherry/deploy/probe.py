@@ -19,6 +19,7 @@ from wherry.deploy.resources import name_of
 from wherry.errors import ClusterFailed, NoCluster, NotPermitted, ProbeFailed
 
 Way: TypeAlias = Literal["proxy", "forward"]
+Verify: TypeAlias = Literal["auto", "proxy", "forward"]
 Ask: TypeAlias = Callable[[], Answer]
 
 REQUESTS = 10  # more than the pods of most first deploys, each with every golden row; a few tenths of a second in all
@@ -68,7 +69,7 @@ def prove(
     pods: Sequence[dict[str, Any]],
     port: int,
     digest: str,
-    verify: Literal["auto", "proxy", "forward"],
+    verify: Verify,
     tell: Tell,
 ) -> Proof:
     """Asks until every request was answered right. Raises ProbeFailed at the first wrong answer.

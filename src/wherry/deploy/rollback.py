@@ -6,11 +6,14 @@ import msgspec
 
 from wherry.contract.events import Note, Tell, silent
 from wherry.contract.names import ANNOTATION_MODEL, ANNOTATION_RELEASE
-from wherry.deploy import history
+from wherry.deploy import history, tracks
 from wherry.deploy.cluster import Cluster
-from wherry.deploy.deploy import Verdict, Verify, deploy
-from wherry.deploy.names import workload
-from wherry.deploy.resources import Object, annotations_of, name_of
+from wherry.deploy.deploy import Verdict, deploy
+from wherry.deploy.names import service_of, workload
+from wherry.deploy.probe import Verify
+from wherry.deploy.resources import Object, annotations_of
+
+WHOLE = ("stable", "green")  # the tracks of which one serves and the other is the way back
 
 
 class Past(msgspec.Struct, frozen=True):
@@ -30,7 +33,7 @@ def releases(cluster: Cluster, name: str = "") -> tuple[Past, ...]:
     """What is kept of the service `name`, or of the only one, newest first. Raises NothingDeployed, NameUnclear."""
     live = workload(cluster, name)
     now = _number(live)
-    return tuple(_past(record, now) for record in reversed(history.read(cluster, name_of(live))))
+    return tuple(_past(record, now) for record in reversed(history.read(cluster, service_of(live))))
 
 
 def rollback(
@@ -45,14 +48,30 @@ def rollback(
 ) -> Verdict:
     """Deploys release `number` again, or the last good one before the one that serves, and proves it.
 
+    Where its pods still stand beside those that serve, the Service is switched to them. While a canary runs, no number
+    means that it goes.
     Raises ReleaseMissing, and what a deploy raises.
     """
     live = workload(cluster, name)
-    found = history.pick(history.read(cluster, name_of(live)), name_of(live), number, _number(live))
+    name = service_of(live)
+    records = history.read(cluster, name)
+    beside = {one.track: one for one in tracks.beside(cluster, name, tracks.serving(cluster, name))}
+    if number is None and "canary" in beside:
+        number = _number(live)  # what a canary is taken away for
+    found = history.pick(records, name, number, _number(live))
     tell(Note(f"going back to release {found.number}, {found.release.image}"))
     probe = msgspec.structs.replace(found.probe, token=token)
-    because = f"release {found.number} again"
-    return deploy(found.release, cluster, probe, timeout=timeout, verify=verify, because=because, tell=tell)
+    kept = [history.numbered(records, one.release) for track, one in beside.items() if track in WHOLE]
+    return deploy(
+        found.release,
+        cluster,
+        probe,
+        timeout=timeout,
+        verify=verify,
+        because=f"release {found.number} again",
+        blue_green=any(one is not None and one.release.objects == found.release.objects for one in kept),
+        tell=tell,
+    )
 
 
 def _number(live: Object) -> int:

@@ -26,7 +26,7 @@
       ClusterFailed           no cluster to use: NoCluster, CredentialsRefused, ContextUnclear, ContextMissing
         NotPermitted  NamespaceMissing  Conflict  ObjectForeign  ObjectRefused  ObjectMissing  SecretMissing
         ObjectChanged  RolloutFailed  ProbeFailed  NothingDeployed  ReleaseMissing  NameUnclear
-        StillThere  WorkloadDiffers  NothingReady  ToolMissing  ToolFailed
+        CanaryAborted  StillThere  WorkloadDiffers  NothingReady  ToolMissing  ToolFailed
       LockHeld                somebody else is at it: SpoolHeld, DeployHeld
       DiskFull
 
@@ -67,6 +67,7 @@ from wherry.errors.calls import (
 )
 from wherry.errors.clusters import (
     AccessRule,
+    CanaryAborted,
     ClusterFailed,
     Conflict,
     ContextMissing,
@@ -186,6 +187,7 @@ __all__ = [
     "CacheUnusable",
     "CallFailed",
     "CallRefused",
+    "CanaryAborted",
     "ClusterFailed",
     "CodeFailed",
     "ComposeUnreadable",

@@ -219,6 +219,21 @@ class ProbeFailed(ClusterFailed):
         )
 
 
+class CanaryAborted(ClusterFailed):
+    """A canary was worse than the stable version, and went. cause: errors, latency, answers, differs, crash, not_ready.
+
+    requests, failed: its own, as its pods counted them; seconds: how long it was behind the Service.
+    """
+
+    def __init__(self, name: str, cause: str, reason: str, seconds: float, requests: int, failed: int) -> None:
+        self.name, self.cause, self.reason = name, cause, reason
+        self.seconds, self.requests, self.failed = seconds, requests, failed
+        super().__init__(
+            f"the canary of {name} was taken away after {seconds:g} s: {reason}",
+            hint="wherry releases, which keeps why; [deploy.canary] has the limits",
+        )
+
+
 class NothingDeployed(ClusterFailed):
     """wherry has made nothing here, or nothing of that name."""
 

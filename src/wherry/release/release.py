@@ -10,7 +10,7 @@ import msgspec
 
 from wherry.contract.events import Note
 from wherry.contract.manifest import Manifest
-from wherry.contract.names import object_name
+from wherry.contract.names import LABEL_NAME, object_name
 from wherry.contract.project import Project
 from wherry.contract.reply import misnamed
 from wherry.errors import SettingProblem, SettingsRefused
@@ -65,9 +65,9 @@ class Release(msgspec.Struct, frozen=True):
 
     @property
     def workload(self) -> Object:
-        """What runs the service's pods: a Deployment, or a StatefulSet where the store is strict."""
-        kinds = ("Deployment", "StatefulSet")
-        return next(made for made in self.objects if made["kind"] in kinds and made["metadata"]["name"] == self.name)
+        """What runs the service's pods, in whatever track: a Deployment, or a StatefulSet where the store is strict."""
+        running = (made for made in self.objects if made["kind"] in ("Deployment", "StatefulSet"))
+        return next(made for made in running if made["metadata"]["labels"][LABEL_NAME] == self.name)
 
     def find(self, kind: str) -> Object | None:
         """The object of this kind that bears the release's name, else the first; None when there is none.

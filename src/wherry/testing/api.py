@@ -44,6 +44,8 @@ KINDS = {
     "poddisruptionbudgets": ("policy/v1", "PodDisruptionBudget", True),
     "leases": ("coordination.k8s.io/v1", "Lease", True),
     "networkpolicies": ("networking.k8s.io/v1", "NetworkPolicy", True),
+    "jobs": ("batch/v1", "Job", True),
+    "cronjobs": ("batch/v1", "CronJob", True),
 }
 # Top-level fields of the kinds that tests misspell; other kinds take any.
 FIELDS = {"ConfigMap": {"data", "binaryData", "immutable"}, "Deployment": {"spec"}, "Service": {"spec"}}
@@ -68,7 +70,8 @@ class Refused(Exception):
 class FakeApi:
     """The API's state. fate: a new pod's status, from its Deployment. answer: what a Service behind the proxy replies,
     from its name and the request's body, as status, headers and body. denied: (verb, plural) that are forbidden.
-    usage: CPU and memory by pod, as metrics-server has them; None: there is no metrics-server.
+    usage: CPU and memory by pod, as metrics-server has them; None: there is no metrics-server. job: the status of a
+    Job's pod, and what it logs.
     """
 
     def __init__(self) -> None:
@@ -80,6 +83,7 @@ class FakeApi:
         self.answer: Callable[[str, bytes], tuple[int, dict[str, str], bytes]] = lambda name, body: (200, {}, b"{}")
         self.logs: dict[str, str] = {}
         self.denied: set[tuple[str, str]] = set()
+        self.job: Callable[[Object], tuple[Object, str]] = lambda job: ({"phase": "Succeeded"}, "")
         self.usage: dict[str, tuple[str, str]] | None = None
         self.requests: list[tuple[str, str]] = []
         self.changed = threading.Condition(threading.RLock())
@@ -182,7 +186,18 @@ class FakeApi:
             raise Refused(404, f'namespaces "{namespace}" not found', {"name": namespace, "kind": "namespaces"})
         if key in self.objects:
             raise Refused(409, f'{plural} "{key[2]}" already exists', {"name": key[2], "kind": plural})
-        return self._store(key, {**made, "metadata": {**made["metadata"], "namespace": namespace}})
+        stored = self._store(key, {**made, "metadata": {**made["metadata"], "namespace": namespace}})
+        if plural == "jobs":
+            self.run(stored)
+        return stored
+
+    def run(self, job: Object) -> None:
+        """What the Job controller and the kubelet do, at once: one pod, and what it says."""
+        name, template = job["metadata"]["name"], job["spec"]["template"]
+        status, self.logs[f"{name}-0"] = self.job(job)
+        labels = {**template["metadata"].get("labels", {}), "job-name": name}
+        meta = {"name": f"{name}-0", "labels": labels, "ownerReferences": [{"uid": uid(job)}]}
+        self.put("pods", {"metadata": meta, "spec": template["spec"], "status": status}, job["metadata"]["namespace"])
 
     def replace(self, key: Key, made: Object) -> Object:
         """The object in the place of the version that it names, 409 where that is past."""
@@ -198,12 +213,16 @@ class FakeApi:
             raise Refused(409, words, {"name": key[2], "kind": key[0]})
 
     def delete(self, key: Key, only: Mapping[str, str] | None = None) -> Object:
-        self.get(key)
+        owners = {one["uid"] for one in self.get(key)["metadata"].get("ownerReferences") or ()}
         self._meets(key, only or {})
         self._delete(key)
         while gone := [one for one, made in self.objects.items() if gone_with(made, one, key, self.objects)]:
             for other in gone:
                 self._delete(other)
+        for own in [made for made in self.all("replicasets", key[1]) if key[0] == "pods" and uid(made) in owners]:
+            for deployment in self.all("deployments", key[1]):  # which has another pod in its place
+                if uid(deployment) == own["metadata"]["ownerReferences"][0]["uid"]:
+                    self.control(deployment)
         return {"kind": "Status", "status": "Success"}
 
     def control(self, deployment: Object) -> None:
