@@ -36,7 +36,7 @@ def main() -> int:
             return code
     port = free_port(int(os.environ.get("PORT", "8080")))
     address = f"http://127.0.0.1:{port}"
-    service = start(["wherry", "serve", *([] if port == 8080 else ["--port", str(port)])])
+    service = start(["wherry", "serve", "--port", str(port)])
     try:
         if not ready(service, f"{address}/readyz"):
             return service.poll() or 1

@@ -123,8 +123,8 @@ class Reader:
         self.folder = folder
         self.port = port
         here = f"127.0.0.1:{port}"
-        ports = {"127.0.0.1:8080": here, "127.0.0.1:5000": here, "localhost:8080": f"localhost:{port}"}
-        self.rewrite = ports | rewrite  # localhost:5000 is a registry's
+        ports = {f"{host}:{old}": f"{host}:{port}" for host in ("127.0.0.1", "localhost") for old in (8080, 8000)}
+        self.rewrite = ports | {"127.0.0.1:5000": here} | rewrite  # localhost:5000 is a registry's
         kept = {key: value for key, value in os.environ.items() if not key.startswith("WHERRY_")}
         programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         drain = {"WHERRY_SERVE_DRAIN_SECONDS": "0.1"}
@@ -228,7 +228,8 @@ def user(
         each.stop()
 
 
-# An example's blocks are run by tests/test_examples.py, in the folder that `wherry example` makes.
+# An example's blocks are run by tests/test_examples.py, in the folder that `wherry example` makes; those that need
+# a cluster, by tests/scripts/test_story.py.
 OURS = [path for path in DOCUMENTS if needs_running(path) and not path.is_relative_to(ROOT / "examples")]
 
 
@@ -244,7 +245,7 @@ def test_blocks_run(document: Path, user: Callable[..., Reader]) -> None:
 
 @pytest.mark.cluster
 @pytest.mark.slow
-@pytest.mark.parametrize("document", [path for path in DOCUMENTS if has_cluster(path)], ids=called)
+@pytest.mark.parametrize("document", [path for path in OURS if has_cluster(path)], ids=called)
 def test_blocks_run_with_a_cluster(
     document: Path, user: Callable[..., Reader], cluster: Any, registry: str, namespace: str, tmp_path: Path
 ) -> None:

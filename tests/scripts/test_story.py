@@ -1,6 +1,6 @@
-"""From a trained model to a running Kubernetes service and back, by the real command line in a folder of its own.
+"""The examples from training to a running Kubernetes service and back, by the commands of their READMEs.
 
-    pack -> serve -> predict -> deploy -> predict through the Service -> scale 3 -> down
+    example -> train -> deploy (builds, pushes, proves) -> the walkthrough's request at the Service -> scale -> down
 
 Then what is left in the cluster: nothing. And two endings that are not happy: an image that cannot be pulled, and
 a user who may not do it.
@@ -8,16 +8,23 @@ a user who may not do it.
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import re
+import shlex
 import shutil
 import subprocess
+import sys
 import time
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 import pytest
 
+ROOT = Path(__file__).resolve().parent.parent.parent
 pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(900)]
 
 MALIGNANT = {
@@ -100,47 +107,167 @@ def packed(wherry: Wherry, folder: Path) -> None:
     done(wherry("pack", "model.joblib", "--data", "train.csv", "--target", "diagnosis", "--trust", cwd=folder))
 
 
-def pods(kube: Any, namespace: str) -> list[Any]:
-    listed = kube.items(f"/api/v1/namespaces/{namespace}/pods")
-    return [pod for pod in listed if not pod["metadata"].get("deletionTimestamp")]
+class Walkthrough(NamedTuple):
+    """An example in the cluster: its name there, how its Service is reached, what its walkthrough asks and is told."""
+
+    example: str
+    name: str
+    service: str
+    port: int
+    path: str
+    body: Any
+    replies: tuple[Any, ...]
 
 
-def test_from_a_model_file_to_a_service_and_back(
-    folder: Path,
+BEAN = [[33958.0, 677.1, 253.69, 171.05, 1.48, 0.74, 34241.0, 207.93, 0.82, 0.99, 0.93, 0.82, 0.01, 0.0, 0.67, 1.0]]
+# A walkthrough is a line; tests/data/walkthroughs has what they print.
+WALKTHROUGHS = (
+    Walkthrough(
+        *("toy-classifier", "ml-app", "LoadBalancer", 5000, "/predict?feature_1=1&feature_2=1&feature_3=1", None),
+        ({"output": [0]}, {"output": [1]}),
+    ),
+    Walkthrough(
+        *("house-prices", "house-prices", "ClusterIP", 80, "/predict", "example.json"),
+        ({"status": "ok", "predict": pytest.approx(24.8896, abs=1e-3)},),
+    ),
+    Walkthrough(
+        *("dry-beans", "dry-beans", "LoadBalancer", 80, "/predict", {"data": json.dumps(BEAN)}),
+        ({"predictions": '["DERMASON"]'},),
+    ),
+    Walkthrough(
+        *("breast-cancer", "breast-cancer", "NodePort", 30001, "/predict", MALIGNANT),
+        ({"label": "M", "prediction": 1},),
+    ),
+)
+
+
+def typed(example: str, registry: str) -> list[list[str]]:
+    """The commands for a cluster in the example's README, without `wherry`."""
+    text = (ROOT / "examples" / example / "README.md").read_text()
+    lines = [
+        line for block in re.findall(r"^```sh cluster\n(.*?)^```", text, re.M | re.S) for line in block.splitlines()
+    ]
+    return [shlex.split(line.replace("localhost:5000/", f"{registry}/wherry-test-"))[1:] for line in lines]
+
+
+def trained(wherry: Wherry, folder: Path, example: str) -> None:
+    """The example copied out, trained and packed as its README says."""
+    done(wherry("example", example, "--to", folder, cwd=folder.parent))
+    if example == "dry-beans":  # an eighth of its rows, for training takes its time
+        import pandas
+
+        rows = pandas.read_csv(folder / "dry_bean.csv.xz").sample(1700, random_state=0)
+        rows.to_csv(folder / "dry_bean.csv.xz", index=False)
+    subprocess.run([sys.executable, "train.py"], cwd=folder, check=True, capture_output=True)
+    if example == "breast-cancer":
+        words = ("pack", "model/model_binary.dat.gz", "--data", "train.csv", "--target", "diagnosis")
+        done(wherry(*words, "--name", "breast-cancer", "--trust", cwd=folder))
+
+
+def asked(address: str, what: Walkthrough, folder: Path) -> Any:
+    """What the service at the address answers to the walkthrough's own request."""
+    body = what.body
+    if isinstance(body, str):
+        body = json.loads((folder / body).read_text())
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(f"{address}{what.path}", data, {"Content-Type": "application/json"})
+    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=30) as reply:
+        assert reply.status == 200
+        return json.load(reply)
+
+
+@pytest.mark.parametrize("what", WALKTHROUGHS, ids=[each.example for each in WALKTHROUGHS])
+def test_an_example_lives_in_the_cluster_and_leaves_no_trace(
+    what: Walkthrough,
     wherry: Wherry,
-    service: Callable[..., Any],
     here: dict[str, str],
     kube: Any,
     namespace: str,
     registry: str,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
 ) -> None:
-    before = settled_first(kube, namespace)
+    """Built, pushed, deployed, called through its Service, scaled and removed; with a database, its rows are there."""
+    environ = {
+        **here,
+        "WHERRY_IMAGE_BASE": f"{registry}/library/python:3.11-slim",
+        "WHERRY_DEPLOY_RESOURCES_CPU": "50m",  # what is written does not fit on a test's node
+        "WHERRY_SERVE_DRAIN_SECONDS": "0",
+    }
+    if what.example == "dry-beans":
+        environ |= {
+            "WHERRY_STORE_DATABASE_KIND": "mariadb",
+            "WHERRY_STORE_DATABASE_IMAGE": request.getfixturevalue("database"),
+        }
+    before, around = settled_first(kube, namespace), cluster_wide(kube, namespace)
+    folder = tmp_path / what.example
+    trained(wherry, folder, what.example)
 
-    packed(wherry, folder)
-    local = service(folder / "bundle", cwd=folder)
-    said = json.loads(done(wherry("predict", local.url, "bundle/example.json", cwd=folder)))
-    assert said["prediction"] in (0, 1)
-    assert local.ask("/predict", MALIGNANT).json == {"label": "M", "prediction": 1}
-    assert local.stop() == 0
-
-    printed = done(wherry("deploy", "--image", f"{registry}/wherry-story", cwd=folder, timeout=600, **here))
+    deploy, scale, *shown, down = typed(what.example, registry)
+    assert (deploy[0], scale, down[:2]) == ("deploy", ["scale", "2"], ["down", "--yes"])
+    printed = done(wherry(*deploy, cwd=folder, timeout=600, **environ))
     address = printed.splitlines()[-1]
-    (running,) = kube.items(f"/api/v1/namespaces/{namespace}/services")
-    assert address.endswith(f":{running['spec']['ports'][0]['nodePort']}"), printed
-    (folder / "row.json").write_text(json.dumps(MALIGNANT))
-    through = json.loads(done(wherry("predict", address, "row.json", cwd=folder)))
-    assert through == {"label": "M", "prediction": 1}
-    assert json.loads(done(wherry("predict", address, "bundle/example.json", cwd=folder))) == said
+    service = kube.get(f"/api/v1/namespaces/{namespace}/services/{what.name}")["spec"]
+    assert service["type"] == what.service
+    port = service["ports"][0]["nodePort" if what.service == "NodePort" else "port"]
+    assert (port, urlsplit(address).port or 80) == (what.port, what.port)
+    told = asked(address, what, folder)
+    assert told in what.replies
 
-    done(wherry("scale", "3", cwd=folder, timeout=300, **here))
-    deadline = time.monotonic() + 120
-    while len(ready := [pod for pod in pods(kube, namespace) if is_ready(pod)]) != 3:
-        assert time.monotonic() < deadline, f"{len(ready)} pods are ready, not 3"
-        time.sleep(0.5)
-    done(wherry("status", cwd=folder, **here))
+    done(wherry(*scale, cwd=folder, timeout=300, **environ))
+    for command in shown:
+        done(wherry(*command, cwd=folder, **environ))
+    assert json.loads(done(wherry("status", what.name, "--json", cwd=folder, **environ)))[0]["ready"] == 2
+    assert asked(address, what, folder) == told
+    if what.example == "dry-beans":
+        until_stored(kube, namespace, here["KUBECONFIG"], ["DERMASON", "DERMASON"])
 
-    done(wherry("down", "--yes", cwd=folder, timeout=300, **here))
+    done(wherry(*down, cwd=folder, timeout=300, **environ))
     assert settled(kube, namespace, before) == set()
+    deadline = time.monotonic() + 60
+    while (left := cluster_wide(kube, namespace) - around) and time.monotonic() < deadline:
+        time.sleep(0.5)
+    assert left == set()
+
+
+@pytest.fixture(scope="module")
+def database(cluster: Any, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Debian's MariaDB as an image that honours the official one's variables."""
+    spec = importlib.util.spec_from_file_location("story_database", ROOT / "tests" / "deploy" / "database_image.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    found: str = module.database_image(cluster.registry, tmp_path_factory.mktemp("databases"))
+    return found
+
+
+def cluster_wide(kube: Any, namespace: str) -> set[str]:
+    """Every object outside namespaces that speaks of this one: volumes, bindings, what admits; not itself."""
+    found: set[str] = set()
+    paths = ["/api/v1"] + [
+        f"/apis/{group['preferredVersion']['groupVersion']}"
+        for group in kube.get("/apis")["groups"]
+        if group["name"] != MEASURED
+    ]
+    for path in paths:
+        for kind in kube.get(path)["resources"]:
+            if not kind["namespaced"] and "list" in kind["verbs"] and kind["name"] != "namespaces":
+                listed = kube.items(f"{path}/{kind['name']}")
+                found |= {f"{kind['name']}/{one['metadata']['name']}" for one in listed if namespace in json.dumps(one)}
+    return found
+
+
+def until_stored(kube: Any, namespace: str, kubeconfig: str, wanted: list[str]) -> None:
+    """Until the table that the walkthrough's reader asks, `drybeans`, holds these names."""
+    ask = 'MYSQL_PWD="$(cat /var/run/wherry/database/password)" mariadb -h127.0.0.1 -uwherry -Ne "%s" dry_beans'
+    words = ["kubectl", "--kubeconfig", kubeconfig, "-n", namespace, "exec", "dry-beans-database-0", "--", "sh", "-c"]
+    deadline = time.monotonic() + 120
+    while True:
+        ran = subprocess.run([*words, ask % "SELECT name FROM drybeans"], capture_output=True, text=True, check=False)
+        if ran.stdout.split() == wanted:
+            return
+        assert time.monotonic() < deadline, f"{ran.stdout}{ran.stderr}"
+        time.sleep(0.5)
 
 
 def settled_first(kube: Any, namespace: str) -> set[str]:
@@ -150,11 +277,6 @@ def settled_first(kube: Any, namespace: str) -> set[str]:
         assert time.monotonic() < deadline, f"the namespace never settled: {found}"
         time.sleep(0.2)
     return found
-
-
-def is_ready(pod: Any) -> bool:
-    conditions = pod["status"].get("conditions", [])
-    return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
 
 
 def test_an_image_that_cannot_be_pulled_is_said_so_and_soon(
