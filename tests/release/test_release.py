@@ -47,7 +47,13 @@ ROUTED = {
         "service": {"allow_from": ["203.0.113.0/24"]},
         "ingress": {"host": "breast.example", "class_name": "nginx", "tls_secret": "certificate", "controller": "edge"},
         "autoscale": {"memory": 80, "pods": {"in_flight": "5"}, "external": {"queue_depth": "100"}},
-        "metrics": {"scrape_from": "monitoring", "pod_monitor": True, "rules": True, "labels": {"release": "stack"}},
+        "metrics": {
+            "scrape_from": "monitoring",
+            "pod_monitor": True,
+            "rules": True,
+            "dashboard": True,
+            "labels": {"release": "stack"},
+        },
     }
 }
 KEDA = {

@@ -38,7 +38,13 @@ PROJECTS: dict[str, dict[str, Any]] = {
         "deploy": {
             "ingress": {"host": "breast.example", "class_name": "nginx", "tls_secret": "certificate"},
             "autoscale": {"memory": 80, "pods": {"in_flight": "5"}, "external": {"queue_depth": "100"}},
-            "metrics": {"scrape_from": "monitoring", "pod_monitor": True, "rules": True, "labels": {"team": "a"}},
+            "metrics": {
+                "scrape_from": "monitoring",
+                "pod_monitor": True,
+                "rules": True,
+                "dashboard": True,
+                "labels": {"team": "a"},
+            },
         },
     },
     "gateway and keda": {

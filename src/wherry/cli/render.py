@@ -15,6 +15,8 @@ from wherry.contract.project import Project
 from wherry.contract.settings import Resolved
 from wherry.errors import SettingsRefused
 from wherry.release.composing.file import compose_file
+from wherry.release.objects.dashboard import as_json
+from wherry.release.objects.identity import identity
 from wherry.release.release import Object, Release, compose
 from wherry.release.rendering.helm import chart
 from wherry.release.rendering.kserve import inference_service
@@ -29,7 +31,24 @@ FORMS = {
     "compose": "A compose file; `wherry compose` makes its passwords too.",
     "kserve": "A KServe InferenceService.",
     "seldon": "A SeldonDeployment (v1).",
+    "dashboard": "A Grafana dashboard, as JSON to import; [deploy.metrics] dashboard has it in a ConfigMap.",
     "dockerfile": "The Dockerfile in place of the objects; with --to all that it needs.",
+}
+
+
+def in_compose(project: Project, manifest: Manifest) -> str:
+    return compose_file(project, manifest, image=imaging.written(project, manifest)).text
+
+
+def dashboard(project: Project, manifest: Manifest) -> str:
+    namespace = project.deploy.namespace or DEFAULT_NAMESPACE
+    return as_json(identity(project, manifest, imaging.written(project, manifest), namespace), project)
+
+
+# The forms that are one file, by its name.
+LONE_FILES: dict[str | None, tuple[str, Callable[[Project, Manifest], str]]] = {
+    "compose": ("compose.yaml", in_compose),
+    "dashboard": ("dashboard.json", dashboard),
 }
 # What a release is written as: a folder of files, or other objects in place of its own.
 FOLDERS: dict[str | None, Callable[[Release, Project, Manifest], dict[str, str]]] = {
@@ -48,6 +67,7 @@ KINDS: dict[str | None, Callable[[Release, Project, Manifest], Sequence[Object]]
         "wherry render --image registry.example/breast:1 > breast.yaml",
         "wherry render --to manifests",
         "wherry render --helm --to chart",
+        "wherry render --dashboard > dashboard.json",
         "wherry render --dockerfile",
     ],
 )
@@ -84,9 +104,10 @@ def render(
     if form == "dockerfile":
         render_dockerfile(console, resolved.project, manifest, bundle, to)
         return
-    if form == "compose":
-        text = compose_file(resolved.project, manifest, image=imaging.written(resolved.project, manifest)).text
-        write(console, to, {"compose.yaml": text}) if to else click.echo(text, nl=False)
+    if form in LONE_FILES:
+        name, written = LONE_FILES[form]
+        text = written(resolved.project, manifest)
+        write(console, to, {name: text}) if to else click.echo(text, nl=False)
         return
     release = composed(console, resolved, manifest)
     if form in FOLDERS:

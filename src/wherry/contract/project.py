@@ -227,7 +227,9 @@ class Scrape(Struct, frozen=True, kw_only=True):
     scrape_from: Annotated[str, Meta(description="namespace whose pods may read the admin port; empty: nobody's")] = ""
     pod_monitor: Annotated[bool, Meta(description="a PodMonitor for the Prometheus operator")] = False
     rules: Annotated[bool, Meta(description="a PrometheusRule with alerts for the Prometheus operator")] = False
-    dashboard: Annotated[bool, Meta(description="a ConfigMap with a dashboard, for the sidecar of Grafana's chart")] = False
+    dashboard: Annotated[
+        bool, Meta(description="a ConfigMap with a dashboard, for the sidecar of Grafana's chart")
+    ] = False
     labels: Annotated[
         dict[str, str], Meta(description="labels by which the Prometheus operator, or Grafana, chooses them")
     ] = {}

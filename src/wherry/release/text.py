@@ -18,6 +18,14 @@ class Plain(yaml.SafeDumper):
         super().increase_indent(flow, False)
 
 
+def written_out(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    """A text of several lines as those lines."""
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+
+
+Plain.add_representer(str, written_out)
+
+
 def to_yaml(objects: Iterable[dict[str, Any]], dumper: type[Plain] = Plain) -> str:
     """The objects in their order, keys in theirs, each behind its `---`."""
     return "".join(

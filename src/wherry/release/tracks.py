@@ -14,6 +14,7 @@ from typing import Any, Literal, TypeAlias
 import msgspec
 
 from wherry.contract.names import ENV_PREFIX, LABEL_INSTANCE, LABEL_NAME, LABEL_TRACK
+from wherry.release.objects.config import is_settings
 from wherry.release.objects.network import HTTP
 from wherry.release.release import Object, Release
 
@@ -98,7 +99,7 @@ def preview(release: Release, track: str) -> Object:
 
 def support(release: Release) -> tuple[Object, ...]:
     """What a pod of the release needs and another release does not hold: its settings."""
-    return tuple(made for made in release.objects if made["kind"] == "ConfigMap")
+    return tuple(made for made in release.objects if is_settings(made))
 
 
 def canary(release: Release, replicas: int) -> tuple[Object, ...]:

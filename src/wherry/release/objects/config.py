@@ -55,6 +55,11 @@ def problems(project: Project) -> Iterator[SettingProblem]:
             yield SettingProblem(path, "is longer than the 128 KiB that a program's environment may hold", "shorten it")
 
 
+def is_settings(made: dict[str, Any]) -> bool:
+    """Whether an object of a release is what `config_map` makes."""
+    return bool(made["kind"] == "ConfigMap" and made.get("immutable"))
+
+
 def config_map(who: Identity, project: Project) -> dict[str, Any]:
     """Immutable, and named by its content: changed settings are a new rollout, and a rollback finds the old ones."""
     data = environ(project)

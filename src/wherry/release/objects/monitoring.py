@@ -1,4 +1,4 @@
-"""What the Prometheus operator is told: which pods to read, and when to wake somebody."""
+"""What the Prometheus operator is told: which pods to read, and when to wake somebody; and Grafana, what to draw."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from wherry.contract import names
 from wherry.contract.project import Project
 from wherry.contract.wire import METRICS
 from wherry.errors import SettingProblem
+from wherry.release.objects import dashboard
 from wherry.release.objects.identity import Identity
 from wherry.release.objects.network import ADMIN
 from wherry.release.objects.storage import keeping
@@ -101,11 +102,13 @@ ALERTS = (
 
 
 def monitors(who: Identity, project: Project) -> Iterator[dict[str, Any]]:
-    """The PodMonitor and the PrometheusRule, where the project wants them."""
+    """The PodMonitor, the PrometheusRule and the dashboard, where the project wants them."""
     if project.deploy.metrics.pod_monitor:
         yield pod_monitor(who, project)
     if project.deploy.metrics.rules:
         yield prometheus_rule(who, project)
+    if project.deploy.metrics.dashboard:
+        yield dashboard.config_map(who, project)
 
 
 def pod_monitor(who: Identity, project: Project) -> dict[str, Any]:

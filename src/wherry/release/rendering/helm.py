@@ -15,6 +15,7 @@ from wherry.contract.names import ANNOTATION_IMAGE
 from wherry.contract.project import Project
 from wherry.contract.settings import declared
 from wherry.release.objects import storage
+from wherry.release.objects.config import is_settings
 from wherry.release.objects.identity import identity
 from wherry.release.objects.scaling import autoscaler, disruption_budget, scaled_object
 from wherry.release.release import Object, Release
@@ -85,7 +86,7 @@ def chart(release: Release, project: Project, manifest: Manifest) -> dict[str, s
 def file_of(made: Object, release: Release) -> str:
     """service.yaml; of what stands beside the service, service-NAME.yaml."""
     kind, name = made["kind"].lower(), made["metadata"]["name"]
-    return f"{kind}.yaml" if is_own(made, release) or kind == "configmap" else f"{kind}-{name}.yaml"
+    return f"{kind}.yaml" if is_own(made, release) or is_settings(made) else f"{kind}-{name}.yaml"
 
 
 def template(made: Object, *, own: bool = True) -> str:
@@ -93,8 +94,8 @@ def template(made: Object, *, own: bool = True) -> str:
     slots, made = Slots(), copy.deepcopy(made)
     namespace = made["metadata"]["namespace"]
     made["metadata"]["namespace"] = slots.value(".Release.Namespace")
-    kind, spec = made["kind"] if own or made["kind"] == "ConfigMap" else "", made.get("spec", {})
-    if kind == "ConfigMap":
+    kind, spec = made["kind"] if own else "", made.get("spec", {})
+    if is_settings(made):
         made["metadata"]["name"] = made["metadata"]["name"].rpartition("-")[0] + "-" + SLOT
         made["data"] = slots.block(".Values.settings")
     elif kind == "Service":

@@ -7,6 +7,7 @@ from typing import Any
 
 from wherry.contract.wire import LIVEZ
 from wherry.errors import SettingProblem, SettingsRefused
+from wherry.release.objects.config import is_settings
 from wherry.release.objects.network import ADMIN, HTTP
 from wherry.release.release import Object, Release
 
@@ -44,9 +45,8 @@ def pod_of(release: Release, container: str) -> dict[str, Any]:
 
 def kept(release: Release) -> list[Object]:
     """The objects that the pods need and that no controller makes: the account, the settings, a claim."""
-    return [
-        made for made in release.objects if made["kind"] in ("ServiceAccount", "ConfigMap", "PersistentVolumeClaim")
-    ]
+    kinds = ("ServiceAccount", "PersistentVolumeClaim")
+    return [made for made in release.objects if made["kind"] in kinds or is_settings(made)]
 
 
 def bounds(release: Release) -> tuple[int, int, int | None]:

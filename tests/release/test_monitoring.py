@@ -1,4 +1,4 @@
-"""The alerts asked of a real Prometheus that reads a real service."""
+"""The alerts and the dashboard asked of a real Prometheus that reads a real service."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ from typing import Any
 import pytest
 import yaml
 
+from wherry.contract import names
 from wherry.contract.manifest import Manifest
 from wherry.contract.project import Project
-from wherry.release.objects import monitoring
+from wherry.release.objects import dashboard, monitoring
 from wherry.release.release import compose
 
 PROMETHEUS = """
@@ -29,20 +30,45 @@ scrape_configs:
   - job_name: pods
     static_configs: [{{targets: ["{target}"], labels: {{namespace: models, pod: breast-cancer-6d4-x}}}}]
 """
-EVERY_ALERT = {
+EVERYTHING = {
     "store": {"url": "postgresql://writer@192.0.2.7/predictions"},
-    "deploy": {"metrics": {"scrape_from": "monitoring", "pod_monitor": True, "rules": True}},
+    "deploy": {"metrics": {"scrape_from": "monitoring", "pod_monitor": True, "rules": True, "dashboard": True}},
 }
 
 
 @pytest.fixture
 def groups(manifest: Manifest, declare: Callable[[dict[str, Any]], Project]) -> dict[str, Any]:
     """The PrometheusRule's content."""
-    made = compose(declare(EVERY_ALERT), manifest, image="breast:1", namespace="models", local=True)
+    made = compose(declare(EVERYTHING), manifest, image="breast:1", namespace="models", local=True)
     rule = made.find("PrometheusRule")
     assert rule is not None
     spec: dict[str, Any] = rule["spec"]
     return spec
+
+
+def drawn(project: Project, manifest: Manifest) -> dict[str, Any]:
+    """The dashboard in the release's ConfigMap."""
+    made = compose(project, manifest, image="breast:1", namespace="models", local=True)
+    (found,) = [each for each in made.objects if each["metadata"]["labels"].get("grafana_dashboard") == "1"]
+    ((name, text),) = found["data"].items()
+    assert name.endswith(".json")
+    return dict(json.loads(text))
+
+
+@pytest.fixture
+def shown(manifest: Manifest, declare: Callable[[dict[str, Any]], Project]) -> dict[str, Any]:
+    """The dashboard with every panel."""
+    return drawn(declare(EVERYTHING), manifest)
+
+
+def queries(shown: dict[str, Any]) -> dict[str, str]:
+    """What each panel asks, with the variables as Grafana fills them in."""
+    (pods,) = [each["allValue"] for each in shown["templating"]["list"] if each["name"] == "pod"]
+    return {
+        f"{panel['title']} {target['refId']}": target["expr"].replace("$pod", pods).replace("$__rate_interval", "10s")
+        for panel in shown["panels"]
+        for target in panel["targets"]
+    }
 
 
 @pytest.fixture
@@ -159,3 +185,65 @@ def test_no_alert_about_a_store_that_is_not_there(
     names = [each["alert"] for each in rule["spec"]["groups"][0]["rules"]]
     assert "WherryRowsLost" not in names
     assert "WherryNotReady" in names
+
+
+# The dashboard
+
+
+@pytest.mark.slow
+def test_every_panel_shows_something_that_a_service_says(
+    shown: dict[str, Any],
+    linear_bundle: Path,
+    service: Callable[..., Any],
+    prometheus: Callable[[str], Callable[..., Any]],
+) -> None:
+    running = service(linear_bundle, "--workers", "2")
+    example = json.loads((linear_bundle / "example.json").read_text())
+    ask, asked = prometheus(running.admin_url.removeprefix("http://")), queries(shown)
+    silent: list[str] = list(asked)
+
+    def numbers(query: str) -> list[str]:
+        return [found["value"][1] for found in ask(query) if found["value"][1] != "NaN"]
+
+    def answered() -> bool:
+        assert running.ask("/predict", example).status == 200
+        assert running.ask("/nowhere").status == 404
+        silent[:] = [panel for panel, query in asked.items() if not numbers(query)]
+        return not silent
+
+    until(answered, what=lambda: f"nothing to draw for {silent}")
+    misspelt = {panel: query.replace("wherry_", "wherrry_") for panel, query in asked.items()}
+    assert [panel for panel, query in misspelt.items() if numbers(query)] == [], "a misspelt metric would be seen"
+    other = {panel: query.replace("breast-cancer-", "iris-") for panel, query in asked.items()}
+    assert [panel for panel, query in other.items() if numbers(query)] == [], "another service's pods are not shown"
+
+
+def test_every_metric_is_drawn(shown: dict[str, Any]) -> None:
+    asked = " ".join(queries(shown).values())
+    metrics = {value for name, value in vars(names).items() if name.startswith("METRIC_")}
+    metrics = {name for name in metrics if "_shadow_" not in name}  # of a trial, which is not the service
+    found = {re.sub("_(?:bucket|sum|count)$", "", name) for name in re.findall(r"wherry_\w+", asked)}
+    assert found == metrics
+
+
+def test_panels_lie_beside_one_another(shown: dict[str, Any]) -> None:
+    taken = set()
+    for panel in shown["panels"]:
+        at = panel["gridPos"]
+        cells = {(x, y) for x in range(at["x"], at["x"] + at["w"]) for y in range(at["y"], at["y"] + at["h"])}
+        assert not cells & taken, panel["title"]
+        assert at["x"] + at["w"] <= dashboard.WIDTH
+        taken |= cells
+    assert len({panel["id"] for panel in shown["panels"]}) == len(dashboard.PANELS)
+
+
+def test_a_dashboard_is_its_services_alone(
+    manifest: Manifest, declare: Callable[[dict[str, Any]], Project], shown: dict[str, Any]
+) -> None:
+    made = {"deploy": {"name": "other", "metrics": {"dashboard": True, "labels": {"folder": "models"}}}}
+    other = drawn(declare(made), manifest)
+    assert other["uid"] != shown["uid"]
+    titles = [panel["title"] for panel in other["panels"]]
+    assert "Requests" in titles
+    assert not [title for title in titles if "stored" in title], "nothing is stored there"
+    assert 'pod=~"other-.+"' in json.dumps(other["templating"]).replace("\\", "")
