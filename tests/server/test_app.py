@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,11 +17,13 @@ from serving import (
     EXAMPLE,
     MIXED,
     NAMES,
+    Answer,
     Fake,
     Linearly,
     Running,
     golden_of,
     label_of,
+    parse,
     predict,
     project,
     raw,
@@ -336,6 +339,28 @@ def test_over_capacity_is_refused_at_once() -> None:
         assert 1 <= int(refused.headers["retry-after"]) <= 3
         assert refused.json["type"].endswith("#overloaded")
         assert predict(service.address, EXAMPLE).status == 200
+
+
+def test_whoever_is_turned_away_quickly_is_told_the_same() -> None:
+    """The short way of refusing, for headers that are known, and the long one: the same but for ids and seconds."""
+    with Running(Fake(lambda row: 1)) as service, socket.create_connection(service.address, 10) as sock:
+
+        def asked() -> Answer:
+            sock.sendall(request("POST", "/predict", json.dumps(EXAMPLE).encode()))
+            return parse(sock.recv(65536))[0]
+
+        assert asked().status == 200
+        service.predictions.batcher.queue_rows = 0
+        short = [asked() for _ in range(6)]
+        long = predict(service.address, EXAMPLE, **{"X-Request-Id": "mine"})
+        assert service.metrics.cells[service.metrics.requests["native", 503]] == 7
+        assert {answer.headers["retry-after"] for answer in short} == {"1", "2", "3"}
+        assert len({answer.json["request_id"] for answer in short}) == 6
+        for answer in short:
+            assert answer.status == long.status == 503
+            assert answer.headers["x-request-id"] == answer.json["request_id"]
+            assert {**answer.json, "request_id": "mine"} == long.json
+            assert set(answer.headers) == set(long.headers) - {"connection"}
 
 
 def test_a_model_in_its_thread_does_not_keep_the_loop() -> None:

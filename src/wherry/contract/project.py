@@ -54,6 +54,7 @@ class Serve(Struct, frozen=True, kw_only=True):
     hang_seconds: Annotated[
         float, Meta(ge=1, le=3600, description="with workers: one that does nothing for so long is replaced")
     ] = 30.0
+    batch_rows: Annotated[int, Meta(ge=1, le=65536, description="rows in one call of the model, at most")] = 1024
     body_limit: Annotated[int, Meta(ge=1024, description="largest body in bytes")] = 10 * 1024 * 1024
 
 

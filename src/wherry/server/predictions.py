@@ -16,7 +16,7 @@ from wherry.contract.names import HEADER_NO_STORE, METRIC_IGNORED, METRIC_MODEL_
 from wherry.contract.project import Project
 from wherry.contract.wire import Row, Rows
 from wherry.errors import DiskFull, FieldsRefused, ModelFailed, Overloaded, StoreFailed, SwitchedOff
-from wherry.server.batching import MOST_ROWS, Batcher, Job
+from wherry.server.batching import Batcher, Job
 from wherry.server.content import JSON, Content
 from wherry.server.doors import query
 from wherry.server.doors.door import Asked, Door, Encode, Sent
@@ -33,6 +33,7 @@ from wherry.server.threads import usable
 from wherry.server.worker import Worker
 
 BIG = 256 * 1024  # bytes of a body that is read in a thread: reading it takes longer than scoring most batches
+TOO_MANY = "more requests wait than can be answered in time"
 YES = frozenset({"true", "1", "yes", ""})
 NO_STORE = HEADER_NO_STORE.lower().encode()
 
@@ -84,7 +85,7 @@ class Predictions:
         column = self.signature.picture
         cores = max(1, usable() // project.serve.workers)
         self.pictures = None if column is None else Pictures(column, loop, cores)
-        most = MOST_ROWS if column is None else BATCH
+        most = project.serve.batch_rows if column is None else min(project.serve.batch_rows, BATCH)
         self.batcher = Batcher(
             predictor,
             self.settle,
@@ -119,7 +120,7 @@ class Predictions:
 
     def body(self, exchange: Exchange, asked: bytes) -> None:
         if self.full:
-            raise Overloaded("more requests wait than can be answered in time")
+            raise Overloaded(TOO_MANY)
         if exchange.headers.get(b"content-type") != JSON and exchange.body:
             self.replies.check_media(exchange)
         if len(exchange.body) > BIG:
@@ -136,10 +137,15 @@ class Predictions:
             return None
         read, batcher, encode = fast.record, self.batcher, self.plain[True]
         keep, shares = self.keeps, self.always
+        turn_away = self.replies.turning_away(Overloaded(TOO_MANY), "native")
 
         def take(exchange: Exchange) -> None:
             body = exchange.body
-            if batcher.waiting_rows >= batcher.queue_rows or len(body) > BIG or body[:1] != b"{":
+            if batcher.waiting_rows >= batcher.queue_rows:
+                if turn_away is None or not turn_away(exchange):
+                    otherwise(exchange)
+                return
+            if len(body) > BIG or body[:1] != b"{":
                 otherwise(exchange)
                 return
             try:
@@ -157,7 +163,7 @@ class Predictions:
     def through(self, door: Door, exchange: Exchange, asked: bytes) -> None:
         """The same by any other door."""
         if self.full:
-            raise Overloaded("more requests wait than can be answered in time")
+            raise Overloaded(TOO_MANY)
         self.replies.check_media(exchange, door.media)
         if len(exchange.body) > BIG // 8:  # the other doors read several times slower
             self.reader.do(lambda: self.read_apart(exchange, asked, door))
@@ -187,7 +193,7 @@ class Predictions:
 
     def query(self, exchange: Exchange, asked: bytes) -> None:
         if self.full:
-            raise Overloaded("more requests wait than can be answered in time")
+            raise Overloaded(TOO_MANY)
         record, option = asked, b""
         if b"probabilities=" in asked and "probabilities" not in self.native.names:
             parts = asked.split(b"&")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import time
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -24,7 +25,7 @@ from wherry.contract.wire import (
     SELDON,
     SELDON_FEEDBACK,
 )
-from wherry.errors import DiskFull, FieldsRefused, MediaWrong, StoreFailed, StoreUnreachable
+from wherry.errors import DiskFull, FieldsRefused, MediaWrong, RequestRefused, StoreFailed, StoreUnreachable
 from wherry.server.access import AccessLog, traced
 from wherry.server.content import Content
 from wherry.server.ids import new_id
@@ -70,6 +71,7 @@ def size_lines(size: int) -> bytes:
     return b"\r\nContent-Length: %d\r\n\r\n" % size
 
 
+MARK = "00000000-0000-7000-8000-000000000000"  # where an id is to stand
 SIZES = tuple(map(size_lines, range(256)))  # of most replies
 
 
@@ -168,6 +170,39 @@ class Replies:
         body, media = body_of(problem, template, names, MEMBERS.get(door))
         unread = status in UNREAD or not exchange.url
         self.respond(exchange, status, Content(media, body, fields_of(error)), door, close=unread)
+
+    def turning_away(self, error: RequestRefused, door: str) -> Callable[[Exchange], bool] | None:
+        """What answers `error` in the fewest steps to requests whose header was read before; it says whether it did.
+
+        Refusing has to be cheaper than answering. The replies are those of `refuse`, written anew each second.
+        """
+        if self.sharing is not None or self.access is not None:
+            return None
+        names = {"name": self.manifest.name, "version": self.manifest.version}
+        body, media = body_of(problem_of(error, MARK), self.project.reply.error, names)
+        status = status_of(error)
+        line, own = STATUS_LINES[status], MARK.encode()
+        end = b"Cache-Control: no-store\r\n%bX-Request-Id: %b%b%b" % (self.fields, own, size_lines(len(body)), body)
+        written: list[bytes] = []
+        date, turn = b"", 0
+
+        def turn_away(exchange: Exchange) -> bool:
+            nonlocal written, date, turn
+            port = exchange.connection.port
+            if port.closing:
+                return False
+            if port.date is not date:
+                date = port.date
+                some = {fields_of(error) for _ in range(32)}  # they differ by chance
+                written = [b"%b%bContent-Type: %b\r\n%b%b" % (line, date, media, fields, end) for fields in some]
+            turn = (turn + 1) % len(written)
+            exchange.request_id = new_id(time.time_ns())
+            now = self.now()
+            self.metrics.answered(door, status, (now - exchange.started,))
+            exchange.send(written[turn].replace(own, exchange.request_id.encode()), now)
+            return True
+
+        return turn_away
 
     def example_line(self, exchange: Exchange) -> str:
         """A curl line that would have worked."""

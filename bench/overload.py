@@ -1,0 +1,231 @@
+"""A service that is asked for more than it can answer: what it still gives, how it refuses, how it comes back.
+
+python bench/overload.py [SECONDS] [FOLD ...]: a random forest served by scikit-learn on core 0, 64 rows a call at most,
+requests at a set rate from core 1, whatever comes back. Finds the capacity, then asks for FOLD times it (3 and 5) for
+SECONDS (10), with 0.8 of it before and 0.5 of it after. With --first the processes go before everything else on the
+machine (needs root).
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import os
+import sys
+import tempfile
+import time
+from collections import deque
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import httptools
+import numpy as np
+import uvloop
+from turns import SENDER_CORE, Peer, cpu, free_port, settle, started
+
+MOST_CONNECTIONS = 512
+TICK = 0.001
+STEPS = (0.7, 0.8, 0.85, 0.9, 0.95, 1.0, 1.05)  # of what it answers when it is asked as fast as it goes
+REFUSAL_MS, FIRST_MS, GOODPUT = 50.0, 50.0, 0.85
+
+
+class Answer(NamedTuple):
+    """When a request was due and answered, by the run's clock (s), and how."""
+
+    due: float
+    at: float
+    status: int
+    says_when: bool  # whether a refusal carries Retry-After
+
+
+class Connection(asyncio.Protocol):
+    """One connection; asks when it is told to, and goes back to those that are free."""
+
+    def __init__(self, sender: Sender) -> None:
+        self.sender, self.due, self.says_when = sender, 0.0, False
+
+    def connection_made(self, transport: Any) -> None:
+        self.transport = transport
+        self.parser = httptools.HttpResponseParser(self)
+        self.sender.free(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.sender.lose(self)
+
+    def ask(self, due: float) -> None:
+        self.due, self.says_when = due, False
+        self.transport.write(self.sender.request())
+
+    def data_received(self, data: bytes) -> None:
+        self.parser.feed_data(data)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.says_when = self.says_when or name.lower() == b"retry-after"
+
+    def on_message_complete(self) -> None:
+        sender = self.sender
+        sender.answers.append(Answer(self.due, sender.now(), self.parser.get_status_code(), self.says_when))
+        sender.free(self)
+
+
+class Sender:
+    """Asks at a rate; what finds no free connection waits for one, and its time runs."""
+
+    def __init__(self, port: int, bodies: list[str]) -> None:
+        head = "POST /predict HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+        self.requests = [f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode() for body in bodies]
+        self.port, self.count, self.opened = port, 0, 0
+        self.idle: list[Connection] = []
+        self.waiting: deque[float] = deque()
+        self.opening: set[asyncio.Task[Any]] = set()
+        self.answers: list[Answer] = []
+        self.begun = time.perf_counter()
+
+    def now(self) -> float:
+        return time.perf_counter() - self.begun
+
+    def request(self) -> bytes:
+        self.count += 1
+        return self.requests[self.count % len(self.requests)]
+
+    def free(self, connection: Connection) -> None:
+        if self.waiting:
+            connection.ask(self.waiting.popleft())
+        else:
+            self.idle.append(connection)
+
+    def lose(self, connection: Connection) -> None:
+        raise SystemExit("the service ended a connection")
+
+    async def run(self, rate: float, seconds: float, rest: float = 0.5) -> list[Answer]:
+        """The answers to so many requests a second for so long."""
+        loop = asyncio.get_running_loop()
+        self.answers, begin, sent = [], self.now(), 0
+        while (now := self.now() - begin) < seconds:
+            while sent < now * rate:
+                due = begin + sent / rate
+                sent += 1
+                if self.idle:
+                    self.idle.pop().ask(due)
+                else:
+                    self.waiting.append(due)
+                    if self.opened < MOST_CONNECTIONS:
+                        self.opened += 1
+                        opened = loop.create_connection(lambda: Connection(self), "127.0.0.1", self.port)
+                        self.opening.add(loop.create_task(opened))
+            await asyncio.sleep(TICK)
+        end = self.now() + 30
+        while len(self.answers) < sent and self.now() < end:
+            await asyncio.sleep(TICK)
+        await asyncio.sleep(rest)
+        return self.answers
+
+
+def p99(answers: list[Answer]) -> float:
+    """Milliseconds."""
+    return float(np.percentile([1e3 * (a.at - a.due) for a in answers], 99)) if answers else float("nan")
+
+
+def good(answers: list[Answer]) -> list[Answer]:
+    return [a for a in answers if a.status == 200]
+
+
+def goodput(answers: list[Answer], seconds: float) -> float:
+    begin = min(a.due for a in answers)
+    return len([a for a in good(answers) if a.at <= begin + seconds]) / seconds
+
+
+async def capacity(sender: Sender) -> float:
+    """The highest rate of the steps at which nothing is refused and nothing waits for long."""
+    asked = await sender.run(20_000, 3.0)  # more than it can: what it gives then is where to look
+    most = goodput(asked, 3.0)
+    held = 0.0
+    for step in STEPS:
+        answers = await sender.run(step * most, 4.0)
+        if len(good(answers)) == len(answers) and p99(answers) < 500:
+            held = max(held, step * most)
+    return held
+
+
+async def story(port: int, pid: int, bodies: list[str], seconds: float, folds: list[float]) -> int:
+    sender, wrong = Sender(port, bodies), 0
+    await sender.run(200, 2.0)
+    most = await capacity(sender)
+    before = p99(good(await sender.run(0.8 * most, seconds)))
+    print(f"capacity {most:,.0f} requests/s; at 0.8 of it p99 {before:.1f} ms", flush=True)
+    for fold in folds:
+        held, used = resident(pid), cpu(pid)
+        answers = await sender.run(fold * most, seconds, rest=0.0)
+        used = cpu(pid) - used
+        after = await sender.run(0.5 * most, 5.0)
+        grown = (resident(pid) - held) / 2**20
+        right, refused = good(answers), [a for a in answers if a.status == 503]
+        share = goodput(answers, seconds) / most
+        # The processor time of a refusal: what was used beyond what as many answers take at the capacity.
+        refusal = max(0.0, (used - len(right) / most) / max(len(refused), 1))
+        bound = (1 - fold * most * refusal) / (1 - most * refusal)
+        says = sum(a.says_when for a in refused) / max(len(refused), 1)
+        other = len(answers) - len(right) - len(refused)
+        first = 1e3 * (after[0].at - after[0].due)
+        calm = back(after, 1.1 * p99(good(after)[len(after) // 2 :]))
+        print(f"{fold:g} times the capacity for {seconds:.0f} s: goodput {share:.2f} of it (bound {bound:.2f}),")
+        print(f"  accepted p99 {p99(right):.1f} ms; {len(refused):,} refused within {p99(refused):.1f} ms (p99),")
+        print(
+            f"  {says:.0%} of them with Retry-After; {other} other; {1e6 * refusal:.1f} us a refusal; {grown:+.1f} MB"
+        )
+        print(f"  afterwards at 0.5: the first within {first:.1f} ms, p99 as before after {calm:.2f} s", flush=True)
+        wrong += share < GOODPUT * min(bound, 1.0) or p99(refused) > REFUSAL_MS or first > FIRST_MS or other > 0
+        wrong += says < 1
+    return int(wrong > 0)
+
+
+def back(answers: list[Answer], usual: float) -> float:
+    """Seconds until the slowest of a tenth of a second is as usual, in milliseconds."""
+    begin = answers[0].due
+    late = [a.due - begin for a in answers if 1e3 * (a.at - a.due) > 2 * usual]
+    return max(late, default=0.0)
+
+
+def resident(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def forest(folder: Path) -> list[str]:
+    """A forest over thirty columns, left to scikit-learn; the bodies of requests."""
+    from sklearn.datasets import load_breast_cancer
+    from sklearn.ensemble import RandomForestClassifier
+
+    import wherry
+    from wherry.model.proving import convert
+
+    X, y = load_breast_cancer(return_X_y=True, as_frame=True)
+    convert.FORMS = {"skops": convert.FORMS["skops"]}
+    wherry.pack(RandomForestClassifier(100, random_state=0).fit(X, y), X, y, to=str(folder / "bundle"), name="forest")
+    return [json.dumps(record) for record in X.to_dict("records")]
+
+
+def main(asked: argparse.Namespace) -> int:
+    with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
+        bodies = forest(Path(name))
+        port = free_port()
+        environ = {
+            "WHERRY_BUNDLE": str(Path(name) / "bundle"),
+            "WHERRY_SERVE_PORT": str(port),
+            "WHERRY_SERVE_ADMIN_PORT": str(free_port()),
+            "WHERRY_STORE_ENABLED": "false",
+            "WHERRY_SERVE_BATCH_ROWS": "64",
+        }
+        peer = Peer([sys.executable, "-m", "wherry.server"], port, environ)
+        pid = stack.enter_context(started(peer, first=asked.first))
+        settle(SENDER_CORE, asked.first)
+        return uvloop.run(story(port, pid, bodies, asked.seconds, asked.folds or [3.0, 5.0]))
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("seconds", type=float, nargs="?", default=10.0)
+    parser.add_argument("folds", type=float, nargs="*")
+    parser.add_argument("--first", action="store_true")
+    sys.exit(main(parser.parse_args()))
