@@ -58,10 +58,10 @@ class Seconds(click.ParamType[float]):
 @click.option("--timeout", type=Seconds(), metavar="TIME", help="How long the rollout may stand still, as 90s or 5m.")
 @click.option(
     "--verify",
-    type=click.Choice(["auto", "proxy", "forward"]),
+    type=click.Choice(["auto", "proxy", "job", "forward"]),
     default="auto",
     show_default=True,
-    help="How to ask the new version: through the API server's proxy, or at each pod.",
+    help="How to ask the new version: through the API server's proxy, by a Job in the cluster, or at each pod.",
 )
 @beside.options
 @supply.sign_option
@@ -79,7 +79,7 @@ def deploy(
     no_build: bool,
     force: bool,
     timeout: float | None,
-    verify: Literal["auto", "proxy", "forward"],
+    verify: Literal["auto", "proxy", "job", "forward"],
     canary: float | None,
     canary_scale: bool,
     blue_green: bool,

@@ -21,7 +21,7 @@ from wherry.cli.verb import Verb, cluster_options, token_option
 @click.option("--timeout", type=Seconds(), metavar="TIME", help="How long the rollout may stand still, as 90s or 5m.")
 @click.option(
     "--verify",
-    type=click.Choice(["auto", "proxy", "forward"]),
+    type=click.Choice(["auto", "proxy", "job", "forward"]),
     default="auto",
     show_default=True,
     help="How to ask the version that comes back: through the API server's proxy, or at each pod.",
@@ -33,7 +33,7 @@ def rollback(
     console: Console,
     words: tuple[str, ...],
     timeout: float | None,
-    verify: Literal["auto", "proxy", "forward"],
+    verify: Literal["auto", "proxy", "job", "forward"],
     context: str | None,
     namespace: str | None,
     kubeconfig: Path | None,

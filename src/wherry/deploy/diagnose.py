@@ -32,7 +32,7 @@ class Words(msgspec.Struct, frozen=True):
 
 def diagnose(cause: Cause, facts: Facts) -> RolloutFailed:
     """The error that says why `facts.name` does not come up, whether anything still serves, and what to type."""
-    words = _WORDS[cause.name](cause, facts)
+    words = words_of(cause, facts)
     evidence = []
     if cause.message and cause.message not in words.sentence:
         evidence.append(f"{f'pod {cause.pod}' if cause.pod else 'the cluster'} says: {_one_line(cause.message)}")
@@ -45,6 +45,11 @@ def diagnose(cause: Cause, facts: Facts) -> RolloutFailed:
     return RolloutFailed(
         facts.name, cause.name, words.sentence, tuple(evidence), serving=serving, outcome=outcome, hint=words.hint
     )
+
+
+def words_of(cause: Cause, facts: Facts) -> Words:
+    """What is wrong in a sentence, and what to type about it."""
+    return _WORDS[cause.name](cause, facts)
 
 
 def serves(old: int, new: int) -> tuple[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import time
 from collections.abc import Callable, Sequence
@@ -14,12 +15,13 @@ from wherry.contract.events import Note, Tell
 from wherry.contract.golden import GoldenRows, differences
 from wherry.contract.manifest import Manifest
 from wherry.contract.names import HEADER_MODEL_DIGEST, HEADER_NO_STORE, NATIVE_MEDIA
+from wherry.deploy import proof_job
 from wherry.deploy.cluster import Answer, Cluster
 from wherry.deploy.resources import name_of
-from wherry.errors import ClusterFailed, NoCluster, NotPermitted, ProbeFailed
+from wherry.errors import ClusterFailed, NoCluster, NotPermitted, ObjectRefused, ProbeFailed, ProofUnmade
 
-Way: TypeAlias = Literal["proxy", "forward"]
-Verify: TypeAlias = Literal["auto", "proxy", "forward"]
+Way: TypeAlias = Literal["proxy", "job", "forward"]
+Verify: TypeAlias = Literal["auto", "proxy", "job", "forward"]
 Ask: TypeAlias = Callable[[], Answer]
 
 REQUESTS = 10  # more than the pods of most first deploys, each with every golden row; a few tenths of a second in all
@@ -52,12 +54,19 @@ class Probe(msgspec.Struct, frozen=True):
 
 
 class Proof(msgspec.Struct, frozen=True):
-    """How a service was proven. way: `proxy` is the API server's service proxy, `forward` a forward to each pod."""
+    """How a service was proven. way: `proxy` is the API server's service proxy, `job` a Job in the cluster, both
+    through the Service; `forward` is a forward to each pod."""
 
     way: Way
     requests: int
     failed: int
     worst_ms: float
+
+    @property
+    def how(self) -> str:
+        """The way in words."""
+        ways = {"proxy": "through the Service", "job": "through the Service, by a Job"}
+        return ways.get(self.way, "at each pod, not through the Service")
 
 
 def prove(
@@ -75,19 +84,26 @@ def prove(
     """Asks until every request was answered right. Raises ProbeFailed at the first wrong answer.
 
     service_port, port: of the Service and of the pods. pods: those of the new version. digest: of the model that must
-    answer. verify: `auto` goes through the Service, and to each pod where the API server cannot.
+    answer. verify: `auto` goes through the Service, by a Job where the API server cannot, and to each pod where no Job
+    can.
     """
-    if verify != "forward":
+    requests = max(REQUESTS, 2 * len(pods))
+    if verify in ("auto", "proxy"):
         ask = _through_service(cluster, service, service_port, probe)
         try:
             _settle(ask, service)
-            return _count(service, "proxy", [ask] * max(REQUESTS, 2 * len(pods)), probe, digest)
+            return _count(service, "proxy", [ask] * requests, probe, digest)
         except (NotPermitted, NoRoute) as error:
             if verify == "proxy":
                 raise
-            tell(
-                Note(f"the service cannot be asked through the API server's proxy ({error}); each pod is asked instead")
-            )
+            tell(Note(f"the service cannot be asked through the API server's proxy ({error}); a Job asks it instead"))
+    if verify in ("auto", "job"):
+        try:
+            return _by_job(cluster, service, probe, pods[0], requests, digest, tell)
+        except (NotPermitted, ProofUnmade, ObjectRefused) as error:
+            if verify == "job":
+                raise
+            tell(Note(f"{error}; each pod is asked instead"))
     asks = [_at_pod(cluster, name_of(pod), port, probe) for pod in pods]
     return _count(service, "forward", asks * max(1, -(-REQUESTS // max(1, len(asks)))), probe, digest)
 
@@ -119,6 +135,23 @@ def wrong(answer: Answer, probe: Probe, digest: str) -> str:
             f"row {first.row} should be {first.expected!r} and is {first.found!r}"
         )
     return ""
+
+
+def _by_job(
+    cluster: Cluster, service: str, probe: Probe, pod: dict[str, Any], requests: int, digest: str, tell: Tell
+) -> Proof:
+    """Asked from inside the cluster, judged here."""
+    replies = proof_job.ask(cluster, service, probe.headers, pod, requests=requests, settle=SETTLE_SECONDS, tell=tell)
+    if not replies:
+        raise ProofUnmade(service, "the Job has ended and said nothing")
+
+    def answer(reply: proof_job.Reply) -> Answer:
+        if reply.error:
+            raise NoCluster(reply.error)
+        return reply.answer
+
+    proof = _count(service, "job", [functools.partial(answer, reply) for reply in replies], probe, digest)
+    return msgspec.structs.replace(proof, worst_ms=max(reply.ms for reply in replies))
 
 
 def _through_service(cluster: Cluster, service: str, port: int | str, probe: Probe) -> Ask:

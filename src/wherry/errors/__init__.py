@@ -25,7 +25,7 @@
         ImageUnverified: ImageUnsigned, SignatureWrong, DigestDiffers  AttachingRefused  TooVulnerable
       ClusterFailed           no cluster to use: NoCluster, CredentialsRefused, ContextUnclear, ContextMissing
         NotPermitted  NamespaceMissing  Conflict  ObjectForeign  ObjectRefused  ObjectMissing  SecretMissing
-        ObjectChanged  RolloutFailed  ProbeFailed  NothingDeployed  ReleaseMissing  NameUnclear
+        ObjectChanged  RolloutFailed  ProbeFailed  ProofUnmade  NothingDeployed  ReleaseMissing  NameUnclear
         CanaryAborted  StillThere  WorkloadDiffers  NothingReady  ToolMissing  ToolFailed
       LockHeld                somebody else is at it: SpoolHeld, DeployHeld
       DiskFull
@@ -86,6 +86,7 @@ from wherry.errors.clusters import (
     ObjectMissing,
     ObjectRefused,
     ProbeFailed,
+    ProofUnmade,
     ReleaseMissing,
     RolloutFailed,
     SecretMissing,
@@ -257,6 +258,7 @@ __all__ = [
     "PipMissing",
     "PortTaken",
     "ProbeFailed",
+    "ProofUnmade",
     "RegistryFailed",
     "RegistryRefused",
     "RegistryUntrusted",

@@ -234,6 +234,18 @@ class CanaryAborted(ClusterFailed):
         )
 
 
+class ProofUnmade(ClusterFailed):
+    """The Job that was to ask the service has asked nothing, so it is not known how the service answers."""
+
+    outcome = "unproven"
+
+    def __init__(self, name: str, reason: str, *, hint: str = "") -> None:
+        self.name, self.reason = name, reason
+        super().__init__(
+            f"no Job could ask {name}: {reason}", hint=hint or "wherry deploy --verify forward asks each pod from here"
+        )
+
+
 class NothingDeployed(ClusterFailed):
     """wherry has made nothing here, or nothing of that name."""
 
