@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import importlib.util
 import json
+import os
 import sys
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -130,6 +133,34 @@ def real(cluster: Any, namespace: str) -> Iterator[Cluster]:
 
 def body(value: Any) -> bytes:
     return json.dumps(value).encode()
+
+
+# --- two versions in real images --------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def images(cluster: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """deploy_parts.Versioned by version."""
+    from deploy_parts import versions
+
+    if not cluster.registry:
+        pytest.skip("needs a registry: WHERRY_TEST_REGISTRY names none")
+    return versions(tmp_path_factory.mktemp("images"), cluster.registry)
+
+
+@pytest.fixture
+def spaces(kube: Any) -> Iterator[Callable[[], Cluster]]:
+    """spaces(): the cluster at one more namespace of the test's own, with the strictest Pod Security."""
+    with contextlib.ExitStack() as stack:
+
+        def make() -> Cluster:
+            name = f"wherry-d2-{uuid.uuid4().hex[:8]}"
+            labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+            kube.call("POST", "/api/v1/namespaces", {"metadata": {"name": name, "labels": labels}})
+            stack.callback(kube.call, "DELETE", f"/api/v1/namespaces/{name}")
+            return stack.enter_context(connect(namespace=name, kubeconfig=os.environ["WHERRY_TEST_KUBECONFIG"]))
+
+        yield make
 
 
 # --- a fake API server ----------------------------------------------------------------------------------------------

@@ -5,22 +5,20 @@ WHERRY_TEST_LONG=1 runs the long forms: 500 requests a second for a minute, with
 
 from __future__ import annotations
 
-import contextlib
 import os
 import time
-import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import msgspec
 import pytest
-from deploy_parts import Load, Versioned, versions
+from deploy_parts import Load, Versioned
 
 from wherry.cli.failures import exit_code
 from wherry.contract.events import Step
 from wherry.deploy import life
-from wherry.deploy.cluster import Cluster, connect
+from wherry.deploy.cluster import Cluster
 from wherry.deploy.deploy import deploy
 from wherry.errors import RolloutFailed
 
@@ -28,28 +26,6 @@ LONG = os.environ.get("WHERRY_TEST_LONG") == "1"
 RATE = 500 if LONG else 200
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
-
-
-@pytest.fixture(scope="module")
-def images(cluster: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Versioned]:
-    if not cluster.registry:
-        pytest.skip("needs a registry: WHERRY_TEST_REGISTRY names none")
-    return versions(tmp_path_factory.mktemp("images"), cluster.registry)
-
-
-@pytest.fixture
-def spaces(kube: Any) -> Iterator[Callable[[], Cluster]]:
-    """spaces(): the cluster at one more namespace of the test's own, with the strictest Pod Security."""
-    with contextlib.ExitStack() as stack:
-
-        def make() -> Cluster:
-            name = f"wherry-d2-{uuid.uuid4().hex[:8]}"
-            labels = {"pod-security.kubernetes.io/enforce": "restricted"}
-            kube.call("POST", "/api/v1/namespaces", {"metadata": {"name": name, "labels": labels}})
-            stack.callback(kube.call, "DELETE", f"/api/v1/namespaces/{name}")
-            return stack.enter_context(connect(namespace=name, kubeconfig=os.environ["WHERRY_TEST_KUBECONFIG"]))
-
-        yield make
 
 
 class Updated(NamedTuple):

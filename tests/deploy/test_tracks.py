@@ -25,6 +25,7 @@ from wherry.deploy.names import workload
 from wherry.deploy.probe import Probe
 from wherry.deploy.resources import DEPLOYMENT, SERVICE, name_of
 from wherry.deploy.rollback import releases
+from wherry.deploy.shadow import deploy_shadow
 from wherry.errors import CanaryAborted, ProbeFailed, RolloutFailed, UsageRefused
 from wherry.release.tracks import name_in
 from wherry.testing import READY, FakeApiServer
@@ -398,3 +399,70 @@ def test_a_strict_store_cannot_have_two_versions_at_once(fake: Cluster, make_rel
     sets = tuple({**made, "kind": "StatefulSet"} if made is release.workload else made for made in release.objects)
     with pytest.raises(UsageRefused, match="strict store"):
         deploy(msgspec.structs.replace(release, objects=sets), fake, probe, trial=trial())
+
+
+# --- shadow ---------------------------------------------------------------------------------------------------------
+
+
+def variables(made: Any) -> dict[str, str]:
+    return {one["name"]: one.get("value", "") for one in made["spec"]["template"]["spec"]["containers"][0]["env"]}
+
+
+@pytest.mark.usefixtures("pods")
+def test_what_serves_sends_copies_to_a_shadow_that_no_caller_reaches(
+    fake: Cluster, make_release: Any, probe: Probe, server: FakeApiServer, told: list[Any]
+) -> None:
+    deploy(make_release("boats", replicas=2), fake, probe)
+    verdict = deploy_shadow(make_release("boats", replicas=2, version="2"), fake, probe, 0.1, tell=told.append)
+    assert (verdict.ok, verdict.undo, model(fake)) == (True, "wherry rollback 1", "ferry:1")
+    assert states(fake)[0] == (2, True, "deployed", "with ferry:2 as its shadow")
+    stable, shadow = fake.get(DEPLOYMENT, "ferry") or {}, fake.get(DEPLOYMENT, "ferry-shadow") or {}
+    assert variables(stable)["WHERRY_SERVE_SHADOW_URL"] == "http://ferry-shadow:80"
+    assert variables(stable)["WHERRY_SERVE_SHADOW_SHARE"] == "0.1"
+    assert variables(shadow)["WHERRY_STORE_ENABLED"] == "false", "what it answers is no prediction"
+    assert "WHERRY_SERVE_SHADOW_URL" not in variables(shadow)
+    reached = (fake.get(SERVICE, "ferry") or {})["spec"]["selector"]
+    assert not reached.items() <= shadow["spec"]["template"]["metadata"]["labels"].items()
+    own = (fake.get(SERVICE, "ferry-shadow") or {})["spec"]["selector"]
+    assert own.items() <= shadow["spec"]["template"]["metadata"]["labels"].items()
+    policies = {name_of(one): one["spec"] for one in server.api.all("networkpolicies", "boats")}
+    assert policies["ferry-to-shadow"]["podSelector"]["matchLabels"] == reached
+    assert policies["ferry-to-shadow"]["egress"][0]["to"] == [{"podSelector": {"matchLabels": own}}]
+    assert policies["ferry-shadow"]["podSelector"]["matchLabels"] == own
+
+
+@pytest.mark.usefixtures("pods")
+@pytest.mark.parametrize("end", ["deploy", "rollback"])
+def test_the_next_deploy_or_rollback_ends_it(
+    fake: Cluster, make_release: Any, probe: Probe, server: FakeApiServer, end: str
+) -> None:
+    deploy(make_release("boats", replicas=2), fake, probe)
+    deploy_shadow(make_release("boats", replicas=2, version="2"), fake, probe, 0.1)
+    again = deploy_shadow(make_release("boats", replicas=2, version="2"), fake, probe, 0.1)
+    assert again.release == 2, "the same again is the same"
+    if end == "deploy":
+        deploy(make_release("boats", replicas=2, version="2"), fake, probe)
+    else:
+        life.rollback(fake)
+    assert (names(server, "deployments"), names(server, "services")) == ({"ferry"}, {"ferry"})
+    assert names(server, "networkpolicies") == {"ferry"}
+    assert "WHERRY_SERVE_SHADOW_URL" not in variables(fake.get(DEPLOYMENT, "ferry"))
+
+
+@pytest.mark.usefixtures("pods")
+def test_a_shadow_that_answers_wrongly_is_never_asked_by_what_serves(
+    fake: Cluster, make_release: Any, probe: Probe, server: FakeApiServer
+) -> None:
+    deploy(make_release("boats", replicas=2), fake, probe)
+    server.api.answer = lambda name, body: (500, {}, b"{}") if name == "ferry-shadow" else answers(name, body)
+    with pytest.raises(ProbeFailed) as failed:
+        deploy_shadow(make_release("boats", replicas=2, version="2"), fake, probe, 0.1)
+    assert failed.value.outcome == "unchanged"
+    assert names(server, "deployments") == {"ferry"}
+    assert "WHERRY_SERVE_SHADOW_URL" not in variables(fake.get(DEPLOYMENT, "ferry"))
+    assert [state for _, _, state, _ in states(fake)] == ["aborted", "deployed"]
+
+
+def test_a_shadow_needs_something_to_follow(fake: Cluster, make_release: Any, probe: Probe) -> None:
+    with pytest.raises(UsageRefused, match="no version of ferry"):
+        deploy_shadow(make_release("boats"), fake, probe, 0.1)

@@ -33,11 +33,12 @@ class Percent(click.ParamType[float]):
 
 
 def options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """--canary, --canary-scale and --blue-green."""
+    """--canary, --canary-scale, --blue-green and --shadow."""
     made = (
         click.option("--canary", type=Percent(), metavar="PERCENT", help="Give it this share of the requests first."),
         click.option("--canary-scale", is_flag=True, help="With --canary: add stable pods where one pod is too much."),
         click.option("--blue-green", is_flag=True, help="Bring it up whole beside the old version, then switch."),
+        click.option("--shadow", type=Percent(), metavar="PERCENT", help="Have it answer copies of requests only."),
     )
     for option in reversed(made):
         command = option(command)
@@ -45,12 +46,13 @@ def options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class Way:
-    """canary: a share; at most one of the two is asked for."""
+    """canary, shadow: shares; at most one of the three is asked for."""
 
-    def __init__(self, canary: float | None, grow: bool, blue_green: bool) -> None:
-        self.canary, self.grow, self.blue_green = canary, grow, blue_green
+    def __init__(self, canary: float | None, grow: bool, blue_green: bool, shadow: float | None) -> None:
+        self.canary, self.grow, self.blue_green, self.shadow = canary, grow, blue_green, shadow
 
     def trial(self, wanted: Project) -> Trial | None:
+        """What it must stand first."""
         from wherry.deploy.canary import Canary
 
         return Canary(self.canary, wanted.deploy.canary, grow=self.grow) if self.canary is not None else None
@@ -59,8 +61,8 @@ class Way:
         """Raises UsageRefused for what cannot be, before anything is built."""
         from wherry.deploy.trial import fit
 
-        if self.blue_green:
-            fit(release, "--blue-green")
+        if self.blue_green or self.shadow is not None:
+            fit(release, "--blue-green" if self.blue_green else "--shadow")
         if (trial := self.trial(wanted)) is not None:
             fit(release, f"--{trial.tracks[0]}")
             trial.foresee(cluster, release.name)
@@ -68,14 +70,22 @@ class Way:
     def deploy(self, wanted: Project, release: Release, cluster: Cluster, probe: Probe, **how: Any) -> Verdict:
         """As `wherry.deploy.deploy.deploy`, in this way."""
         from wherry.deploy.deploy import deploy
+        from wherry.deploy.shadow import deploy_shadow
 
+        if self.shadow is not None:
+            return deploy_shadow(release, cluster, probe, self.shadow, **how)
         return deploy(release, cluster, probe, trial=self.trial(wanted), blue_green=self.blue_green, **how)
 
 
-def way(canary: float | None, grow: bool, blue_green: bool) -> Way:
+def way(canary: float | None, grow: bool, blue_green: bool, shadow: float | None) -> Way:
     """Raises UsageError where more than one is asked for."""
-    if canary is not None and blue_green:
-        raise click.UsageError("--canary and --blue-green: choose one")
+    asked = [
+        flag
+        for flag, given in (("--canary", canary), ("--blue-green", blue_green or None), ("--shadow", shadow))
+        if given is not None
+    ]
+    if len(asked) > 1:
+        raise click.UsageError(f"{' and '.join(asked)}: choose one")
     if grow and canary is None:
         raise click.UsageError("--canary-scale goes with --canary")
-    return Way(canary, grow, blue_green)
+    return Way(canary, grow, blue_green, shadow)

@@ -48,6 +48,7 @@ class Seconds(click.ParamType[float]):
         "wherry deploy --no-build --image registry.example/breast:7",
         "wherry deploy --canary 34%",
         "wherry deploy --blue-green",
+        "wherry deploy --shadow 10%",
         "wherry deploy --dry-run",
     ],
 )
@@ -83,6 +84,7 @@ def deploy(
     canary: float | None,
     canary_scale: bool,
     blue_green: bool,
+    shadow: float | None,
     sign: Path | None,
     verify_key: Path | None,
     dry_run: bool,
@@ -98,7 +100,8 @@ def deploy(
     new version its golden rows through its Service. Only when they are answered as at pack is the exit code 0.
 
     With --canary the new version gets a share of the requests first, and goes again (exit code 4) when it is worse than
-    the stable one. With --blue-green it is brought up whole beside the old one, and switched to at once.
+    the stable one. With --blue-green it is brought up whole and switched to at once. With --shadow it answers copies of
+    requests, and its answers are compared and counted, never given.
     """
     from wherry.deploy import preflight
     from wherry.deploy.deploy import rehearse
@@ -113,7 +116,7 @@ def deploy(
         "image.sign": supply.text(sign),
         "deploy.verify_key": supply.text(verify_key),
     }
-    way = beside.way(canary, canary_scale, blue_green)
+    way = beside.way(canary, canary_scale, blue_green, shadow)
     wanted = project.load(console, flags).project
     manifest = verified(bundle)
     reference = imaging.named(wanted, manifest, "deploy")

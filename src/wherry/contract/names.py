@@ -88,6 +88,8 @@ METRIC_MODEL_INFO = "wherry_model_info"  # 1, with the model's name, version, di
 METRIC_LOAD_SECONDS = "wherry_model_load_seconds"
 METRIC_WORKERS = "wherry_workers"
 METRIC_REPLACED = "wherry_workers_replaced_total"  # by cause: died, hung
+METRIC_SHADOW_REQUESTS = "wherry_shadow_requests_total"  # by outcome, of copies for a shadow
+METRIC_SHADOW_ROWS = "wherry_shadow_rows_total"  # by answer: same, other
 METRIC_SKIPPED = "wherry_store_skipped_rows_total"
 METRIC_STORE_ROWS = "wherry_store_rows"  # by state: accepted, stored, pending, dropped, poison
 

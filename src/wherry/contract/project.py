@@ -17,6 +17,14 @@ from wherry.contract.views import View
 Quantity = Annotated[str, Meta(pattern=r"^[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti)?$")]
 
 
+class Shadow(Struct, frozen=True, kw_only=True):
+    """Another version of the model that gets copies of requests; `wherry deploy --shadow` says where it is."""
+
+    url: Annotated[str, Meta(description="where it answers, like http://iris-shadow; empty: there is none")] = ""
+    share: Annotated[float, Meta(ge=0, le=1, description="share of the requests that are copied to it")] = 0.1
+    rate: Annotated[float, Meta(gt=0, le=10_000, description="copies a second at most, of each process")] = 50.0
+
+
 class Serve(Struct, frozen=True, kw_only=True):
     """The service itself."""
 
@@ -56,6 +64,7 @@ class Serve(Struct, frozen=True, kw_only=True):
     ] = 30.0
     batch_rows: Annotated[int, Meta(ge=1, le=65536, description="rows in one call of the model, at most")] = 1024
     body_limit: Annotated[int, Meta(ge=1024, description="largest body in bytes")] = 10 * 1024 * 1024
+    shadow: Shadow = Shadow()
 
 
 class StoreSecret(Struct, frozen=True, kw_only=True):

@@ -92,7 +92,7 @@ def deploy(
         record = history.begin(records, release, probe, because)
         before = history.last_good(records, record.number)
         path = Path(release, cluster, timeout, verify, blue_green, trial, tell)
-        if trial is not None and record.state == "deployed":
+        if trial is not None and not trial.stays and record.state == "deployed":
             tell(Note(f"release {record.number} serves already, so it needs no trial"))
             path.trial = None
         if path.trial is not None:
@@ -168,14 +168,17 @@ def _ready_for_trial(before: Record | None, path: Path, trial: Trial, token: str
 def _stood(trial: Trial, stage: Stage, record: Record) -> None:
     """Marks what becomes of a trial, and takes what it made away where it was not stood."""
     cluster, name = stage.cluster, stage.release.name
-    history.mark(cluster, record, trial.state, record.cause)
+    new = record.state != "deployed"  # what serves already is only given something beside it
+    if new:
+        history.mark(cluster, record, trial.state, record.cause)
     try:
         trial.stand(stage)
     except NoCluster:
         raise
     except ClusterFailed as error:
         stage.check()
-        history.mark(cluster, record, "aborted", _cause(error))
+        if new:
+            history.mark(cluster, record, "aborted", _cause(error))
         tracks.clear(cluster, name, stage.tell)
         applying.prune(stage.before.release, cluster, stage.tell)
         error.now_serving("unchanged", f"release {stage.before.number} serves, untouched")

@@ -32,7 +32,7 @@ class Past(msgspec.Struct, frozen=True):
 def releases(cluster: Cluster, name: str = "") -> tuple[Past, ...]:
     """What is kept of the service `name`, or of the only one, newest first. Raises NothingDeployed, NameUnclear."""
     live = workload(cluster, name)
-    now = _number(live)
+    now = number_of(live)
     return tuple(_past(record, now) for record in reversed(history.read(cluster, service_of(live))))
 
 
@@ -57,8 +57,8 @@ def rollback(
     records = history.read(cluster, name)
     beside = {one.track: one for one in tracks.beside(cluster, name, tracks.serving(cluster, name))}
     if number is None and "canary" in beside:
-        number = _number(live)  # what a canary is taken away for
-    found = history.pick(records, name, number, _number(live))
+        number = number_of(live)  # what a canary is taken away for
+    found = history.pick(records, name, number, number_of(live))
     tell(Note(f"going back to release {found.number}, {found.release.image}"))
     probe = msgspec.structs.replace(found.probe, token=token)
     kept = [history.numbered(records, one.release) for track, one in beside.items() if track in WHOLE]
@@ -74,7 +74,7 @@ def rollback(
     )
 
 
-def _number(live: Object) -> int:
+def number_of(live: Object) -> int:
     """The number of the release that the Deployment holds; 0 where it holds none that is numbered."""
     return int(annotations_of(live).get(ANNOTATION_RELEASE, 0))
 

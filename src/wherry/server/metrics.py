@@ -29,6 +29,10 @@ COUNTERS = {
     names.METRIC_IGNORED: "Fields sent and left aside.",
     names.METRIC_SKIPPED: "Rows not kept because their request said so.",
 }
+SHADOWED = {
+    names.METRIC_SHADOW_REQUESTS: "Copies of requests for a shadow, by what came of them.",
+    names.METRIC_SHADOW_ROWS: "Rows that a shadow answered, the same or otherwise.",
+}
 # Read at the moment that they are asked for.
 GAUGES = {
     names.METRIC_READY: "Whether predictions are answered.",
@@ -142,6 +146,9 @@ def render(counts: Mapping[str, float], gauges: Iterable[Gauge]) -> str:
     head(lines, names.METRIC_CLASSES, "counter", "Rows answered with each class, of a classifier.")
     answered = sorted(name for name in counts if name.startswith(names.METRIC_CLASSES + "{"))
     lines += [f"{name} {counts[name]:.17g}" for name in answered]
+    for name, text in SHADOWED.items():
+        head(lines, name, "counter", text)
+        lines += [f"{one} {counts[one]:.17g}" for one in sorted(counts) if one.startswith(name + "{")]
     for name, text in COUNTERS.items():
         head(lines, name, "counter", text)
         lines.append(f"{name} {counts.get(name, 0.0):.17g}")

@@ -7,6 +7,7 @@ import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -31,6 +32,9 @@ from wherry.server.protocol import Exchange
 from wherry.server.replies import Replies, accepts_native
 from wherry.server.threads import usable
 from wherry.server.worker import Worker
+
+if TYPE_CHECKING:
+    from wherry.server.shadowing import Shadow
 
 BIG = 256 * 1024  # bytes of a body that is read in a thread: reading it takes longer than scoring most batches
 TOO_MANY = "more requests wait than can be answered in time"
@@ -82,6 +86,7 @@ class Predictions:
         # Whether a reply that asks for nothing besides needs them all the same: for the journal, or as it is declared.
         self.always = self.keeps or self.shares or self.shapes.declared is not None or bool(self.signature.output.top)
         self.ranges = Ranges(self.signature)
+        self.shadow = shadow_of(project, manifest, metrics)
         column = self.signature.picture
         cores = max(1, usable() // project.serve.workers)
         self.pictures = None if column is None else Pictures(column, loop, cores)
@@ -101,6 +106,8 @@ class Predictions:
         """Let the threads go."""
         self.reader.close()
         self.batcher.close()
+        if self.shadow is not None:
+            self.shadow.close()
         if self.pictures is not None:
             self.pictures.close()
 
@@ -282,6 +289,8 @@ class Predictions:
                 predicted(job.exchange, body, job.id, now)
         for job, cause in failed:
             self.replies.refuse(job.exchange, cause, job.door)
+        if self.shadow is not None:
+            self.shadow.offer([job for job, _ in ready])
 
     def count(self, answered: Sequence[Question], rows: Rows, now: float) -> None:
         """Count the questions and rows of one call together. Before the replies: who got one finds it counted."""
@@ -310,6 +319,15 @@ class Predictions:
             predictions=[] if outputs is None else outputs.predictions,
             probabilities=shares,
         )
+
+
+def shadow_of(project: Project, manifest: Manifest, metrics: Metrics) -> Shadow | None:
+    """What gets copies of requests, where the project declares it."""
+    if not project.serve.shadow.url or not project.serve.shadow.share:
+        return None
+    from wherry.server.shadowing import Shadow
+
+    return Shadow(project.serve.shadow, manifest, metrics)
 
 
 def still_wanted(jobs: Sequence[Job]) -> Sequence[Job]:
