@@ -148,16 +148,21 @@ def test_the_dry_beans_listings_answer_their_request(wherry: Wherry, tmp_path: P
     assert (answer.status, answer.json) == (200, {"predictions": '["DERMASON"]'})
 
 
-def test_the_breast_cancer_listings_with_their_model(
+def test_the_breast_cancer_listings_answer_their_request(
     wherry: Wherry, tmp_path: Path, service: Any, breast_cancer: Path, breast_cancer_bundle: Path
 ) -> None:
-    """The text prints no source of its service, so its reply's shape is not to be read anywhere: the native one."""
     old = unpack(4, tmp_path / "old")
     (old / "model").mkdir()
     (old / "model" / "model_binary.dat.gz").write_bytes((breast_cancer / "model" / "model_binary.dat.gz").read_bytes())
     assert carry(old).models == ("model/model_binary.dat.gz",)
     settings, lost = started(wherry, old, tmp_path / "new")
     assert settings["serve"] == {"port": 8000}
+    assert settings["reply"] == {
+        "info": {"name": "Breast Cancer Wisconsin (Diagnostic)", "version": "v1.0.0"},
+        "health": ["ok"],
+        "record": {"label": "$label", "prediction": "$prediction"},
+        "labels": {"0": "B", "1": "M"},
+    }
     assert settings["deploy"] == {
         "autoscale": {"min": 1, "max": 3},
         "service": {"type": "NodePort", "port": 8000, "node_port": 30001},
@@ -165,9 +170,11 @@ def test_the_breast_cancer_listings_with_their_model(
     assert any("a CPU target of 2 %" in each for each in lost)
     assert any("MODEL_NAME, MODEL_PATH" in each for each in lost)
     running = service(breast_cancer_bundle, cwd=tmp_path / "new")
+    assert running.ask("/info").json == settings["reply"]["info"]
     assert running.ask("/health").json == ["ok"]
     row = {"concavity_mean": 0.3001, "concave_points_mean": 0.1471, "perimeter_se": 8.589, "area_se": 153.4}
-    assert running.ask("/predict", row | {"texture_worst": 17.33, "area_worst": 2019.0}).json == {"prediction": 1}
+    told = running.ask("/predict", row | {"texture_worst": 17.33, "area_worst": 2019.0})
+    assert told.json == {"label": "M", "prediction": 1}
 
 
 def test_pictures_are_said_to_be_lost(wherry: Wherry, tmp_path: Path) -> None:
@@ -259,6 +266,13 @@ def test_nothing_to_begin_with(text: str, wherry: Wherry, tmp_path: Path) -> Non
         ("{'score': float(p[0])}", {"record": {"score": "$prediction"}}, ""),
         ("jsonify(score=p.tolist(), ok=True)", {"record": {"score": "$predictions", "ok": True}}, ""),
         ("jsonify({'cost': '$5', 'p': [p[0]]})", {"record": {"cost": "$$5", "p": ["$prediction"]}}, ""),
+        (
+            "{'kind': 'good' if p[0] == 1 else 'bad'}",
+            {"record": {"kind": "$label"}, "labels": {"1": "good", "0": "bad"}},
+            "",
+        ),
+        ("{'kind': 'good' if p[0] > 1 else 'bad'}", {}, "the reply `'good' if p[0] > 1 else 'bad'`"),
+        ("{'kind': 'good' if x == 1 else 'bad'}", {}, "the reply `'good' if x == 1 else 'bad'`"),
         ("{'score': p[0] * 100}", {}, "the reply `p[0] * 100`"),
         ("render(p)", {}, "the reply `render(p)`"),
     ],

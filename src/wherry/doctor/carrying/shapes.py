@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeAlias
 
 from wherry.doctor.carrying.carried import Carried
 from wherry.doctor.project import Project
@@ -13,6 +13,10 @@ from wherry.doctor.source import Function, Route, Source, constant
 
 NUMBERS = ("int", "float", "str", "round")
 OWN = {"/": "root", "/info": "info", "/health": "health"}
+
+
+# The names that hold what the model answered, each with what it was given.
+Answers: TypeAlias = dict[str, ast.expr]
 
 
 class Unclear(Exception):
@@ -39,7 +43,7 @@ def read_constant(project: Project, source: Source, route: Route, carried: Carri
             read_page(project, source, route, str(constant(value.args[0]) if value.args else ""), carried)
             return
         try:
-            template = shape(source, value, set())
+            template = shape(source, value, {})
         except Unclear:
             carried.lose(where)
             return
@@ -88,6 +92,9 @@ def read_predict(source: Source, route: Route, carried: Carried) -> None:
                 carried.set("reply.error", {**template, "detail": "$detail"})
         elif mentions(template):
             carried.set("reply.rows" if declared else "reply.record", template)
+            for each in ast.walk(value):
+                if isinstance(each, ast.IfExp) and (labels := labels_in(source, each, answers)):
+                    carried.set("reply.labels", labels)
     for node in ast.walk(source.tree):  # the order of the columns, as a constant that is taken from the frame
         if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Name) and not carried.columns:
             carried.columns = texts_of(source, node.slice.id)
@@ -119,16 +126,16 @@ def read_request(source: Source, function: Function, carried: Carried) -> bool:
     return bool(rows)
 
 
-def predictions(source: Source, function: Function) -> set[str]:
-    """The names that hold what the model answered."""
-    found: set[str] = set()
+def predictions(source: Source, function: Function) -> Answers:
+    """The names that hold what the model answered, each with the expression that it was given."""
+    found: Answers = {}
     for node in ast.walk(function):
         if isinstance(node, ast.Assign) and answers_in(source, node.value, found):
-            found.update(target.id for target in node.targets if isinstance(target, ast.Name))
+            found |= {target.id: node.value for target in node.targets if isinstance(target, ast.Name)}
     return found
 
 
-def answers_in(source: Source, node: ast.AST, names: set[str]) -> bool:
+def answers_in(source: Source, node: ast.AST, names: Answers) -> bool:
     predicted = any(name.rpartition(".")[2] == "predict" for _, name in source.calls(node))
     return predicted or any(isinstance(each, ast.Name) and each.id in names for each in ast.walk(node))
 
@@ -146,7 +153,7 @@ def replies(source: Source, function: Function) -> Iterator[tuple[ast.expr, bool
         yield (value.elts[0] if isinstance(value, ast.Tuple) and value.elts else value), caught
 
 
-def shape(source: Source, node: ast.expr, answers: set[str]) -> Any:
+def shape(source: Source, node: ast.expr, answers: Answers) -> Any:
     """An expression as a template. Raises Unclear with its text."""
     if isinstance(node, ast.Constant) and isinstance(node.value, (str, int, float, bool)):
         return f"${node.value}" if isinstance(node.value, str) and node.value.startswith("$") else node.value
@@ -166,28 +173,47 @@ def shape(source: Source, node: ast.expr, answers: set[str]) -> Any:
         if node.args:
             return shape(source, node.args[0], answers)
         return {str(word.arg): shape(source, word.value, answers) for word in node.keywords if word.arg}
+    if labels_in(source, node, answers):
+        return "$label"
     if answers_in(source, node, answers):
-        return answer(source, node)
+        return answer(source, node, answers)
     raise Unclear(ast.unparse(node)[:80])
 
 
-def answer(source: Source, node: ast.expr) -> str:
+def labels_in(source: Source, node: ast.expr, answers: Answers) -> dict[str, str]:
+    """What two classes are called, where the expression tells them apart: `"M" if answer == 1 else "B"`."""
+    if not isinstance(node, ast.IfExp) or not isinstance(node.test, ast.Compare):
+        return {}
+    test, names = node.test, (constant(node.body), constant(node.orelse))
+    known = constant(test.comparators[0])
+    alike = len(test.ops) == 1 and isinstance(test.ops[0], ast.Eq) and answers_in(source, test.left, answers)
+    if not alike or known not in (0, 1) or not all(isinstance(name, str) for name in names):
+        return {}
+    return {str(int(known)): str(names[0]), str(1 - int(known)): str(names[1])}
+
+
+def answer(source: Source, node: ast.expr, answers: Answers) -> str:
     """What of the model's answers an expression is: all, the first, or all as a JSON text."""
     if isinstance(node, ast.Call):
         name = source.named(node.func) or (node.func.attr if isinstance(node.func, ast.Attribute) else "")
         if name == "json.dumps" and node.args:
-            return f"$json:{answer(source, node.args[0]).removeprefix('$')}"
+            return f"$json:{answer(source, node.args[0], answers).removeprefix('$')}"
         if name in (*NUMBERS, "list") and node.args:
-            return answer(source, node.args[0])
+            return answer(source, node.args[0], answers)
         if isinstance(node.func, ast.Attribute) and node.func.attr in ("tolist", "item"):
-            inner = answer(source, node.func.value)
+            inner = answer(source, node.func.value, answers)
             return "$prediction" if node.func.attr == "item" else inner
         if name.rpartition(".")[2] == "predict":
             return "$predictions"
     if isinstance(node, ast.Subscript) and constant(node.slice) == 0:
         return "$prediction"
     if isinstance(node, ast.Name):
-        return "$predictions"
+        given = answers.get(node.id)
+        others = {name: value for name, value in answers.items() if name != node.id}
+        try:
+            return answer(source, given, others) if given is not None else "$predictions"
+        except Unclear:
+            return "$predictions"
     raise Unclear(ast.unparse(node)[:80])
 
 
