@@ -225,7 +225,7 @@ def test_the_walkthrough_s_own_commands_are_answered_as_it_prints(lived: Lived) 
     wanted = dict(SAID.get(lived.name, {}))
     for line in typed(printed["README.md"]):
         if HERE.search(line) or CLUSTER.search(line):
-            path = re.split(r":(?:5000|8000|30001)", line)[-1].partition("?")[0].strip('"\n ')
+            path = re.split(r":(?:5000|8000|30001)", line)[-1].partition("?")[0].strip("\"'\n ")
             asked = CLUSTER.sub(f"127.0.0.1:{port}", HERE.sub(rf"\1:{port}", line))
             told = run(["bash", "-c", f"curl -sS {asked.removeprefix('curl ')}"], lived.folder)
             assert near(json.loads(told), SAID[lived.name][path]), (line, told)

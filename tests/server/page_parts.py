@@ -1,6 +1,6 @@
 """What the page's tests share: a manifest with every kind of column, a service of a few lines, a browser.
 
-python page_parts.py FOLDER: writes pictures of both pages there, to look at.
+python page_parts.py FOLDER [PICTURE]: writes pictures of both pages there, to look at; PICTURE is what is uploaded.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 
 from wherry.contract.manifest import Conversion, Golden, Manifest, Measured, Metric, Origin, Requirements
 from wherry.contract.names import NATIVE_MEDIA
+from wherry.contract.pictures import POINT, Preparation
 from wherry.contract.project import Project
 from wherry.contract.signature import Column, OutputSpec, Signature
 from wherry.server import page
@@ -80,6 +81,12 @@ EVERY = Signature(
     target="price",
 )
 
+PICTURES = Signature(
+    (Column("image", "image", example=POINT, prepare=Preparation(width=224, height=224, resize=256)),),
+    OutputSpec("class", "string", ("Samoyed", "Arctic fox", "tabby", EVIL), probabilities=True, top=3),
+)
+SEEN = [("Samoyed", 0.8162), ("Arctic fox", 0.1262), (EVIL, 0.0004)]
+
 
 class Service:
     """Answers like the service, as far as the page can see; remembers what it was asked."""
@@ -110,6 +117,8 @@ class Service:
             return problem({"title": "Token refused", "status": 401, "detail": "no token was sent"})
         if path.endswith("probabilities=true") and not self.odds:
             return problem({"title": "Switched off", "status": 403, "detail": "this service gives no probabilities"})
+        if self.signature.picture and headers["Content-Type"].startswith("image/"):
+            return self.see(body, path, headers)
         record = json.loads(body)
         self.asked.append({"record": record, "accept": headers["Accept"], "path": path, "raw": body.decode()})
         records = record if isinstance(record, list) else [record]
@@ -124,6 +133,14 @@ class Service:
             many = {"probabilities": [parts] * len(records)} if odds else {}
             return 200, NATIVE_MEDIA, json.dumps({"predictions": [classes[1]] * len(records), **many}).encode()
         return 200, NATIVE_MEDIA, json.dumps({"prediction": classes[1], **odds}).encode()
+
+    def see(self, body: bytes, path: str, headers: Any) -> tuple[int, str, bytes]:
+        self.asked.append({"raw": body, "path": path, "media": headers["Content-Type"], "accept": headers["Accept"]})
+        if not body.startswith((b"\xff\xd8", b"\x89PNG")):
+            fault = {"row": 0, "field": "image", "reason": "begins like no jpeg or png file", "hint": "save it as jpeg"}
+            return problem({"title": "Picture format not supported", "status": 415, "errors": [fault]})
+        top = [{"label": label, "probability": share} for label, share in SEEN]
+        return 200, NATIVE_MEDIA, json.dumps({"prediction": "Samoyed", "top": top}).encode()
 
 
 def openapi_of(made: Manifest) -> Any:
@@ -207,6 +224,23 @@ def main(folder: Path) -> None:
 
     folder.mkdir(exist_ok=True)
     with browser(folder / "profile") as driver:
+        import base64
+
+        drawing = folder / "dog.png"
+        drawing.write_bytes(base64.b64decode(POINT))
+        for pixels, dark in ((1200, False), (1200, True), (360, False), (360, True)):
+            with serving(Service(PICTURES, name="image-classifier")) as url:
+                width(driver, pixels, dark=dark)
+                driver.get(f"{url}/")
+                picture(driver, folder / f"image-empty-{pixels}{'-dark' if dark else ''}.png")
+                own = Path(sys.argv[2]) if len(sys.argv) > 2 else drawing
+                driver.find_element(By.ID, "f0").send_keys(str(own))
+                driver.implicitly_wait(2)
+                driver.find_element(By.CSS_SELECTOR, "#result .answer, #result .failure")
+                picture(driver, folder / f"image-{pixels}{'-dark' if dark else ''}.png")
+                driver.get(f"{url}/docs")
+                driver.find_element(By.CSS_SELECTOR, ".operation")
+                picture(driver, folder / f"image-docs-{pixels}{'-dark' if dark else ''}.png")
         for name, signature in (("six", SIX), ("every", EVERY)):
             with serving(Service(signature, name="breast-cancer")) as url:
                 for pixels, dark in ((1200, False), (1200, True), (360, False), (360, True)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import runpy
@@ -71,6 +72,12 @@ def wait_for(driver: Any, css: str) -> Any:
     return WebDriverWait(driver, 10, 0.02).until(
         lambda d: next((each for each in d.find_elements("css selector", css) if each.is_displayed()), None)
     )
+
+
+def wait_until(driver: Any, done: Callable[[], bool]) -> None:
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    WebDriverWait(driver, 10, 0.02).until(lambda _: done())
 
 
 def test_the_form_predicts_its_example(driver: Any, opened: Callable[..., Any]) -> None:
@@ -342,3 +349,117 @@ def test_the_real_service_answers_its_page_and_docs(
     driver.get(f"{running.url}/docs")
     wait_for(driver, ".operation")
     assert [line for line in driver.get_log("browser") if "422" not in line["message"]] == []
+
+
+# --- pictures -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def drawing(tmp_path: Path) -> Path:
+    file = tmp_path / "dog.png"
+    file.write_bytes(base64.b64decode(parts.POINT))
+    return file
+
+
+def bars(driver: Any) -> list[str]:
+    return texts(driver, ".bars .name")
+
+
+def test_a_picture_is_sent_as_soon_as_it_is_chosen(driver: Any, opened: Callable[..., Any], drawing: Path) -> None:
+    service = parts.Service(parts.PICTURES, name="image-classifier")
+    url = opened(service)
+    assert not find(driver, "#mode-form").is_displayed()
+    find(driver, "input[type=file]").send_keys(str(drawing))
+    assert wait_for(driver, "#result .answer").text == "Samoyed"
+    assert bars(driver) == [label for label, _ in parts.SEEN]
+    assert texts(driver, ".bars .amount") == ["81.6 %", "12.6 %", "< 0.1 %"]
+    assert driver.title != "owned"
+    assert wait_for(driver, ".drop img").get_attribute("src").startswith("data:image/png")
+    [asked] = service.asked
+    assert (asked["raw"], asked["media"], asked["path"]) == (drawing.read_bytes(), "image/png", "/predict")
+    assert asked["accept"] == NATIVE_MEDIA
+    assert f"curl '{url}/predict' \\\n  -F image=@picture.jpg" in texts(driver, "#snippets code")[0]
+    find(driver, "#send").click()
+    wait_until(driver, lambda: len(service.asked) == 2)
+
+
+# What a person's hand does: Chromium lets no script hold a file, so it is made here.
+DROP = """
+const [text, kind] = arguments, bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+const transfer = new DataTransfer();
+transfer.items.add(new File([bytes], "mine.png", { type: "image/png" }));
+const event = kind === "paste" ? new ClipboardEvent("paste", { clipboardData: transfer, bubbles: true })
+  : new DragEvent("drop", { dataTransfer: transfer, bubbles: true, cancelable: true });
+document.body.dispatchEvent(event);
+return kind === "paste" || event.defaultPrevented;
+"""
+
+
+@pytest.mark.parametrize("kind", ["drop", "paste"])
+def test_a_picture_may_be_dropped_anywhere_or_pasted(kind: str, driver: Any, opened: Callable[..., Any]) -> None:
+    service = parts.Service(parts.PICTURES)
+    opened(service)
+    assert driver.execute_script(DROP, parts.POINT, kind), "the browser would leave the page for the picture"
+    assert wait_for(driver, "#result .answer").text == "Samoyed"
+    assert service.asked[0]["raw"] == base64.b64decode(parts.POINT)
+    assert driver.execute_script("return document.querySelector('input[type=file]').files[0].name") == "mine.png"
+
+
+def test_pictures_by_keyboard_alone(driver: Any, opened: Callable[..., Any], drawing: Path) -> None:
+    """Tab comes to the field, which a browser opens at Enter; what is wrong is said there; Ctrl+Enter asks again."""
+    from selenium.webdriver import ActionChains, Keys
+
+    service = parts.Service(parts.PICTURES)
+    opened(service)
+    order = []
+    for _ in range(12):
+        ActionChains(driver).send_keys(Keys.TAB).perform()
+        order.append(driver.execute_script("return document.activeElement.id"))
+    assert order.index("f0") < order.index("send")
+    ActionChains(driver).key_down(Keys.CONTROL).send_keys(Keys.ENTER).key_up(Keys.CONTROL).perform()
+    assert wait_for(driver, "#f0-error").text == "choose a picture first"
+    assert driver.execute_script("return document.activeElement.id") == "f0"
+    assert service.asked == []
+    find(driver, "#f0").send_keys(str(drawing))
+    wait_for(driver, "#result .answer")
+    assert not find(driver, "#f0-error").is_displayed()
+    ActionChains(driver).key_down(Keys.CONTROL).send_keys(Keys.ENTER).key_up(Keys.CONTROL).perform()
+    wait_until(driver, lambda: len(service.asked) == 2)
+
+
+def test_a_file_that_is_no_picture_is_said_at_the_field(
+    driver: Any, opened: Callable[..., Any], tmp_path: Path, drawing: Path
+) -> None:
+    notes = tmp_path / "notes.png"
+    notes.write_text("hello")
+    opened(parts.Service(parts.PICTURES))
+    find(driver, "#f0").send_keys(str(notes))
+    assert wait_for(driver, "#f0-error").text == "begins like no jpeg or png file; save it as jpeg"
+    assert wait_for(driver, "#result .failure-title").text == "Picture format not supported"
+    assert not find(driver, ".drop img").is_displayed()
+    find(driver, "#f0").send_keys(str(drawing))
+    wait_for(driver, "#result .answer")
+    assert not find(driver, "#f0-error").is_displayed()
+
+
+@pytest.mark.parametrize("pixels", [360, 1200])
+def test_the_page_of_pictures_fits_every_width(
+    pixels: int, driver: Any, opened: Callable[..., Any], pictures: Any, tmp_path: Path
+) -> None:
+    wide = tmp_path / "wide.png"
+    wide.write_bytes(pictures.picture("blue", (3000, 200)))
+    opened(parts.Service(parts.PICTURES), pixels=pixels)
+    find(driver, "#f0").send_keys(str(wide))
+    wait_for(driver, "#result .answer")
+    wait_for(driver, ".drop img")
+    assert driver.execute_script("return document.documentElement.scrollWidth") <= pixels
+    zone, shown = find(driver, ".drop").rect, find(driver, ".drop img").rect
+    assert shown["x"] >= zone["x"]
+    assert shown["x"] + shown["width"] <= zone["x"] + zone["width"]
+    parts.picture(driver, tmp_path / "page.png")
+
+
+def test_the_documents_show_an_upload(driver: Any, opened: Callable[..., Any]) -> None:
+    url = opened(parts.Service(parts.PICTURES), path="/docs")
+    wait_for(driver, ".operation")
+    assert f"curl '{url}/predict' \\\n  -F image=@picture.jpg" in texts(driver, ".snippet code")

@@ -18,7 +18,7 @@ from wherry.errors import FolderTaken, UsageRefused
 
 # What somebody wrote; what a run of an example leaves in its folder is not copied.
 WRITTEN = frozenset({".py", ".md", ".toml", ".html", ".xz", ".yaml", ".sh"})
-DATA = frozenset({"boston_house_prices.csv"})
+DATA = frozenset({"boston_house_prices.csv", "labels.txt"})
 
 
 class Example(NamedTuple):

@@ -54,6 +54,21 @@ function curl(url, body, token, media = "application/json") {
   return "curl " + quoted(url) + " \\\n  -H 'Content-Type: " + media + "'" + key + " \\\n  -d " + quoted(body);
 }
 
+// The same for a picture, which goes as a file.
+function upload(url, field, token) {
+  return "curl " + quoted(url) + (token ? " \\\n  -H \"X-Api-Key: $TOKEN\"" : "") + " \\\n  -F " + field + "=@picture.jpg";
+}
+
+function pythonUpload(url, token) {
+  const key = token ? ', "X-Api-Key": os.environ["TOKEN"]' : "";
+  return "import json\n" + (token ? "import os\n" : "") + "import urllib.request\n\nwith open(\"picture.jpg\", \"rb\") as file:\n    picture = file.read()\n" +
+    "request = urllib.request.Request(\n    " + JSON.stringify(url) + ",\n    data=picture,\n    headers={\"Content-Type\": \"image/jpeg\"" + key +
+    "},\n)\nwith urllib.request.urlopen(request) as reply:\n    print(json.load(reply))\n";
+}
+
+// The column that takes pictures: a model of pictures has no other.
+const picture = data.columns.find((column) => column.type === "image");
+
 // A record as pairs of a name and the JSON text of its value, one a line.
 function recordText(pairs) {
   return "{\n" + pairs.map(([name, literal]) => "  " + JSON.stringify(name) + ": " + literal).join(",\n") + "\n}";

@@ -1,7 +1,7 @@
 // The page of GET /docs: the columns from the signature, everything else from ./openapi.json.
 const predict = new URL("predict", document.baseURI).href;
 const METHODS = ["get", "post", "put", "patch", "delete"];
-const KINDS = { number: "number", integer: "whole number", boolean: "true or false", string: "text" };
+const KINDS = { number: "number", integer: "whole number", boolean: "true or false", string: "text", image: "picture" };
 
 function table(heads, rows, label) {
   return el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": label }, el("table", {},
@@ -17,6 +17,7 @@ function seen(column) {
     const more = column.categories.length > 12 ? " and " + (column.categories.length - 12) + " more" : "";
     return some + more + (column.unknown_ok === false ? "" : "; others are taken too");
   }
+  if (column.prepare) return column.prepare.formats.join(", ") + ", made " + column.prepare.width + " x " + column.prepare.height;
   if (column.low !== undefined && column.high !== undefined) return shown(column.low) + " to " + shown(column.high);
   return "";
 }
@@ -55,6 +56,8 @@ function operation(api, path, method, about) {
   for (const [media, body] of content) {
     parts.push(el("h3", {}, "Body, " + media));
     const examples = Object.values(body.examples || {}).map((each) => at(api, each));
+    if (media === "multipart/form-data" && picture)
+      parts.push(copyable("Upload", "shell", upload(new URL("." + path, document.baseURI).href, picture.name, api.security)));
     if (body.example !== undefined) examples.push({ summary: "example", value: body.example });
     for (const each of examples)
       parts.push(copyable(each.summary || "example", "shell", curl(new URL("." + path, document.baseURI).href,
@@ -103,7 +106,7 @@ async function read() {
 }
 
 const pairs = Object.entries(data.example).map(([name, value]) => [name, JSON.stringify(value)]);
-$("start").append(copyable("curl", "shell", curl(predict, recordText(pairs))),
-  copyable("Python", "python", python(predict, pythonRecord(pairs))));
+$("start").append(copyable("curl", "shell", picture ? upload(predict, picture.name) : curl(predict, recordText(pairs))),
+  copyable("Python", "python", picture ? pythonUpload(predict) : python(predict, pythonRecord(pairs))));
 describeColumns();
 read();

@@ -1,10 +1,11 @@
 // The form of GET /: made from the signature, sent to ./predict, answered beside it.
 const url = new URL("predict", document.baseURI).href;
-const KINDS = { number: "number", integer: "whole number", boolean: "true or false", string: "text" };
+const KINDS = { number: "number", integer: "whole number", boolean: "true or false", string: "text", image: "picture" };
 const fields = [];
 let mode = "form";
-let asked = data.output.probabilities; // until the service says that it gives none
+let asked = data.output.probabilities && !data.output.top; // until the service says that it gives none
 let token = "";
+let again = false;
 try { token = sessionStorage.getItem("wherry-token") || ""; } catch { /* storage is switched off */ }
 
 // --- one field a column; each knows its literal: the JSON text of its value, or undefined when it is left out -----
@@ -13,6 +14,7 @@ function hintOf(column) {
   const parts = column.type === "boolean" ? [] : column.categories ? ["one of " + column.categories.length] : [KINDS[column.type]];
   if (column.low !== undefined && column.high !== undefined && !column.categories)
     parts.push("seen " + shown(column.low) + " to " + shown(column.high));
+  if (column.prepare) parts.push(column.prepare.formats.join(", "), "at most " + column.prepare.pixels.toLocaleString("en") + " points");
   if (column.default !== undefined) parts.push("left out: " + shown(column.default));
   return parts.join(" · ");
 }
@@ -114,17 +116,54 @@ function truthField(column, id) {
   };
 }
 
+// A picture: chosen, dropped anywhere on the page, or pasted; it is sent at once, as the file that it is.
+function pictureField(column, id) {
+  const types = (column.prepare ? column.prepare.formats : []).map((each) => "image/" + each);
+  const input = el("input", { id, type: "file", accept: types.join(",") });
+  const shownAs = el("img", { alt: "", hidden: true });
+  const about = el("span", { class: "quiet", "aria-live": "polite" }, "No picture yet");
+  const zone = el("div", { class: "drop" }, shownAs, el("p", {}, el("b", {}, "Drop a picture here"), ", paste one, or choose a file"), input, about);
+  let file = null;
+  const take = (chosen) => {
+    file = chosen || null;
+    shownAs.hidden = true;
+    about.textContent = file ? Math.max(1, Math.round(file.size / 1024)).toLocaleString("en") + " KiB" : "No picture yet";
+    if (!file) return;
+    const reader = new FileReader();
+    reader.addEventListener("load", () => { shownAs.src = reader.result; });
+    reader.readAsDataURL(file);
+    send();
+  };
+  shownAs.addEventListener("load", () => { shownAs.alt = "The picture that was sent"; shownAs.hidden = false; });
+  input.addEventListener("change", () => { if (input.files.length) take(input.files[0]); });
+  const brought = (files) => {
+    if (!files.length) return;
+    input.files = files; // its name is shown as that of a chosen one
+    take(files[0]);
+  };
+  const over = (event, on) => { event.preventDefault(); zone.classList.toggle("over", on); };
+  document.addEventListener("dragover", (event) => over(event, true));
+  document.addEventListener("dragleave", (event) => over(event, false));
+  document.addEventListener("drop", (event) => { over(event, false); brought(event.dataTransfer.files); });
+  document.addEventListener("paste", (event) => brought(event.clipboardData.files));
+  return {
+    control: input, parts: [zone], wide: true, file: () => file,
+    literal: () => undefined,
+    set: () => { input.value = ""; take(null); },
+  };
+}
+
 function fieldOf(column, index) {
   const id = "f" + index;
   const make = column.type === "boolean" ? truthField : column.categories ? choiceField
-    : column.type === "string" ? textField : numberField;
+    : column.type === "image" ? pictureField : column.type === "string" ? textField : numberField;
   const field = make(column, id);
   const label = column.type === "boolean" ? el("span", { id: id + "-label", class: "label" }, column.name)
     : el("label", { for: id, class: "label" }, column.name);
   field.column = column;
   field.error = el("p", { class: "error", id: id + "-error", hidden: true });
   field.control.setAttribute("aria-describedby", id + "-error " + id + "-hint");
-  field.node = el("div", { class: "field" }, label, ...field.parts,
+  field.node = el("div", { class: field.wide ? "field wide" : "field" }, label, ...field.parts,
     el("p", { class: "hint", id: id + "-hint" }, hintOf(column)), field.error);
   field.set(data.example[column.name]);
   return field;
@@ -141,13 +180,20 @@ function body() {
 }
 
 function refresh() {
+  if (picture) {
+    snippets.curl.set(upload(url, picture.name, token));
+    snippets.python.set(pythonUpload(url, token));
+    return;
+  }
   snippets.curl.set(curl(url, body(), token));
   const record = mode === "form" ? pythonRecord(pairs()) : "json.loads(" + JSON.stringify(body()) + ")";
   snippets.python.set(python(url, record, token));
 }
 
 async function ask(text) {
-  const headers = { "Content-Type": "application/json", Accept: data.native };
+  // The service looks at a picture's bytes, whatever it is called; a browser may know no name for it.
+  const media = text instanceof Blob ? text.type || "application/octet-stream" : "application/json";
+  const headers = { "Content-Type": media, Accept: data.native };
   if (token) headers["X-Api-Key"] = token;
   const reply = await fetch(asked ? "./predict?probabilities=true" : "./predict", { method: "POST", headers, body: text });
   if (reply.status === 403 && asked) {
@@ -159,13 +205,20 @@ async function ask(text) {
 
 async function send() {
   const button = $("send");
-  if (button.getAttribute("aria-busy") === "true") return;
+  if (button.getAttribute("aria-busy") === "true") {
+    again = Boolean(picture); // another one was chosen meanwhile: what is shown is what was chosen last
+    return;
+  }
   if (!$("token-field").hidden) keepToken($("token").value.trim());
   clearErrors();
+  if (picture && !fields[0].file()) {
+    showFault(fields[0], "choose a picture first");
+    return;
+  }
   button.setAttribute("aria-busy", "true");
   const began = performance.now();
   try {
-    const reply = await ask(body());
+    const reply = await ask(picture ? fields[0].file() : body());
     const text = await reply.text();
     let value;
     try { value = JSON.parse(text); } catch { value = undefined; }
@@ -177,6 +230,10 @@ async function send() {
     showFailure("The service does not answer", "Is it still running? " + error.message);
   } finally {
     button.removeAttribute("aria-busy");
+    if (again) {
+      again = false;
+      send();
+    }
   }
 }
 
@@ -198,10 +255,14 @@ function percent(part) {
 }
 
 function bars(odds, chosen) {
-  const order = odds.map((part, index) => [part, index]).filter(([part]) => isFinitePart(part)).sort((a, b) => b[0] - a[0]);
+  return drawn(odds.map((part, index) => [part, data.output.classes ? data.output.classes[index] : index]), chosen);
+}
+
+// Bars of parts and their labels, the largest first.
+function drawn(parts, chosen) {
+  const order = parts.filter(([part]) => isFinitePart(part)).sort((a, b) => b[0] - a[0]);
   const list = el("ul", { class: "bars", "aria-label": "Probabilities" });
-  for (const [part, index] of order.slice(0, 12)) {
-    const label = data.output.classes ? data.output.classes[index] : index;
+  for (const [part, label] of order.slice(0, 12)) {
     const fill = el("i", {});
     fill.style.width = part * 100 + "%";
     list.append(el("li", { class: label === chosen ? "chosen" : "" }, el("span", { class: "name" }, shown(label)),
@@ -216,7 +277,8 @@ function showAnswer(value, headers) {
   if (value !== null && typeof value === "object" && "prediction" in value) {
     parts.push(el("p", { class: "caption" }, data.target || data.output.kind),
       el("p", { class: "answer" }, shown(value.prediction)));
-    if (Array.isArray(value.probabilities)) parts.push(bars(value.probabilities, value.prediction));
+    if (Array.isArray(value.top)) parts.push(drawn(value.top.map((each) => [each.probability, each.label]), value.prediction));
+    else if (Array.isArray(value.probabilities)) parts.push(bars(value.probabilities, value.prediction));
   } else if (value !== null && typeof value === "object" && Array.isArray(value.predictions)) {
     parts.push(el("p", { class: "caption" }, value.predictions.length + " predictions"), tableOf(value));
   }
@@ -255,6 +317,17 @@ function clearErrors() {
   }
 }
 
+function mark(field, words) {
+  field.error.textContent = words;
+  field.error.hidden = false;
+  field.control.setAttribute("aria-invalid", "true");
+}
+
+function showFault(field, words) {
+  mark(field, words);
+  field.control.focus();
+}
+
 function showProblem(status, problem, text) {
   if (status === 401) {
     $("token-field").hidden = false;
@@ -269,9 +342,7 @@ function showProblem(status, problem, text) {
     const words = [fault.reason, fault.hint].filter(Boolean).join("; ");
     const field = mode === "form" && fields.find((each) => each.column.name === fault.field);
     if (field) {
-      field.error.textContent = words;
-      field.error.hidden = false;
-      field.control.setAttribute("aria-invalid", "true");
+      mark(field, words);
       first = first || field;
     } else elsewhere.push((fault.row ? "row " + fault.row + ", " : "") + (fault.field ? fault.field + " " : "") + words);
   }
@@ -312,6 +383,10 @@ $("fields").append(...fields.map((field) => field.node));
 $("snippets").append(snippets.curl, snippets.python);
 for (const metric of data.metrics || []) {
   $("about").append(" · " + metric.name + " " + shown(metric.value) + " (baseline " + shown(metric.baseline) + ")");
+}
+if (picture) {
+  for (const part of [$("mode-form").parentElement, $("reset")]) part.hidden = true;
+  $("result").querySelector(".empty").textContent = "Choose a picture. The answer appears here.";
 }
 $("form").addEventListener("input", refresh);
 $("form").addEventListener("change", refresh);
