@@ -61,6 +61,7 @@ INTRUDERS = [
     ("release", "import subprocess", "Rendering touches nothing"),
     ("server", "import sklearn", "scikit-learn and its family"),
     ("model", "import onnxruntime", "onnxruntime lives in"),
+    ("server", "import xgboost", "XGBoost and LightGBM live in"),
     ("server", "import pandas", "pandas and pyarrow come only where"),
     ("server", "import PIL", "Pictures are read in model.pictures"),
     ("cli", "import kubernetes", "The Kubernetes client lives in"),

@@ -49,6 +49,8 @@ def test_tag_changes_with_everything_in_the_image(manifest: Manifest, declare: D
 
 def test_base_is_the_python_of_the_bundle_unless_named(manifest: Manifest, declare: Declare) -> None:
     assert default_base(manifest) == "python:3.11-slim"
+    needs = msgspec.structs.replace(manifest.requirements, packages={"lightgbm": "4.7.0"})
+    assert default_base(msgspec.structs.replace(manifest, requirements=needs)) == "python:3.11"
     assert plan(declare({}), manifest).base == "python:3.11-slim"
     assert plan(declare({"image": {"base": "mine:1"}}), manifest).base == "mine:1"
 

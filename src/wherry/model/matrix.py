@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from wherry.contract.wire import Row, Rows
+from wherry.contract.wire import Outputs, Row, Rows
 
 Floats: TypeAlias = NDArray[np.float64]
 
@@ -36,3 +36,11 @@ def item(value: Any) -> Any:
     if isinstance(value, list):
         return [item(inner) for inner in value]
     return value.item() if isinstance(value, np.generic) else value
+
+
+def classified(found: Any, classes: list[Any]) -> Outputs:
+    """The likeliest class of each row, and the probabilities of all; of two classes only the second one's came."""
+    shares = np.asarray(found)
+    if shares.ndim == 1:
+        shares = np.stack([1 - shares, shares], axis=1)
+    return Outputs([classes[place] for place in shares.argmax(axis=1).tolist()], shares.tolist())

@@ -10,7 +10,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, packages_distributions, version
 
 from wherry.contract.manifest import Manifest, Requirements
 from wherry.errors import BundleUnfit, ExtraMissing, VersionDrift
@@ -18,17 +18,24 @@ from wherry.errors import BundleUnfit, ExtraMissing, VersionDrift
 # What each stored form needs at load. pandas is added when the estimator must be given frames.
 PACKAGES: dict[str, tuple[str, ...]] = {
     "callable": ("numpy",),
+    "lightgbm": ("lightgbm", "numpy"),
+    "xgboost": ("numpy",),  # and xgboost, under one of its two names
     "linear": ("numpy",),
     "onnx": ("numpy", "onnxruntime"),
     "skops": ("joblib", "numpy", "scikit-learn", "scipy", "skops"),
     "pickle": ("joblib", "numpy", "scikit-learn", "scipy"),
 }
-SPECIFIED = frozenset({"linear", "onnx"})
+SPECIFIED = frozenset({"lightgbm", "linear", "onnx", "xgboost"})
 
 
 def here(form: str, extra: tuple[str, ...] = ()) -> Requirements:
     """The versions, as they are here, that a model stored in `form` needs."""
     return Requirements(python=python(), packages={name: found(name) for name in sorted({*PACKAGES[form], *extra})})
+
+
+def distributions(module: str) -> tuple[str, ...]:
+    """What `module` was installed as: xgboost is xgboost, or xgboost-cpu."""
+    return tuple(sorted(set(packages_distributions().get(module, ()))))
 
 
 def python() -> str:

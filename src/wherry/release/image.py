@@ -139,7 +139,9 @@ class ImagePlan(msgspec.Struct, frozen=True):
 
 def default_base(manifest: Manifest) -> str:
     """The official image of the Python that the model was packed with."""
-    return f"python:{manifest.requirements.python}-slim"
+    needs = manifest.requirements
+    # LightGBM's wheel has no OpenMP of its own, as others have, and the slim image none either.
+    return f"python:{needs.python}" if "lightgbm" in needs.packages else f"python:{needs.python}-slim"
 
 
 def wanted(project: Project, manifest: Manifest) -> dict[str, str]:

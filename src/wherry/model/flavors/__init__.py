@@ -14,7 +14,7 @@ from wherry.contract.manifest import Manifest
 from wherry.contract.wire import Outputs, Row
 from wherry.errors import BundleUnreadable
 
-Flavor = Literal["callable", "linear", "onnx", "pictures", "sklearn"]
+Flavor = Literal["callable", "lightgbm", "linear", "onnx", "pictures", "sklearn", "xgboost"]
 
 
 class Scorer(Protocol):

@@ -71,7 +71,8 @@ def store(
                 types = getattr(error, "types", types)
                 continue
             return stored(candidate, proof, evidence, refused)
-        refused[form] = said(reasons)
+        if reasons:
+            refused[form] = said(reasons)
     raise NotStorable(types, refused)
 
 

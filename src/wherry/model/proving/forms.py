@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, TypeAlias
@@ -11,6 +12,7 @@ import msgspec
 from wherry.contract.signature import Signature
 from wherry.model.flavors import Scorer
 from wherry.model.proving.proof import first_line
+from wherry.model.requirements import distributions
 
 
 class Candidate(msgspec.Struct, frozen=True):
@@ -79,6 +81,22 @@ def onnx(estimator: Any, signature: Signature, *, proven: bool) -> Candidates:
         yield make
 
 
+def boosted(library: str, estimator: Any, signature: Signature, *, proven: bool) -> Candidates:
+    """The booster of a wrapper that XGBoost or LightGBM has for scikit-learn, in the library's own file."""
+    if type(estimator).__module__.partition(".")[0] != library:
+        return
+
+    def make() -> Candidate:
+        flavor = importlib.import_module(f"wherry.model.flavors.{library}")
+        try:
+            file, data, scorer = flavor.of_estimator(estimator, signature.output)
+        except Exception as error:  # whatever the library says of its own model
+            raise NoForm(f"{type(error).__name__}: {first_line(error)}") from error
+        return Candidate(library, library, file, data, scorer, distributions(library))
+
+    yield make
+
+
 def skops(estimator: Any, signature: Signature, *, proven: bool) -> Candidates:
     from wherry.model.flavors.sklearn import skops_file
 
@@ -133,4 +151,11 @@ def as_estimator(
 
 
 # From the fastest to the most faithful.
-FORMS = {"linear": linear, "onnx": onnx, "skops": skops, "pickle": pickle}
+FORMS: dict[str, Callable[..., Candidates]] = {
+    "linear": linear,
+    "onnx": onnx,
+    "xgboost": partial(boosted, "xgboost"),
+    "lightgbm": partial(boosted, "lightgbm"),
+    "skops": skops,
+    "pickle": pickle,
+}

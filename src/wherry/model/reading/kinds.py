@@ -11,17 +11,36 @@ from wherry.model.reading.graphs import looks_like_onnx
 from wherry.model.reading.programs import is_program
 
 Kind = Literal[
-    "pickle", "skops", "onnx", "npz", "keras", "torch", "hdf5", "zip", "parquet", "python", "text", "empty", "unknown"
+    "pickle",
+    "skops",
+    "onnx",
+    "xgboost",
+    "lightgbm",
+    "npz",
+    "keras",
+    "torch",
+    "hdf5",
+    "zip",
+    "parquet",
+    "python",
+    "text",
+    "empty",
+    "unknown",
 ]
 
 # How a pickle of protocol 0 or 1 begins: a global, or a mark, an empty container and what fills it.
 OLD_PICKLE = re.compile(rb"c[A-Za-z_][\w.]*\n[A-Za-z_][\w.]*\n|\((?:[cdilt]|[a-z]?c[a-z_]|S'|V)|[]}]q|[]}]\(")
+
+# XGBoost's JSON and UBJSON, and LightGBM's text.
+BOOSTED = re.compile(rb'\{(?:\s*"|[Li]\x00*\x07)learner|tree\nversion=v\d')
 
 # What each kind is called in an error.
 CALLED: dict[Kind, str] = {
     "pickle": "a pickle",
     "skops": "a skops file",
     "onnx": "an ONNX model",
+    "xgboost": "an XGBoost model",
+    "lightgbm": "a LightGBM model",
     "npz": "a numpy archive (.npz)",
     "keras": "a Keras model",
     "torch": "a PyTorch model",
@@ -47,6 +66,8 @@ def kind_of(content: bytes) -> Kind:
         return "hdf5"
     if content.startswith(b"PAR1"):
         return "parquet"
+    if BOOSTED.match(content):
+        return "xgboost" if content[:1] == b"{" else "lightgbm"
     head = content[:4096]
     readable = b"\0" not in head and all(byte >= 32 or byte in b"\t\n\r\f" for byte in head)
     if readable and is_program(content):  # a blank line is how many an ONNX graph begins
