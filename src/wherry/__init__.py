@@ -5,14 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from wherry.cli.fetching import fetch
     from wherry.model.loaded import load
     from wherry.model.pack import pack
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "load", "pack"]
+__all__ = ["__version__", "fetch", "load", "pack"]
 
 # What `import wherry` offers, and where it lives: found when asked for, so that importing wherry stays light.
-_LAZY = {"load": "wherry.model.loaded", "pack": "wherry.model.pack"}
+_LAZY = {"fetch": "wherry.cli.fetching", "load": "wherry.model.loaded", "pack": "wherry.model.pack"}
 
 
 def __getattr__(name: str) -> Any:

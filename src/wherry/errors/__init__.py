@@ -18,7 +18,7 @@
       ServiceFailed           the service cannot start or go on: PortTaken, AddressUnusable, StoreFailed
         WorkerFailed
       CallFailed              a service that wherry called did not answer as it should: ServiceUnreachable, CallRefused
-        StoreUnreachable  GateBlind
+        StoreUnreachable  GateBlind  DownloadFailed  DownloadWrong
       BuildFailed             an image: NoBuilder, BaseMissing, PipMissing, RequirementsUnresolved, LockUnreadable
         WheelMissing  CacheUnusable  BaseUnfit  RegistryFailed  RegistryRefused  RegistryUntrusted  RepositoryMissing
         ImageTaken  ImageMissing
@@ -60,6 +60,8 @@ from wherry.errors.bundles import (
 from wherry.errors.calls import (
     CallFailed,
     CallRefused,
+    DownloadFailed,
+    DownloadWrong,
     GateBlind,
     LoadRefused,
     ServiceUnreachable,
@@ -202,6 +204,8 @@ __all__ = [
     "DeployHeld",
     "DigestDiffers",
     "DiskFull",
+    "DownloadFailed",
+    "DownloadWrong",
     "EncodingWrong",
     "EngineUnknown",
     "ExpressionRefused",

@@ -33,6 +33,24 @@ class CallRefused(CallFailed):
         super().__init__(f"{status}: {sentence}", hint=hint)
 
 
+class DownloadFailed(CallFailed):
+    """A file that lies elsewhere cannot be had."""
+
+    def __init__(self, url: str, path: str, reason: str) -> None:
+        self.url, self.path, self.reason = url, path, reason
+        hint = f"where there is a network: curl -L -o {path} {url}; then put it here as {path} and run this again"
+        super().__init__(f"{url} cannot be downloaded: {reason}", hint=hint)
+
+
+class DownloadWrong(CallFailed):
+    """What was sent is not what was expected; it is not kept."""
+
+    def __init__(self, url: str, expected: str, found: str) -> None:
+        self.url, self.expected, self.found = url, expected, found
+        hint = "look at what is there now, and take its digest only if it is what you want"
+        super().__init__(f"{url} sent something else: sha-256 {found}, expected {expected}", hint=hint)
+
+
 class GateBlind(CallFailed):
     """The model that serves cannot be asked the held-out rows, so nothing can be compared with it."""
 
