@@ -126,5 +126,5 @@ def test_steps_are_drawn_and_ticked_off(seat: Callable[..., Seat], bomb: Path) -
     while desk.process.poll() is None and time.monotonic() < until:
         desk.process.send_signal(signal.SIGINT)
         with contextlib.suppress(subprocess.TimeoutExpired):
-            desk.process.wait(1)
-    assert desk.end() == 130
+            desk.process.wait(5)
+    assert desk.end() in (130, -signal.SIGINT)  # the second found Python ending already
