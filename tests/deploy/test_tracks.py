@@ -51,12 +51,15 @@ class Pods:
     def __init__(self) -> None:
         self.canary = metrics(100)
         self.asked_stable = itertools.count(1)  # which goes on answering while it is looked at
+        self.said: Callable[[str], str] | None = None  # in the place of these
         self.answers: dict[str, Callable[[bytes], tuple[int, Any]]] = {}
 
     def __call__(
         self, cluster: Cluster, pod: str, port: int, path: str, body: bytes | None, headers: Any, seconds: float = 30.0
     ) -> Answer:
         track = "canary" if "-canary-" in pod else "stable"
+        if body is None and self.said is not None:
+            return Answer(200, {}, self.said(track).encode())
         if body is None:
             counted = self.canary if track == "canary" else metrics(1000 * next(self.asked_stable))
             return Answer(200, {}, counted.encode())
@@ -281,6 +284,8 @@ def interrupted(fake: Cluster, make_release: Any, probe: Probe, pods: Pods, monk
 def test_an_interrupted_canary_is_gone_on_with(
     interrupted: Cluster, make_release: Any, probe: Probe, server: FakeApiServer
 ) -> None:
+    (status,) = life.status(interrupted)
+    assert (status.model, [one.words for one in status.beside]) == ("ferry:1", ["canary: ferry:2, 1 of 1 pods ready"])
     verdict = deploy(make_release("boats", replicas=2, version="2"), interrupted, probe, trial=trial())
     assert (verdict.release, model(interrupted), names(server, "deployments")) == (2, "ferry:2", {"ferry"})
 
@@ -331,6 +336,10 @@ def test_the_service_is_switched_to_a_whole_new_version_and_back(
     assert (verdict.ok, verdict.undo, track(fake)) == (True, "wherry rollback 1", "green")
     assert (model(fake), model(fake, "ferry-green")) == ("ferry:1", "ferry:2")
     assert states(fake) == [(2, True, "deployed", ""), (1, False, "deployed", "")]
+    (status,) = life.status(fake)
+    assert (status.name, status.model, status.wanted, status.healthy) == ("ferry", "ferry:2", 2, True)
+    kept = "stable: ferry:1, 2 of 2 pods ready, called by nobody; wherry rollback 1 switches to it"
+    assert [one.words for one in status.beside] == [kept]
     steps = [event.text for event in told if isinstance(event, Step)]
     assert steps.index("rolled out ferry-green") < steps.index("switched the Service to the new version")
 
@@ -429,6 +438,19 @@ def test_what_serves_sends_copies_to_a_shadow_that_no_caller_reaches(
     assert policies["ferry-to-shadow"]["podSelector"]["matchLabels"] == reached
     assert policies["ferry-to-shadow"]["egress"][0]["to"] == [{"podSelector": {"matchLabels": own}}]
     assert policies["ferry-shadow"]["podSelector"]["matchLabels"] == own
+
+
+def test_status_says_what_came_of_the_copies(fake: Cluster, make_release: Any, probe: Probe, pods: Pods) -> None:
+    deploy(make_release("boats", replicas=2), fake, probe)
+    deploy_shadow(make_release("boats", replicas=2, version="2"), fake, probe, 0.1)
+    outcomes = {"same": 40, "differs": 2, "refused": 1, "failed": 0, "dropped": 3}
+    counted = "".join(
+        f'wherry_shadow_requests_total{{outcome="{outcome}"}} {count}\n' for outcome, count in outcomes.items()
+    )
+    pods.said = lambda track: counted if track == "stable" else ""
+    (status,) = life.status(fake)
+    words = "4 of 84 copies answered otherwise, 2 refused, 0 failed, 6 dropped"
+    assert [one.words for one in status.beside] == [f"shadow: ferry:2, 1 of 1 pods ready; {words}"]
 
 
 @pytest.mark.usefixtures("pods")

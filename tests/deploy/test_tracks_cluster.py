@@ -26,9 +26,10 @@ from wherry.deploy.deploy import deploy
 from wherry.deploy.resources import POD, name_of
 from wherry.deploy.shadow import deploy_shadow
 from wherry.errors import CanaryAborted
+from wherry.release.release import Release
 
 LONG = os.environ.get("WHERRY_TEST_LONG") == "1"
-RATE = 500 if LONG else 150
+RATE = float(os.environ.get("WHERRY_TEST_RATE", 500 if LONG else 100))
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 
@@ -78,6 +79,8 @@ def test_no_request_is_lost_in_a_switch_there_and_back(
     """And without preStop and drain, what lets kept connections go loses some."""
     with ThreadPoolExecutor(2) as threads:
         careful = threads.submit(switch, spaces(), images, RATE)
+        if LONG:
+            careful.result()  # alone, for the sake of its figures
         careless = threads.submit(until_lost, spaces(), images)
         seen = careful.result()
         assert careless.result() > 0, "the load does not see what a careless switch loses"
@@ -89,13 +92,18 @@ def test_no_request_is_lost_in_a_switch_there_and_back(
 
 
 def until_lost(cluster: Cluster, images: dict[str, Versioned]) -> int:
-    """How many requests are lost by pods without preStop and drain: single ones, so a switch may be lucky."""
-    how: dict[str, Any] = {"careless": True, "serve": {"drain_seconds": 0}}
-    first = deploy(images["1"].release(cluster.namespace, **how), cluster, images["1"].probe)
+    """How many requests are lost where pods end at once: single ones, so a switch may be lucky."""
+
+    def abrupt(version: str) -> Release:
+        made = images[version].release(cluster.namespace, careless=True, serve={"drain_seconds": 0})
+        made.workload["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] = 0
+        return made
+
+    first = deploy(abrupt("1"), cluster, images["1"].probe)
     assert first.address is not None
     for version in "212121":
         with Load(first.address.url, 150) as load:
-            deploy(images[version].release(cluster.namespace, **how), cluster, images[version].probe, blue_green=True)
+            deploy(abrupt(version), cluster, images[version].probe, blue_green=True)
             lost = sum(report["failed"] for report in load.stop())
         if lost:
             return int(lost)

@@ -109,6 +109,7 @@ def facts(one: Status) -> Iterator[tuple[str, str]]:
         yield "scaling", one.autoscaler.words
     yield "model", f"{one.model or one.version}" + (f", digest {one.digest[:12]}" if one.digest else "")
     yield "image", one.image
+    yield "beside", "\n".join(each.words for each in one.beside)
     yield "age", age(one.age_seconds)
     if one.unmeasured:
         yield "unmeasured", f"{', '.join(one.unmeasured)}: not measured under load yet"

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from wherry.contract.names import METRIC_LATENCY, METRIC_REQUESTS
+from wherry.contract.names import METRIC_LATENCY, METRIC_REQUESTS, METRIC_SHADOW_REQUESTS
 
 LINE = re.compile(r"^(\w+)\{(.*)\} (\S+)$")
 LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
@@ -81,6 +81,12 @@ def read(text: str) -> Counted:
             bound = float(labels["le"])
             buckets[bound] = buckets.get(bound, 0.0) + value
     return Counted(requests, failed, buckets)
+
+
+def copies(text: str) -> dict[str, int]:
+    """What came of the copies that a pod sent to a shadow, by outcome."""
+    found = (LINE.match(line) for line in text.splitlines() if line.startswith(f"{METRIC_SHADOW_REQUESTS}{{"))
+    return {dict(LABEL.findall(one[2]))["outcome"]: int(float(one[3])) for one in found if one}
 
 
 def since(now: Mapping[str, Counted], before: Mapping[str, Counted]) -> Counted:

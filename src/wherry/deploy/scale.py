@@ -8,7 +8,7 @@ import msgspec
 
 from wherry.contract.events import Note, Step, Tell, silent
 from wherry.deploy.cluster import SCALE_MANAGER, Cluster
-from wherry.deploy.names import workload
+from wherry.deploy.names import service_of, workload
 from wherry.deploy.ownership import only_replicas, owns
 from wherry.deploy.resources import AUTOSCALER, Object, is_ours, name_of
 from wherry.deploy.rollout import Rollout
@@ -54,7 +54,7 @@ def scale(cluster: Cluster, replicas: int, name: str = "", *, timeout: float = 1
     if rollout.cause is not None:
         raise explained(cluster, rollout)
     took = round(time.monotonic() - began, 2)
-    return Scaled(name_of(live), rollout.wanted(), *bounds, paused=replicas == 0, seconds=took)
+    return Scaled(service_of(live), rollout.wanted(), *bounds, paused=replicas == 0, seconds=took)
 
 
 def _set_bounds(cluster: Cluster, scaler: Object, replicas: int) -> tuple[int, int]:

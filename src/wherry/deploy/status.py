@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -10,16 +11,20 @@ from typing import Any
 import msgspec
 
 from wherry.contract.names import (
+    ADMIN_PORT,
     ANNOTATION_DIGEST,
     ANNOTATION_MODEL,
     ANNOTATION_UNMEASURED,
-    LABEL_INSTANCE,
+    LABEL_TRACK,
     LABEL_VERSION,
 )
+from wherry.contract.wire import METRICS
+from wherry.deploy import tracks
 from wherry.deploy.address import Address, address_of
 from wherry.deploy.cluster import Cluster
 from wherry.deploy.conditions import utilization
-from wherry.deploy.names import services, workload
+from wherry.deploy.measuring import copies
+from wherry.deploy.names import service_of, services, workload
 from wherry.deploy.resources import (
     AUTOSCALER,
     Object,
@@ -32,7 +37,9 @@ from wherry.deploy.resources import (
     utc_now,
 )
 from wherry.deploy.rollout import Rollout
+from wherry.deploy.tracks import Beside
 from wherry.deploy.watching import look
+from wherry.errors import ClusterFailed
 
 FIRST_MINUTE = (
     90.0  # metrics come every 15 s and the autoscaler looks every 15 s; a pod's first half minute is left out
@@ -83,7 +90,10 @@ class Autoscaler(msgspec.Struct, frozen=True):
 
 
 class Status(msgspec.Struct, frozen=True):
-    """One service. problems: what is wrong, in words; healthy: nothing is. unmeasured: resources that are guesses."""
+    """One service. problems: what is wrong, in words; healthy: nothing is. unmeasured: resources that are guesses.
+
+    beside: the versions that run beside the one that serves.
+    """
 
     name: str
     namespace: str
@@ -101,6 +111,7 @@ class Status(msgspec.Struct, frozen=True):
     age_seconds: float
     restarts: int
     problems: tuple[str, ...]
+    beside: tuple[Beside, ...] = ()
 
     @property
     def healthy(self) -> bool:
@@ -113,13 +124,31 @@ def status(cluster: Cluster, name: str = "") -> tuple[Status, ...]:
     now = utc_now()
     made = []
     for deployment in found:
-        called = labels_of(deployment).get(LABEL_INSTANCE, name_of(deployment))
+        called = service_of(deployment)
         rollout = rollout_of(cluster, name_of(deployment))
         live = (rollout.snapshot.deployment if rollout.snapshot else None) or deployment
         scalers = cluster.list(AUTOSCALER, selector(called))
+        own = (one for one in scalers if one["spec"]["scaleTargetRef"]["name"] == name_of(deployment))
         address = address_of(cluster, called) if rollout.wanted() else None
-        made.append(status_of(cluster, rollout, live, scalers[0] if scalers else None, address, now))
+        beside = tuple(tracks.beside(cluster, called, labels_of(live).get(LABEL_TRACK, tracks.STABLE)))
+        if any(one.track == "shadow" for one in beside):
+            beside = compared(cluster, rollout.new_pods(), beside)
+        one = status_of(cluster, rollout, live, next(own, None), address, now)
+        made.append(msgspec.structs.replace(one, beside=beside))
     return tuple(made)
+
+
+def compared(cluster: Cluster, pods: tuple[Object, ...], beside: tuple[Beside, ...]) -> tuple[Beside, ...]:
+    """The versions beside, the shadow with what the pods that serve counted of it as far as they may be asked."""
+    counted: Counter[str] = Counter()
+    for pod in pods:
+        ports = {one.get("name"): one["containerPort"] for one in pod["spec"]["containers"][0].get("ports") or ()}
+        try:
+            answer = cluster.ask_pod(name_of(pod), ports.get("admin", ADMIN_PORT), METRICS, None, {})
+        except ClusterFailed:
+            continue  # the status stands without
+        counted.update(copies(answer.body.decode()))
+    return tuple(msgspec.structs.replace(one, copies=dict(counted)) if one.track == "shadow" else one for one in beside)
 
 
 def rollout_of(cluster: Cluster, name: str) -> Rollout:
@@ -134,7 +163,7 @@ def status_of(
     state = live.get("status") or {}
     notes = annotations_of(live)
     return Status(
-        name=labels_of(live).get(LABEL_INSTANCE, name_of(live)),
+        name=service_of(live),
         namespace=cluster.namespace,
         wanted=rollout.wanted(),
         ready=int(state.get("readyReplicas", 0)),

@@ -33,7 +33,10 @@ AROUND = (AUTOSCALER, SCALED_OBJECT, SERVICE, NETWORK_POLICY)  # what a track ma
 
 
 class Beside(msgspec.Struct, frozen=True):
-    """A version that runs beside the one that serves. release: its number, 0 where it has none."""
+    """A version that runs beside the one that serves. release: its number, 0 where it has none.
+
+    copies: of a shadow, what came of the copies of requests, by outcome.
+    """
 
     track: str
     release: int
@@ -41,6 +44,19 @@ class Beside(msgspec.Struct, frozen=True):
     image: str
     wanted: int
     ready: int
+    copies: Mapping[str, int] = {}
+
+    @property
+    def words(self) -> str:
+        """What it is and what may be done about it."""
+        said = f"{self.track}: {self.model}, {self.ready} of {self.wanted} pods ready"
+        if self.track in (STABLE, "green"):
+            return f"{said}, called by nobody; wherry rollback {self.release} switches to it"
+        if self.track == "shadow":
+            answered = sum(self.copies.get(outcome, 0) for outcome in ("same", "differs"))
+            lost = ", ".join(f"{self.copies.get(each, 0)} {each}" for each in ("refused", "failed", "dropped"))
+            return f"{said}; {self.copies.get('differs', 0)} of {answered} copies answered otherwise, {lost}"
+        return said
 
 
 def marked(cluster: Cluster, name: str) -> tuple[Object, ...]:
