@@ -177,6 +177,8 @@ def test_what_the_walkthrough_asks_is_answered_as_it_prints(lived: Lived) -> Non
 # Where a walkthrough's commands find its service: on this machine its port is replaced, for 5000 is the registry's.
 HERE = re.compile(r"(?<=http://)(localhost|0\.0\.0\.0):(5000|8000)")
 CLUSTER = re.compile(r"(\$LOADBALANCER_IP:5000|\$\(minikube ip\):30001|192\.168\.59\.101:30001)")
+
+
 def sees_a_dog(told: Any) -> bool:
     """The reply that the text prints in shape and order, for the picture that there is here."""
     found = told["predictions"]
@@ -245,6 +247,19 @@ def run(words: list[str], folder: Path) -> str:
     done = subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, (words, done.stderr)
     return done.stdout
+
+
+def test_pictures_are_recognised(lived: Lived) -> None:
+    """Each by its own first label; the control is that they differ."""
+    labels = {"dog.jpeg": {"Samoyed"}, "kitten.jpeg": {"tabby", "tiger cat", "Egyptian cat"}}
+    for file in PICTURES.get(lived.name, {}):
+        told = json.loads(run(["curl", "-sS", "-F", f"image=@{file}", f"{lived.url}/predict"], lived.folder))
+        found = told["predictions"]
+        assert found[0]["label"] in labels[file]
+        shares = [each["probability"] for each in found]
+        assert len(found) == 5
+        assert shares == sorted(shares, reverse=True)
+        assert 0.3 < sum(shares) <= 1
 
 
 def test_columns_in_any_order_get_equal_answers(lived: Lived) -> None:

@@ -5,15 +5,19 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
 import re
 import shutil
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 from serving import Fake, Running
 
+import wherry
 from wherry.contract.project import Project
 from wherry.contract.settings import resolve
 from wherry.contract.signature import Column, OutputSpec, Signature
@@ -23,10 +27,14 @@ BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 SIGNATURE = Signature((Column("area", "number"), Column("age", "integer")), OutputSpec("number", "number"))
 
 
-def steps() -> list[tuple[Project, str, str, str]]:
-    """Each thing to run: the project that is declared by then, its language, its text, and what it gives."""
+def steps(pictures: bool) -> list[tuple[Project, str, str, str]]:
+    """Each thing to run: the project that is declared by then, its language, its text, and what it gives.
+
+    pictures: those of the section that asks a model of pictures, else the others.
+    """
     found, project = [], Project()
-    blocks = BLOCK.findall(PAGE.read_text())
+    before, section, after = re.split(r"(?s)(## Pictures\n.*?)(?=^## )", PAGE.read_text(), flags=re.MULTILINE)
+    blocks = BLOCK.findall(section if pictures else before + after)
     for place, (language, text) in enumerate(blocks):
         if language == "toml":
             project = resolve(tomllib.loads(text), {}, {}).project
@@ -35,7 +43,7 @@ def steps() -> list[tuple[Project, str, str, str]]:
     return found
 
 
-def run(language: str, text: str) -> list[str]:
+def run(language: str, text: str, folder: Path | None = None) -> list[str]:
     """What it prints, a line a command."""
     if language == "python":
         said = io.StringIO()
@@ -43,22 +51,53 @@ def run(language: str, text: str) -> list[str]:
             exec(compile(text, str(PAGE), "exec"), {})
         return [said.getvalue()]
     lines = text.splitlines()
-    return [subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=True).stdout for line in lines]
+    environ = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    return [
+        subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=True, cwd=folder, env=environ).stdout
+        for line in lines
+    ]
 
 
 def same(printed: str, shown: str) -> bool:
     if not shown.startswith(("{", "[")):
         return printed.strip() == shown.strip()
-    return bool(json.loads(printed) == json.loads(shown))
+    return near(json.loads(printed), json.loads(shown))
+
+
+def near(told: Any, shown: Any) -> bool:
+    """Equal, a probability as far as the page writes it out."""
+    if isinstance(shown, dict):
+        return list(told) == list(shown) and all(near(told[key], shown[key]) for key in shown)
+    if isinstance(shown, list):
+        return len(told) == len(shown) and all(map(near, told, shown))
+    return bool(told == pytest.approx(shown, abs=1e-3) if isinstance(shown, float) and 0 < shown < 1 else told == shown)
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
-@pytest.mark.parametrize(("project", "language", "text", "shown"), steps())
+@pytest.mark.parametrize(("project", "language", "text", "shown"), steps(False))
 def test_every_line_gives_what_stands_below_it(project: Project, language: str, text: str, shown: str) -> None:
     for library in re.findall(r"^(?:import|from) (pyarrow|tritonclient)", text, re.MULTILINE):
         pytest.importorskip(library)
     with Running(Fake(lambda row: row[0] * row[1]), signature=SIGNATURE, project=project) as service:
         for printed in run(language, text.replace("127.0.0.1:8080", f"127.0.0.1:{service.address[1]}")):
+            assert same(printed, shown), printed
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+@pytest.mark.parametrize(("project", "language", "text", "shown"), steps(True))
+def test_every_line_about_pictures_too(
+    project: Project, language: str, text: str, shown: str, picture_bundle: Path, pictures: Any, tmp_path: Path
+) -> None:
+    pictures.written(tmp_path)
+    (tmp_path / "wherry.toml").write_text('[model.image]\nlabels = "labels.txt"\n')
+    (tmp_path / "red.jpg").write_bytes(pictures.picture("red", kind="JPEG"))
+    (tmp_path / "blue.png").write_bytes(pictures.picture("blue"))
+    model = wherry.load(picture_bundle)
+    with Running(model, signature=model.signature, project=project) as service:
+        text = text.replace("127.0.0.1:8080", f"127.0.0.1:{service.address[1]}").replace(
+            "colours:predict", "breast:predict"
+        )
+        for printed in run(language, text, tmp_path):
             assert same(printed, shown), printed
 
 
@@ -72,4 +111,5 @@ def test_the_page_shows_every_way_in() -> None:
         "/api/v1.0/predictions",
     ):
         assert f"http://127.0.0.1:8080{path}" in text
-    assert len(steps()) >= 15
+    assert len(steps(False)) >= 15
+    assert len(steps(True)) >= 4
