@@ -31,6 +31,18 @@ databases = importable("databases")
 store_parts = importable("store_parts")
 
 
+@pytest.fixture(scope="module", params=["port", "uvicorn"])
+def under(request: pytest.FixtureRequest) -> str:
+    """What a service listens with, one after the other: the doors are the same behind both."""
+    return str(request.param)
+
+
+@pytest.fixture(autouse=True)
+def listening(request: pytest.FixtureRequest) -> None:
+    """Has the services that a test starts by itself listen with what it is tried with."""
+    serving.UNDER["is"] = request.getfixturevalue("under") if "under" in request.fixturenames else "port"
+
+
 @pytest.fixture(scope="session")
 def server_folder() -> Iterator[Path]:
     """A folder that the servers' own users can reach, which pytest's is not."""

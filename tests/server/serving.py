@@ -17,6 +17,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import pytest
 import uvloop
 
 from wherry.contract.golden import GoldenRows
@@ -33,6 +34,7 @@ from wherry.server.drain import Life
 from wherry.server.journal import Journal, NoJournal
 from wherry.server.limits import Limits
 from wherry.server.metrics import Metrics
+from wherry.server.mounted import Mounted
 from wherry.server.port import Port
 from wherry.server.predictions import Predictions
 from wherry.server.predictor import Cost, Predictor
@@ -135,6 +137,10 @@ class Linearly:
         return Outputs(answers, [[1.0 - 0.9 * a, 0.9 * a] for a in answers])
 
 
+# What services listen with that are not told: their own "port", or as an ASGI application under "uvicorn".
+UNDER = {"is": "port"}
+
+
 class Running:
     """A service in this process, on a thread of its own."""
 
@@ -151,6 +157,7 @@ class Running:
         golden: GoldenRows | None = None,
         loop: asyncio.AbstractEventLoop | None = None,
         certificate: Certificate | None = None,
+        under: str = "",
     ) -> None:
         project = project or Project()
         self.metrics, self.life = Metrics(), Life()
@@ -172,7 +179,12 @@ class Running:
         app = App(
             project, replies, self.predictions, About(manifest, project), self.life, tokens=accepted, admin="a:8082"
         )
-        self.port = Port(app, limits or Limits(), self.loop, certificate)
+        self.server: Any = None
+        if (under or UNDER["is"]) == "uvicorn":
+            mounted = Mounted(app, limits or Limits(), self.loop)
+            self.port, self.server = mounted.port, under_uvicorn(mounted)
+        else:
+            self.port = Port(app, limits or Limits(), self.loop, certificate)
         self.life.stage = "ready"
         self.sock = socket.create_server(("127.0.0.1", 0))
         self.sock.setblocking(False)
@@ -180,8 +192,12 @@ class Running:
         self.thread = threading.Thread(target=self.run, daemon=True)
 
     def run(self) -> None:
-        self.loop.run_until_complete(self.port.open(self.sock))
-        self.loop.run_forever()
+        if self.server is None:
+            self.loop.run_until_complete(self.port.open(self.sock))
+            self.loop.run_forever()
+        else:
+            asyncio.set_event_loop(self.loop)
+            self.loop.run_until_complete(self.server.serve([self.sock]))
         self.port.stop_listening()
         self.port.abort()
         self.predictions.close()
@@ -193,12 +209,23 @@ class Running:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.loop.call_soon_threadsafe(self.loop.stop)
+        if self.server is None:
+            self.loop.call_soon_threadsafe(self.loop.stop)
+        else:
+            self.server.should_exit = True
         self.thread.join(10)
         self.sock.close()
 
     def ask(self, *args: Any, **kwargs: Any) -> Answer:
         return ask(self.address, *args, **kwargs)
+
+
+def under_uvicorn(mounted: Any) -> Any:
+    """uvicorn's server of an application, without a signal or a word of its own."""
+    uvicorn = pytest.importorskip("uvicorn", reason="needs uvicorn")
+    return uvicorn.Server(
+        uvicorn.Config(mounted, lifespan="off", log_config=None, access_log=False, timeout_graceful_shutdown=1)
+    )
 
 
 class Answer:

@@ -47,8 +47,15 @@ UUID7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9
 
 
 @pytest.fixture(scope="module")
-def service() -> Iterator[Running]:
-    with Running(Linearly()) as running:
+def service(under: str) -> Iterator[Running]:
+    with Running(Linearly(), under=under) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def port() -> Iterator[Running]:
+    """For what is read from the wire."""
+    with Running(Linearly(), under="port") as running:
         yield running
 
 
@@ -105,6 +112,7 @@ def test_probabilities_are_given_when_asked(service: Running) -> None:
         assert "probabilities" in predict(always.address, EXAMPLE).json
 
 
+@pytest.mark.usefixtures("under")
 def test_a_model_without_probabilities_says_so() -> None:
     with Running(Fake(lambda row: 1.5), signature=MIXED) as service:
         assert service.ask("POST", "/predict?probabilities=true", {"size": 1}).status in (403, 422)
@@ -125,6 +133,7 @@ def test_paths(service: Running) -> None:
     assert service.ask("GET", "/docs").status == 200
 
 
+@pytest.mark.usefixtures("under")
 def test_page_and_docs_can_be_switched_off() -> None:
     with Running(Linearly(), project=project(page=False, docs=False)) as service:
         assert service.ask("GET", "/", headers={"Accept": "text/html"}).json["name"] == "breast"
@@ -145,6 +154,7 @@ WALKTHROUGH = Project(
 )
 
 
+@pytest.mark.usefixtures("under")
 def test_the_walkthroughs_shapes() -> None:
     with Running(Linearly(), project=WALKTHROUGH) as service:
         assert predict(service.address, EXAMPLE).body == b'{"label":"M","prediction":1}'
@@ -157,6 +167,7 @@ def test_the_walkthroughs_shapes() -> None:
         assert refused.json == {"status": "error", "predict": -1, "detail": "area_se is a text, not a number"}
 
 
+@pytest.mark.usefixtures("under")
 def test_the_native_shape_can_always_be_had() -> None:
     with Running(Linearly(), project=WALKTHROUGH) as service:
         assert predict(service.address, EXAMPLE, Accept=NATIVE_MEDIA).body == b'{"prediction":1}'
@@ -182,6 +193,7 @@ def test_loopback() -> None:
     assert [is_loopback(host) for host in ("0.0.0.0", "::", "10.0.0.1", "example.org")] == [False] * 4
 
 
+@pytest.mark.usefixtures("under")
 def test_a_token_is_needed_for_all_but_probes_and_the_page(tmp_path: Path) -> None:
     file = tmp_path / "tokens"
     file.write_text("# who\none\n\ntwo\n")
@@ -252,6 +264,7 @@ class Kept:
     def close(self) -> None: ...
 
 
+@pytest.mark.usefixtures("under")
 def test_every_answer_is_kept_before_it_leaves() -> None:
     kept = Kept()
     with Running(Linearly(), journal=kept) as service:
@@ -276,6 +289,7 @@ def test_one_commit_a_turn() -> None:
         assert kept.commits < 10
 
 
+@pytest.mark.usefixtures("under")
 def test_what_cannot_be_kept_is_not_answered() -> None:
     kept = Kept()
     kept.refusing = True
@@ -288,6 +302,7 @@ def test_what_cannot_be_kept_is_not_answered() -> None:
         assert predict(service.address, EXAMPLE).status == 200
 
 
+@pytest.mark.usefixtures("under")
 def test_only_golden_rows_may_ask_not_to_be_kept() -> None:
     kept = Kept()
     golden = golden_of()
@@ -305,6 +320,7 @@ def test_only_golden_rows_may_ask_not_to_be_kept() -> None:
 # A model that fails, a model that is slow
 
 
+@pytest.mark.usefixtures("under")
 def test_a_model_that_fails_fails_alone() -> None:
     def moody(row: tuple[Any, ...]) -> Any:
         if row[0] == 13:
@@ -326,6 +342,7 @@ def test_a_model_that_fails_fails_alone() -> None:
         assert service.metrics.model_failures == 3
 
 
+@pytest.mark.usefixtures("under")
 def test_over_capacity_is_refused_at_once() -> None:
     model = Fake(lambda row: 1, seconds=0.3)
     with Running(model, cost=Cost(0.02, 0.02)) as service:
@@ -363,6 +380,7 @@ def test_whoever_is_turned_away_quickly_is_told_the_same() -> None:
             assert set(answer.headers) == set(long.headers) - {"connection"}
 
 
+@pytest.mark.usefixtures("under")
 def test_a_model_in_its_thread_does_not_keep_the_loop() -> None:
     with Running(Fake(lambda row: 1, seconds=0.5), cost=Cost(0.5, 0.0)) as service, ThreadPoolExecutor(1) as pool:
         slow = pool.submit(predict, service.address, EXAMPLE)
@@ -407,11 +425,11 @@ def test_no_body_is_the_services_fault(service: Running, body: bytes) -> None:
 
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.binary(min_size=1, max_size=200), place=st.integers(0, 60))
-def test_no_bytes_stop_the_service(service: Running, data: bytes, place: int) -> None:
+def test_no_bytes_stop_the_service(port: Running, data: bytes, place: int) -> None:
     good = request("POST", "/predict", json.dumps(EXAMPLE).encode(), close=True)
-    raw(service.address, good[:place] + data + good[place:], half_close=True)
-    assert service.thread.is_alive()
-    assert service.ask("GET", "/livez").status == 200
+    raw(port.address, good[:place] + data + good[place:], half_close=True)
+    assert port.thread.is_alive()
+    assert port.ask("GET", "/livez").status == 200
     assert service.port.in_flight == 0
 
 

@@ -26,14 +26,14 @@ INFER = "/v2/models/breast/infer"
 
 
 @pytest.fixture(scope="module")
-def service() -> Iterator[Running]:
-    with Running(Linearly()) as running:
+def service(under: str) -> Iterator[Running]:
+    with Running(Linearly(), under=under) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
-def houses() -> Iterator[Running]:
-    with Running(Fake(lambda row: 1.0), signature=MIXED) as running:
+def houses(under: str) -> Iterator[Running]:
+    with Running(Fake(lambda row: 1.0), signature=MIXED, under=under) as running:
         yield running
 
 
@@ -110,6 +110,7 @@ def test_what_the_aliases_refuse(service: Running, path: str, body: Any, words: 
         assert found["error"] == found["detail"]
 
 
+@pytest.mark.usefixtures("under")
 def test_a_list_of_values_is_a_list_of_rows_for_a_model_with_one_column() -> None:
     texts = Signature((Column("text", "string"),), OutputSpec("number", "integer"))
     with Running(Fake(lambda row: len(row[0])), signature=texts) as service:
@@ -335,6 +336,7 @@ def test_what_a_request_of_tensors_may_not_be(service: Running) -> None:
     refusal(post(service, INFER, nan), 400, "NaN")
 
 
+@pytest.mark.usefixtures("under")
 def test_probabilities_are_an_output() -> None:
     asked = {"outputs": [{"name": "predict_proba"}]}
     with Running(Linearly()) as service:
@@ -361,6 +363,7 @@ def test_bytes_that_belong_to_nothing_are_refused(service: Running) -> None:
     refusal(service.ask("POST", INFER, body + b"more", headers), 400, "4 bytes follow the last tensor")
 
 
+@pytest.mark.usefixtures("under")
 def test_nan_in_bytes_means_missing_and_infinity_nothing() -> None:
     assert from_bytes("a", "FP32", struct.pack("<2f", float("nan"), 1.5), 2) == [None, 1.5]
     with Running(Linearly()) as service:

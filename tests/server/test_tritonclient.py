@@ -17,8 +17,8 @@ ROWS = np.array([list(EXAMPLE.values()), [0.1] * 6, [0.0] * 6])
 
 
 @pytest.fixture(scope="module")
-def service() -> Iterator[Running]:
-    with Running(Linearly()) as running:
+def service(under: str) -> Iterator[Running]:
+    with Running(Linearly(), under=under) as running:
         yield running
 
 

@@ -169,8 +169,8 @@ PROJECT = Project(reply=Reply(request={"X": "$rows"}, predict_paths=("/score",))
 
 
 @pytest.fixture(scope="module")
-def service() -> Iterator[Running]:
-    with Running(Fake(price), signature=MIXED, project=PROJECT) as running:
+def service(under: str) -> Iterator[Running]:
+    with Running(Fake(price), signature=MIXED, project=PROJECT, under=under) as running:
         yield running
 
 
@@ -216,6 +216,7 @@ def test_requests_are_counted_by_door(service: Running) -> None:
     assert {"native", "csv", "arrow", "mlflow", "kserve", "oip", "seldon"} <= doors
 
 
+@pytest.mark.usefixtures("under")
 @pytest.mark.parametrize("way", WAYS)
 def test_a_model_that_fails_names_the_row(way: str) -> None:
     def moody(row: Row) -> float:

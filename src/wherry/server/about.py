@@ -35,8 +35,10 @@ class About:
     def docs(self) -> Content:
         return self.once("docs", lambda: html(pages().docs_page(self.manifest)))
 
-    def openapi(self) -> Content:
-        return self.once("openapi", lambda: as_json(document(self.manifest, self.project)))
+    def openapi(self, below: str = "") -> Content:
+        """below: the path that the service is mounted below."""
+        servers = {"servers": [{"url": below}]} if below else {}
+        return self.once(f"openapi{below}", lambda: as_json({**document(self.manifest, self.project), **servers}))
 
     def once(self, name: str, make: Any) -> Content:
         """Made when first asked for: start-up does not wait for it."""

@@ -72,7 +72,7 @@ class App:
             LIVEZ.encode(): read(self.livez),
             READYZ.encode(): read(self.readyz),
             DOCS.encode(): read(lambda exchange, _: self.document(exchange, about.docs)),
-            OPENAPI.encode(): read(lambda exchange, _: self.document(exchange, about.openapi)),
+            OPENAPI.encode(): read(lambda exchange, _: self.document(exchange, lambda: about.openapi(exchange.below))),
             HISTORY.encode(): read(self.keeping.history),
             FEEDBACK.encode(): {b"POST": self.keeping.feedback},
             SELDON_FEEDBACK.encode(): {b"POST": self.keeping.seldon},

@@ -140,12 +140,12 @@ def body_of(
     return msgspec.json.encode(fill(template, values)), b"application/json"
 
 
-def curl(record: Any, host: str, picture: str = "") -> str:
+def curl(record: Any, host: str, picture: str = "", below: str = "") -> str:
     """A line that sends `record` to the service that was called as `host`, and works in every shell and any curl.
 
-    picture: the field that takes one; then it is uploaded.
+    picture: the field that takes one; then it is uploaded. below: the path that the service is mounted below.
     """
-    where = host if HOST.fullmatch(host) else "127.0.0.1:8080"
+    where = f"{host if HOST.fullmatch(host) else '127.0.0.1:8080'}{below}"
     if picture:
         return f"curl -F {shlex.quote(picture)}=@FILE http://{where}{PREDICT}"
     body = msgspec.json.encode(record).decode()

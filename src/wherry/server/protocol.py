@@ -15,15 +15,8 @@ from typing import TYPE_CHECKING, cast
 import httptools
 import msgspec
 
-from wherry.errors import (
-    FramingWrong,
-    HeadersTooLarge,
-    MediaWrong,
-    Overloaded,
-    RequestRefused,
-    TooLarge,
-    UrlTooLong,
-)
+from wherry.errors import FramingWrong, HeadersTooLarge, Overloaded, RequestRefused, TooLarge
+from wherry.server.headers import again, check_encoding, too_long
 from wherry.server.heads import remember
 
 if TYPE_CHECKING:
@@ -31,8 +24,6 @@ if TYPE_CHECKING:
 
 SLICE = 4096  # bytes given to the parser at a time, so that limits and back-pressure act within that many bytes
 STATUS_LINES = {s.value: b"HTTP/1.1 %d %s\r\n" % (s.value, s.phrase.encode()) for s in HTTPStatus}
-# Headers of which a second one could be read in two ways.
-ONCE = frozenset({b"host", b"content-length", b"transfer-encoding", b"content-type", b"authorization", b"expect"})
 IDLE, HEAD, BODY, LINGER, GONE = range(5)  # what a connection is waiting for
 
 
@@ -52,6 +43,11 @@ class Exchange(msgspec.Struct, eq=False):
     request_id: str = ""  # the site's to set
     http10: bool = False
     close: bool = False  # whether the connection ends with this reply
+
+    @property
+    def below(self) -> str:
+        """The path that the site is mounted below; empty where it has a port of its own."""
+        return ""
 
     def answer(self, status: int, fields: bytes, body: bytes, close: bool = False) -> None:
         """Send the reply when its turn comes; `fields` are complete header lines. Only the first answer counts."""
@@ -223,7 +219,7 @@ class Connection(asyncio.Protocol):
         if self.state == HEAD:
             self.head_fed += len(data)
             if self.head_fed > self.port.limits.header_bytes + SLICE:
-                self.refuse(self.too_long())
+                self.refuse(too_long(self.limits, self.exchange.url))
         elif self.state == BODY:
             self.body_fed += len(data)
             if self.body_fed > 2 * self.received + 16 * SLICE:
@@ -252,25 +248,21 @@ class Connection(asyncio.Protocol):
         exchange.url = exchange.url + part if exchange.url else part
         self.head_bytes += len(part)
         if self.head_bytes > self.limits.url_bytes:
-            raise self.too_long()
+            raise too_long(self.limits, self.exchange.url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         limits = self.limits
         self.head_bytes += len(name) + len(value) + 4
         self.head_count += 1
         if self.head_bytes > limits.header_bytes:
-            raise self.too_long()
+            raise too_long(self.limits, self.exchange.url)
         if self.head_count > limits.header_count:
             raise HeadersTooLarge(f"more than {limits.header_count} headers")
         if self.state == BODY:
             return  # a trailer: counted, and left aside
         name = name.lower()
         headers = self.exchange.headers
-        if name in headers:
-            if name in ONCE:
-                raise FramingWrong(f"the header {name.decode('latin-1')} came twice")
-            value = headers[name] + b", " + value
-        headers[name] = value
+        headers[name] = value if name not in headers else again(headers, name, value)
 
     def on_headers_complete(self) -> None:
         exchange, parser, port = self.exchange, self.parser, self.port
@@ -290,8 +282,8 @@ class Connection(asyncio.Protocol):
             self.remaining = int(headers[b"content-length"])
             if self.remaining > port.limits.body_bytes:
                 raise TooLarge(port.limits.body_bytes)
-        if headers.get(b"content-encoding", b"identity").lower() != b"identity":
-            raise MediaWrong("a compressed body is not read", hint="send it without Content-Encoding")
+        if b"content-encoding" in headers:
+            check_encoding(headers)
         if b"expect" in headers:
             if headers[b"expect"].lower() != b"100-continue":
                 raise FramingWrong("the only Expect read here is 100-continue")
@@ -356,12 +348,6 @@ class Connection(asyncio.Protocol):
                 exchange.reply = b""
                 self.port.in_flight -= 1
         self.owed.clear()
-
-    def too_long(self) -> RequestRefused:
-        limits = self.port.limits
-        if len(self.exchange.url) > limits.url_bytes:
-            return UrlTooLong(f"the URL is over {limits.url_bytes:,} bytes", hint="send the record as a JSON body")
-        return HeadersTooLarge(f"the headers are over {limits.header_bytes:,} bytes")
 
     def linger(self) -> None:
         """Read no further request; what still comes is forgotten."""

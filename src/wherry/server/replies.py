@@ -214,7 +214,7 @@ class Replies:
 
     def line(self, record: dict[str, Any], exchange: Exchange) -> str:
         column = self.manifest.signature.picture
-        return curl(record, host_of(exchange), column.name if column else "")
+        return curl(record, host_of(exchange), column.name if column else "", exchange.below)
 
     def check_media(self, exchange: Exchange, taken: tuple[str, ...] = (JSON,)) -> None:
         """Raises MediaWrong unless the body is said to be one of the content types `taken`, texts in UTF-8."""
