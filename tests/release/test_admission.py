@@ -51,6 +51,7 @@ EXTRAS: list[dict[str, Any]] = [
             "egress": ["198.51.100.0/24", "[2001:db8::1]:443", "cache:6379"],
             "metrics": {"scrape_from": "monitoring"},
             "resources": {"cpu": "0.1", "cpu_limit": "1.5", "memory": "0.5Gi"},
+            "schedule": {"nightly": {"cron": "@daily", "command": ["true"], "time_zone": "Europe/Oslo"}},
         },
     },
     {

@@ -66,6 +66,10 @@ PROJECTS: dict[str, dict[str, Any]] = {
             "autoscale": {"min": 1, "max": 3, "cpu": 20},
             "resources": {"cpu": "500m", "cpu_limit": "2", "memory": "512Mi"},
             "metrics": {"scrape_from": "monitoring"},
+            "schedule": {
+                "nightly": {"cron": "30 3 * * *", "command": ["python3", "-c", "print('{{ .Values.image }}')"]},
+                "other": {"cron": "@weekly", "command": ["true"], "image": "registry.example/other:1"},
+            },
         },
     },
 }

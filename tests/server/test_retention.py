@@ -146,3 +146,22 @@ def test_where_it_may_not_the_command_is_named_once_and_rows_flow(remote: Any, t
     assert len(left(remote)) == ROWS + 1
     with contextlib.closing(Sink(url)) as poor, pytest.raises(SinkDenied):
         sum(Retention(poor).prune("~"))
+
+
+def test_scheduled_work_removes_what_is_old(filled: Any, tmp_path: Path, capsys: Any, monkeypatch: Any) -> None:
+    from wherry.errors import UsageRefused
+    from wherry.server import pruning
+
+    environ = {"WHERRY_STORE_URL": filled.url, "WHERRY_STORE_KEEP_ROWS": "7"}
+    gone, shown = pruning.prune(environ, tmp_path)
+    assert gone == ROWS - 7
+    assert left(filled) == list(range(ROWS - 7, ROWS))
+    assert "secret" not in shown
+    with pytest.raises(UsageRefused, match="what is old"):
+        pruning.prune({"WHERRY_STORE_URL": filled.url}, tmp_path)
+    with pytest.raises(UsageRefused, match="no predictions are stored"):
+        pruning.prune({"WHERRY_STORE_ENABLED": "false", "WHERRY_STORE_KEEP_ROWS": "7"}, tmp_path)
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    assert pruning.main() == 0
+    assert capsys.readouterr().err.startswith("0 predictions removed from ")

@@ -50,6 +50,7 @@ LABEL_INSTANCE = "app.kubernetes.io/instance"
 LABEL_VERSION = "app.kubernetes.io/version"
 LABEL_MANAGED_BY = "app.kubernetes.io/managed-by"
 LABEL_TRACK = "wherry.dev/track"
+LABEL_SCHEDULE = "wherry.dev/schedule"  # the name of the scheduled work that a pod does
 ANNOTATION_DIGEST = "wherry.dev/model-digest"
 ANNOTATION_IMAGE = "wherry.dev/image"
 ANNOTATION_CONTENT = "wherry.dev/content"  # an image's label: the tag that its content makes

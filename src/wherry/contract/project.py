@@ -237,12 +237,36 @@ class Scrape(Struct, frozen=True, kw_only=True):
     scrape_from: Annotated[str, Meta(description="namespace whose pods may read the admin port; empty: nobody's")] = ""
     pod_monitor: Annotated[bool, Meta(description="a PodMonitor for the Prometheus operator")] = False
     rules: Annotated[bool, Meta(description="a PrometheusRule with alerts for the Prometheus operator")] = False
-    dashboard: Annotated[
-        bool, Meta(description="a ConfigMap with a dashboard, for the sidecar of Grafana's chart")
-    ] = False
+    dashboard: Annotated[bool, Meta(description="a ConfigMap with a dashboard, for the sidecar of Grafana's chart")] = (
+        False
+    )
     labels: Annotated[
         dict[str, str], Meta(description="labels by which the Prometheus operator, or Grafana, chooses them")
     ] = {}
+
+
+class Schedule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Work at set times beside the service, as a CronJob; each has its name: [deploy.schedule.NAME]."""
+
+    cron: Annotated[str, Meta(description='when, as "30 3 * * *" or "@daily"')] = ""
+    command: Annotated[tuple[str, ...], Meta(description="what is run, in an image like the service's")] = ()
+    time_zone: Annotated[str, Meta(description="zone that cron is meant in, like Europe/Oslo")] = "Etc/UTC"
+    overlap: Annotated[
+        Literal["forbid", "allow", "replace"], Meta(description="what becomes of a run that is due while one goes on")
+    ] = "forbid"
+    start_within: Annotated[
+        int, Meta(ge=10, le=86400, description="seconds that a run may begin late, before it is left out")
+    ] = 600
+    run_seconds: Annotated[int, Meta(ge=1, le=604800, description="seconds that a run may take")] = 3600
+    retries: Annotated[int, Meta(ge=0, le=10, description="how often a run that fails is tried again")] = 1
+    keep_succeeded: Annotated[int, Meta(ge=0, le=100, description="runs that went well, to keep")] = 1
+    keep_failed: Annotated[int, Meta(ge=0, le=100, description="runs that failed, to keep")] = 3
+    suspended: Annotated[bool, Meta(description="let no run begin")] = False
+    image: Annotated[str, Meta(description="another image; empty: the service's own")] = ""
+    env: Annotated[dict[str, str], Meta(description="further environment variables")] = {}
+    secret: Annotated[str, Meta(description="Secret whose keys become environment variables; empty: none")] = ""
+    cpu: Annotated[Quantity, Meta(description="CPU request")] = "100m"
+    memory: Annotated[Quantity | Literal[""], Meta(description="memory; empty: what a pod of the service has")] = ""
 
 
 class Canary(Struct, frozen=True, kw_only=True):
@@ -278,6 +302,9 @@ class Deploy(Struct, frozen=True, kw_only=True):
     resources: Resources = Resources()
     metrics: Scrape = Scrape()
     canary: Canary = Canary()
+    schedule: Annotated[
+        dict[str, Schedule], Meta(description="work at set times, by name: `cron`, `command` and what is in the guide")
+    ] = {}
 
 
 class Capacity(Struct, frozen=True, kw_only=True):

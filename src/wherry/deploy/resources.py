@@ -75,7 +75,7 @@ ACCESS_REVIEW = Kind("SelfSubjectAccessReview", "selfsubjectaccessreviews", "aut
 
 # What a deploy may have made before and no longer wants. Claims and Secrets are never pruned: they hold data.
 PRUNABLE = (
-    *(STATEFUL_SET, AUTOSCALER, SCALED_OBJECT, BUDGET, INGRESS, HTTP_ROUTE, POD_MONITOR, PROMETHEUS_RULE),
+    *(STATEFUL_SET, CRON_JOB, AUTOSCALER, SCALED_OBJECT, BUDGET, INGRESS, HTTP_ROUTE, POD_MONITOR, PROMETHEUS_RULE),
     *(NETWORK_POLICY, SERVICE, CONFIG_MAP, SERVICE_ACCOUNT),
 )
 # What keeps data, and outlives `down` unless it is told otherwise.

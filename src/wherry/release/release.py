@@ -15,7 +15,7 @@ from wherry.contract.project import Project
 from wherry.contract.reply import misnamed
 from wherry.errors import SettingProblem, SettingsRefused
 from wherry.release.databases import beside
-from wherry.release.objects import config, database, monitoring, network, routing, scaling, storage, workload
+from wherry.release.objects import config, database, monitoring, network, routing, scaling, schedule, storage, workload
 from wherry.release.objects.identity import Identity, identity, namespace_object, service_account
 
 # A Kubernetes object as plain data, ready for the API or for YAML.
@@ -137,6 +137,7 @@ def problems(project: Project, manifest: Manifest, *, local: bool) -> Iterator[S
     yield from routing.problems(project, local=local)
     yield from scaling.problems(project)
     yield from monitoring.problems(project)
+    yield from schedule.problems(project, manifest)
 
 
 def objects(who: Identity, project: Project, manifest: Manifest, create_namespace: bool) -> Iterator[Object]:
@@ -168,6 +169,7 @@ def objects(who: Identity, project: Project, manifest: Manifest, create_namespac
         yield scaling.disruption_budget(who)
     yield from routing.routes(who, project)
     yield from monitoring.monitors(who, project)
+    yield from schedule.objects(who, project, manifest, settings["metadata"]["name"])
 
 
 def secrets(who: Identity, project: Project) -> Iterator[SecretFile]:

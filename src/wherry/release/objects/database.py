@@ -24,7 +24,7 @@ STOP_SECONDS = 60
 def objects(who: Identity, project: Project, manifest: Manifest, recipe: Recipe) -> Iterator[dict[str, Any]]:
     """What to apply before the service, which waits for nothing: its rows wait in the spool."""
     name = beside_name(who.name)
-    yield policy(who, name, recipe)
+    yield policy(who, name, project, recipe)
     yield {
         "apiVersion": "v1",
         "kind": "Service",
@@ -65,9 +65,11 @@ def metadata(who: Identity, name: str) -> dict[str, Any]:
     return {"name": name, "namespace": who.namespace, "labels": {**who.database, LABEL_MANAGED_BY: MANAGER}}
 
 
-def policy(who: Identity, name: str, recipe: Recipe) -> dict[str, Any]:
-    """In: the service's pods, to its port. Out: nothing at all."""
+def policy(who: Identity, name: str, project: Project, recipe: Recipe) -> dict[str, Any]:
+    """In: the service's pods and its scheduled work, to its port. Out: nothing at all."""
     callers = [{"podSelector": {"matchLabels": who.selector}}]
+    if project.deploy.schedule:
+        callers.append({"podSelector": {"matchLabels": who.scheduled}})
     return {
         "apiVersion": "networking.k8s.io/v1",
         "kind": "NetworkPolicy",

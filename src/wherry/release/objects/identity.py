@@ -57,6 +57,12 @@ class Identity(msgspec.Struct, frozen=True):
         return {LABEL_NAME: beside_name(self.name), LABEL_INSTANCE: self.name}
 
     @property
+    def scheduled(self) -> dict[str, str]:
+        """The labels that find the pods of scheduled work, which neither the Service nor the Deployment takes."""
+        suffix = "-schedule"
+        return {LABEL_NAME: self.name[: 63 - len(suffix)].rstrip("-") + suffix, LABEL_INSTANCE: self.name}
+
+    @property
     def labels(self) -> dict[str, str]:
         return {**self.selector, LABEL_VERSION: self.version, LABEL_MANAGED_BY: MANAGER}
 

@@ -70,7 +70,9 @@ def chart(release: Release, project: Project, manifest: Manifest) -> dict[str, s
     }
     for made in release.objects:
         if made["kind"] not in ("Namespace", *SCALING):
-            files[f"templates/{file_of(made, release)}"] = template(made, own=is_own(made, release))
+            files[f"templates/{file_of(made, release)}"] = template(
+                made, own=is_own(made, release), image=release.image
+            )
     if storage.keeping(project).kind != "claim":
         # Which of them there are follows from `replicas`, so both are here, each behind its condition.
         who = identity(project, manifest, release.image, release.namespace)
@@ -89,8 +91,11 @@ def file_of(made: Object, release: Release) -> str:
     return f"{kind}.yaml" if is_own(made, release) or is_settings(made) else f"{kind}-{name}.yaml"
 
 
-def template(made: Object, *, own: bool = True) -> str:
-    """The template of one object: every place that a value fills, by the object's kind, where it is the service's."""
+def template(made: Object, *, own: bool = True, image: str = "") -> str:
+    """The template of one object: every place that a value fills, by the object's kind, where it is the service's.
+
+    image: the service's own, which scheduled work may run too.
+    """
     slots, made = Slots(), copy.deepcopy(made)
     namespace = made["metadata"]["namespace"]
     made["metadata"]["namespace"] = slots.value(".Release.Namespace")
@@ -120,6 +125,12 @@ def template(made: Object, *, own: bool = True) -> str:
         server["image"] = slots.value(".Values.image | quote")
         server["resources"] = slots.block(".Values.resources")
         (source,) = server["envFrom"]
+        source["configMapRef"]["name"] = source["configMapRef"]["name"].rpartition("-")[0] + "-" + SLOT
+    elif made["kind"] == "CronJob":
+        (job,) = spec["jobTemplate"]["spec"]["template"]["spec"]["containers"]
+        if job["image"] == image:
+            job["image"] = slots.value(".Values.image | quote")
+        source = job["envFrom"][0]
         source["configMapRef"]["name"] = source["configMapRef"]["name"].rpartition("-")[0] + "-" + SLOT
     text = slots.template(made).replace(SLOT, HASH)
     if kind in ("PrometheusRule", "ScaledObject"):  # their queries name it

@@ -1,7 +1,8 @@
-"""`deploy --verify job` where a real Job runs, under Pod Security `restricted`."""
+"""Jobs beside a service, under Pod Security `restricted`: the one of `deploy --verify job`, and scheduled work."""
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -50,3 +51,29 @@ def test_a_job_proves_a_deploy_judges_it_and_says_why_it_cannot(
         deploy(release, real, first.probe, verify="job")
     assert refused.value.outcome in ("restored", "unproven")
     assert jobs_left(kube, namespace) == []
+
+
+ASK = "import urllib.request as u; print(u.urlopen('http://iris/readyz', timeout=10).status)"
+
+
+def test_scheduled_work_runs_beside_the_service_and_goes_with_its_setting(
+    iris: dict[str, Versioned], real: Cluster, namespace: str, kube: Any
+) -> None:
+    first, batch = iris["1"], f"/apis/batch/v1/namespaces/{namespace}"
+    work = {"ask": {"cron": "30 3 * * *", "time_zone": "Europe/Oslo", "command": ["python3", "-c", ASK], "retries": 0}}
+    deploy(first.release(namespace, replicas=1, schedule=work), real, first.probe)
+    [made] = kube.items(f"{batch}/cronjobs")
+    assert (made["metadata"]["name"], made["spec"]["timeZone"]) == ("iris-ask", "Europe/Oslo")
+    # What `kubectl create job --from=cronjob/iris-ask now` does.
+    owner = {"apiVersion": "batch/v1", "kind": "CronJob", "name": "iris-ask", "uid": made["metadata"]["uid"]}
+    job = {"metadata": {"name": "now", "ownerReferences": [owner]}, "spec": made["spec"]["jobTemplate"]["spec"]}
+    kube.call("POST", f"{batch}/jobs", job)
+    until = time.monotonic() + 60
+    while not (conditions := kube.get(f"{batch}/jobs/now")["status"].get("conditions")):
+        assert time.monotonic() < until, "the job never ended"
+        time.sleep(0.2)
+    assert "Complete" in [one["type"] for one in conditions], conditions
+    [pod] = kube.items(f"/api/v1/namespaces/{namespace}/pods?labelSelector=job-name%3Dnow")
+    assert list(real.logs(pod["metadata"]["name"])) == ["200"]
+    deploy(first.release(namespace, replicas=1), real, first.probe)
+    assert kube.items(f"{batch}/cronjobs") == []
