@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,7 @@ from wherry.cli.quality import quality
 from wherry.cli.verb import Verb, token_option
 from wherry.contract.golden import Difference, differences
 from wherry.contract.names import BUNDLE_DIR, EXAMPLE_FILE, MANIFEST_FILE, SERVING_PORT
+from wherry.contract.pictures import recognised
 from wherry.contract.wire import Cell
 from wherry.errors import UsageRefused
 
@@ -31,26 +33,29 @@ CHUNK_ROWS = 1000  # rows a request; small enough for the service's body limit a
         "wherry predict http://127.0.0.1:8080 bundle/example.json",
         "wherry predict http://127.0.0.1:8080 area=153.4 texture=17.3",
         "wherry predict http://127.0.0.1:8080 test.csv > predictions.txt",
+        "wherry predict http://127.0.0.1:8080 --image dog.jpg",
         "wherry predict bundle test.parquet",
         "wherry predict --check",
         "wherry predict --check http://127.0.0.1:8080",
     ],
 )
 @click.argument("words", nargs=-1, metavar="[URL|BUNDLE] [FILE|-] [KEY=VALUE ...]")
+@click.option("--image", type=click.Path(path_type=Path), metavar="FILE", help="Ask about this picture.")
 @click.option("--check", is_flag=True, help="Ask the golden rows of the bundle; exit 4 when the answers differ.")
 @click.option("--encoding", default="utf-8", show_default=True, metavar="ENC", help="Encoding of a CSV file.")
 @token_option
 @click.pass_obj
 def predict(
-    console: Console, words: tuple[str, ...], check: bool, encoding: str, token_file: Path | None
+    console: Console, words: tuple[str, ...], image: Path | None, check: bool, encoding: str, token_file: Path | None
 ) -> int | None:
     """Ask a service (an argument with ://) or a bundle (a folder; ./bundle when none is named) for predictions.
 
-    What to ask is a file or - (JSON, CSV or Parquet, told apart by content), or KEY=VALUE for each column. The reply to
-    one record is printed as it was sent; many rows give one line a row. Where the rows hold the right answers too, the
-    quality of the predictions is printed beside that of always giving the most frequent answer, or the mean.
+    What to ask is a file or - (JSON, CSV, Parquet or a picture, told apart by content), or KEY=VALUE for each column.
+    The reply to one record is printed as it was sent; many rows give one line a row. Where the rows hold the right
+    answers too, the quality of the predictions is printed beside that of always giving the most frequent answer, or
+    the mean.
     """
-    asked = payload.sort(words)
+    asked = payload.sort((*words, str(image)) if image is not None else words)
     if not check and asked.file is None and not asked.pairs:
         raise nothing_asked(asked)
     with asker(asked, token_file) as answers:
@@ -60,6 +65,10 @@ def predict(
             single(console, answers, payload.from_pairs(asked.pairs, answers.signature), None)
             return None
         body = payload.content(asked.file)
+        if image is not None or recognised(body):
+            column = answers.signature.picture if answers.signature else None
+            single(console, answers, {column.name if column else "image": b64encode(body).decode()}, None)
+            return None
         value = payload.as_json(body, str(asked.file))
         if value is None:
             many(console, answers, body, asked.file, encoding)

@@ -10,6 +10,7 @@ from wherry.cli import project
 from wherry.cli.console import Console
 from wherry.cli.verb import Verb, trust_of, trust_option
 from wherry.contract.names import BUNDLE_DIR
+from wherry.contract.pictures import PictureModel
 
 
 @click.command(
@@ -87,13 +88,19 @@ def serve(
     )
 
 
-def packed(console: Console, model: Path, data: Path | None, target: str | None, trust: bool | str) -> Path:
+def packed(
+    console: Console, model: Path, declared: PictureModel, data: Path | None, target: str | None, trust: bool | str
+) -> Path:
     """A bundle made of a model file, in the project's own folder."""
     from wherry.cli import describe
-    from wherry.cli.pack import vouched
+    from wherry.cli.pack import pictures, vouched
 
     to = project.state() / "packed" / model.stem
     to.parent.mkdir(parents=True, exist_ok=True)
+    if declared.labels:
+        pictures(console, model, declared, data=data, to=to, name=None, version="1", target=target)
+        console.note(f"packed {model} into {to}")
+        return to
     manifest = vouched(
         console,
         model,

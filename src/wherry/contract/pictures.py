@@ -83,3 +83,12 @@ class PictureModel(Struct, frozen=True, kw_only=True):
     softmax: Annotated[
         bool | None, Meta(description="turn what the graph answers into probabilities; unset: if they are none yet")
     ] = None
+
+
+def recognised(data: bytes) -> Format | None:
+    """The format that bytes begin as, of those that can be read."""
+    if data.startswith(b"\xff\xd8\xff"):
+        return "jpeg"
+    if data.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "png"
+    return "webp" if data[:4] == b"RIFF" and data[8:12] == b"WEBP" else None

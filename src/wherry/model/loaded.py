@@ -12,7 +12,7 @@ from wherry.contract.manifest import Manifest
 from wherry.contract.names import BUNDLE_DIR
 from wherry.contract.signature import Signature
 from wherry.contract.wire import Outputs, Row
-from wherry.errors import FieldsRefused, ModelFailed
+from wherry.errors import FieldsRefused, ModelFailed, PictureRefused
 from wherry.model import bundle, flavors, golden, requirements
 from wherry.model.records import records_of
 
@@ -49,10 +49,12 @@ class Model:
         """The answers for rows that the signature has checked, as plain Python values.
 
         probabilities: False where nobody will see them; asking scikit-learn for them can take as long as predicting.
-        Raises ModelFailed, which names the rows concerned and holds the answers of all others.
+        Raises ModelFailed, which names the rows concerned and holds the answers of all others; PictureRefused.
         """
         try:
             outputs = self._score(rows) if probabilities else self._score(rows, False)
+        except PictureRefused:  # the request's fault, not the model's
+            raise
         except Exception as error:  # whatever a model raises concerns these rows, not the service
             if len(rows) == 1:
                 reason = f"raised {type(error).__name__}: {error}"

@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from wherry.contract.pictures import Filter, Format, Preparation
+from wherry.contract.pictures import Filter, Format, Preparation, recognised
 from wherry.errors import ExtraMissing, PictureFormatWrong, PictureTooLarge, PictureUnreadable
 
 try:
@@ -173,15 +173,6 @@ class Studio:
         for plane, colour, table in zip(planes, order, self.tables, strict=True):
             plane[...] = table[points[:, :, colour]]
         return made
-
-
-def recognised(data: bytes) -> Format | None:
-    """The format that bytes begin as, of those that can be read."""
-    if data.startswith(b"\xff\xd8\xff"):
-        return "jpeg"
-    if data.startswith(b"\x89PNG\r\n\x1a\n"):
-        return "png"
-    return "webp" if data[:4] == b"RIFF" and data[8:12] == b"WEBP" else None
 
 
 def other(data: bytes) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -177,3 +178,39 @@ def test_the_command_line(pictures: Any, wherry: Any, tmp_path: Path) -> None:
     told = wherry("pack", path)
     assert told.returncode == 2
     assert "--labels" in told.stderr
+
+
+def test_the_command_line_asks_about_a_picture(
+    pictures: Any, picture_bundle: Path, wherry: Any, tmp_path: Path
+) -> None:
+    """A file is known by its content; --image says it; what is none is said as a service says it."""
+    (tmp_path / "sky.dat").write_bytes(pictures.picture("blue", kind="JPEG"))
+    for words in (("sky.dat",), ("--image", "sky.dat")):
+        told = wherry("predict", picture_bundle, *words)
+        assert (told.returncode, json.loads(told.stdout)) == (0, {"prediction": "blue"})
+    (tmp_path / "notes.txt").write_text("hello")
+    told = wherry("predict", picture_bundle, "--image", "notes.txt")
+    assert told.returncode == 1
+    assert "the picture begins like no jpeg or png or webp file" in told.stderr
+    assert wherry("predict", "--check", picture_bundle).returncode == 0
+
+
+def test_a_graph_is_served_as_it_lies_there_and_what_is_asked_is_kept(
+    pictures: Any, service: Any, wherry: Any, tmp_path: Path
+) -> None:
+    """From a file to a kept prediction: format, size and digest, and never the picture."""
+    path = pictures.written(tmp_path / "model")
+    (tmp_path / "wherry.toml").write_text('[model.image]\nlabels = "model/labels.txt"\n')
+    running = service(path)
+    data = pictures.picture("green", (64, 48), kind="WEBP")
+    answer = running.ask("/predict", data, headers={"Content-Type": "image/webp"})
+    assert answer.json["prediction"] == "green"
+    assert running.stop() == 0
+    told = wherry("history", "--json")
+    record = json.loads(told.stdout.splitlines()[-1])
+    digest = hashlib.sha256(data).hexdigest()
+    assert record["inputs"] == {"image": f"webp 64x48, {len(data)} bytes, sha256:{digest}"}
+    assert (record["door"], record["prediction"]) == ("image", "green")
+    assert len(record["probabilities"]) == 3
+    found = wherry("history", "--json", "--where", f"image={record['inputs']['image']}")
+    assert len(found.stdout.splitlines()) == 1
