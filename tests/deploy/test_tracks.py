@@ -26,7 +26,7 @@ from wherry.deploy.probe import Probe
 from wherry.deploy.resources import DEPLOYMENT, SERVICE, name_of
 from wherry.deploy.rollback import releases
 from wherry.deploy.shadow import deploy_shadow
-from wherry.errors import CanaryAborted, ProbeFailed, RolloutFailed, UsageRefused
+from wherry.errors import CanaryAborted, NotPermitted, ProbeFailed, RolloutFailed, UsageRefused
 from wherry.release.tracks import name_in
 from wherry.testing import READY, FakeApiServer
 
@@ -334,6 +334,7 @@ def test_the_service_is_switched_to_a_whole_new_version_and_back(
     assert (names(server, "deployments"), track(fake)) == ({"ferry"}, None), "the first has nothing to be switched from"
     verdict = deploy(two, fake, probe, blue_green=True, tell=told.append)
     assert (verdict.ok, verdict.undo, track(fake)) == (True, "wherry rollback 1", "green")
+    assert verdict.requests > 10, "asked all through the switch, not at its end alone"
     assert (model(fake), model(fake, "ferry-green")) == ("ferry:1", "ferry:2")
     assert states(fake) == [(2, True, "deployed", ""), (1, False, "deployed", "")]
     (status,) = life.status(fake)
@@ -488,3 +489,15 @@ def test_a_shadow_that_answers_wrongly_is_never_asked_by_what_serves(
 def test_a_shadow_needs_something_to_follow(fake: Cluster, make_release: Any, probe: Probe) -> None:
     with pytest.raises(UsageRefused, match="no version of ferry"):
         deploy_shadow(make_release("boats"), fake, probe, 0.1)
+
+
+def test_the_rights_that_two_versions_take_are_asked_for_before_anything_is_made(
+    fake: Cluster, make_release: Any, probe: Probe, server: FakeApiServer
+) -> None:
+    deploy(make_release("boats"), fake, probe)
+    server.api.denied = {("create", "pods/portforward"), ("delete", "deployments")}
+    with pytest.raises(NotPermitted) as refused:
+        deploy(make_release("boats", version="2"), fake, probe, trial=trial(0.5))
+    assert {rule.resource for rule in refused.value.rules} == {"pods/portforward", "deployments"}
+    assert names(server, "deployments") == {"ferry"}
+    assert deploy(make_release("boats", version="2"), fake, probe).ok

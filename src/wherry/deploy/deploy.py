@@ -85,7 +85,7 @@ def deploy(
     Raises DeployHeld while somebody else is at it.
     """
     began = time.monotonic()
-    preflight.checked(release, cluster)
+    preflight.checked(release, cluster, beside=blue_green or trial is not None)
     made_now = _space_made(release, cluster)
     with lease.hold(cluster, release.name, tell) as lock:
         records = history.read(cluster, release.name)
@@ -111,7 +111,7 @@ def deploy(
         lock.check()
         history.keep(cluster, record, records, tell)
         history.interrupted(cluster, records, record)
-        with Steady(_steady_ask(release, cluster, probe, before, live)) as steady:
+        with Steady(_steady_ask(path, release, probe, before, live)) as steady:
             if path.trial is not None and before is not None:
                 stage = Stage(history.stamped(record), before, probe, cluster, timeout, verify, lock.check, tell)
                 _stood(path.trial, stage, record)
@@ -219,17 +219,19 @@ def _bring_back(before: Record, error: ClusterFailed, path: Path, token: str, st
 
 
 def _steady_ask(
-    release: Release, cluster: Cluster, probe: Probe, before: Record | None, live: Mapping[str, Object | None]
+    path: Path, release: Release, probe: Probe, before: Record | None, live: Mapping[str, Object | None]
 ) -> Callable[[], Answer] | None:
     """How to ask the service all through the update; None where there is nothing to ask yet."""
     deployment, service = live.get(what(release.workload)), release.find(SERVICE.kind)
-    if service is None or deployment is None or not (deployment.get("status") or {}).get("readyReplicas"):
+    ready = deployment is not None and (deployment.get("status") or {}).get("readyReplicas")
+    if service is None or not (ready or path.size):
         return None
     body = probe.body
     if before is None or before.probe.body != body:
         # What is no golden row of the version that serves would be stored as a prediction: ask without rows.
         body = json.dumps({"columns": [], "rows": []}).encode()
     port = service["spec"]["ports"][0].get("name") or release.ports.service
+    cluster = path.cluster
     return lambda: cluster.ask_service(name_of(service), port, wire.PREDICT, body, probe.headers, seconds=10.0)
 
 

@@ -44,6 +44,14 @@ KEEPING = (AccessRule("list", "", "configmaps"),)
 # The Lease that keeps two deploys of one service apart.
 LOCKING = tuple(AccessRule(verb, LEASE.group, LEASE.plural) for verb in ("get", "create", "update", "delete"))
 
+# Two versions at once: one goes again, its pods are asked each for itself, and sent away where they must let go.
+BESIDE = (
+    AccessRule("delete", "apps", "deployments"),
+    AccessRule("create", "", "pods/portforward"),
+    AccessRule("delete", "", "pods"),
+    AccessRule("delete", "", "services"),
+)
+
 
 def must_create_namespace(cluster: Cluster, allowed: bool) -> bool:
     """Whether the release has to hold the namespace: it is missing and may be made, or wherry made it before.
@@ -66,13 +74,14 @@ def namespace_of(cluster: Cluster) -> Object | None:
         return {"metadata": {"name": cluster.namespace}}
 
 
-def checked(release: Release, cluster: Cluster) -> dict[str, Object | None]:
+def checked(release: Release, cluster: Cluster, *, beside: bool = False) -> dict[str, Object | None]:
     """What exists under each name of the release, by `what`, once it is known that the deploy may go on.
 
+    beside: whether two versions are to run at once.
     Raises NotPermitted, ObjectForeign, SecretMissing, ImageNameRefused: nothing has been changed then.
     """
     Reference.parse(release.image)
-    check_permissions(release, cluster)
+    check_permissions(release, cluster, BESIDE if beside else ())
     live = existing(release, cluster)
     for made in release.objects:
         if made["kind"] != NAMESPACE.kind:
@@ -83,11 +92,11 @@ def checked(release: Release, cluster: Cluster) -> dict[str, Object | None]:
     return live
 
 
-def check_permissions(release: Release, cluster: Cluster) -> None:
+def check_permissions(release: Release, cluster: Cluster, more: tuple[AccessRule, ...] = ()) -> None:
     """Asks the cluster about every right that this deploy takes. Raises NotPermitted with all that lack."""
     if cluster.may("*", "*", "*"):
         return
-    lacking = tuple(rule for rule in needed(release) if not cluster.may(rule.verb, rule.group, rule.resource))
+    lacking = tuple(rule for rule in (*needed(release), *more) if not cluster.may(rule.verb, rule.group, rule.resource))
     if lacking:
         raise NotPermitted(lacking, cluster.namespace)
 

@@ -38,6 +38,7 @@ def switch(
     """
     service = release.find(SERVICE.kind) or {}
     port = service["spec"]["ports"][0].get("name") or release.ports.service
+    began = time.monotonic()
     cluster.apply(preview(release, track))
     prove(
         cluster,
@@ -50,7 +51,7 @@ def switch(
         verify=verify,
         tell=tell,
     )
-    tell(Step(f"{release.image} answers right before anybody calls it"))
+    tell(Step("the new version answers right before anybody calls it", round(time.monotonic() - began, 2)))
     began = time.monotonic()
     cluster.apply(selecting(service, track))
     ask = lambda: cluster.ask_service(release.name, port, wire.PREDICT, probe.body, probe.headers)  # noqa: E731  # asked again and again
