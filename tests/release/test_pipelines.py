@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from wherry.contract.project import Project
-from wherry.errors import AccessRule
+from wherry.errors import AccessRule, SettingsRefused
 from wherry.release.pipelines.files import MARK, Pipeline, pipeline
 from wherry.release.pipelines.google import credentials
 from wherry.release.pipelines.steps import Delivery, Google, delivery
@@ -118,6 +118,12 @@ def test_what_cannot_be_written_is_said_with_what_to_type(declare: Declare) -> N
     made = pipeline(bare, ())
     assert sorted(made.files) == [".github/workflows/house-prices-pipeline.yaml", "pipeline/role.yaml"]
     assert [each.hint.split()[2] for each in made.left_out] == ["--context", "--context", "--repository"]
+
+
+def test_a_time_that_never_comes_is_refused(declare: Declare) -> None:
+    project = declare({"pipeline": {"schedule": "61 3 * * *"}})
+    with pytest.raises(SettingsRefused, match=r"pipeline\.schedule its minute is 61, not from 0 to 59"):
+        delivery(project, "house-prices", image="x/y", namespace="models", version="1")
 
 
 def test_a_long_name_makes_an_account_that_google_takes(declare: Declare) -> None:

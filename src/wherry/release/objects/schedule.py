@@ -28,18 +28,16 @@ def objects(who: Identity, project: Project, manifest: Manifest, config: str) ->
     if wanted:
         yield policy(who, project)
     for name, one in wanted:
-        yield cron_job(who, project, manifest, config, name, one)
+        labels = {**who.scheduled, LABEL_MANAGED_BY: MANAGER, LABEL_SCHEDULE: name}
+        yield cron_job(who.metadata(f"-{name}"), labels, one, job_pod(who, project, manifest, config, one))
 
 
-def cron_job(
-    who: Identity, project: Project, manifest: Manifest, config: str, name: str, one: Schedule
-) -> dict[str, Any]:
-    """Never two runs at once unless that is wished, a bound on each, and few that have ended."""
-    labels = {**who.scheduled, LABEL_MANAGED_BY: MANAGER, LABEL_SCHEDULE: name}
+def cron_job(metadata: dict[str, Any], labels: dict[str, str], one: Schedule, job: dict[str, Any]) -> dict[str, Any]:
+    """Never two runs at once unless that is wished, a bound on each, and few that have ended. job: the pod's spec."""
     return {
         "apiVersion": "batch/v1",
         "kind": "CronJob",
-        "metadata": who.metadata(f"-{name}"),
+        "metadata": metadata,
         "spec": {
             "schedule": one.cron,
             "timeZone": one.time_zone,
@@ -55,7 +53,7 @@ def cron_job(
                     "activeDeadlineSeconds": one.run_seconds,
                     "template": {
                         "metadata": {"labels": labels},
-                        "spec": job_pod(who, project, manifest, config, one),
+                        "spec": job,
                     },
                 },
             },

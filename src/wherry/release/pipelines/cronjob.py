@@ -6,7 +6,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from wherry.contract.names import IMAGE_USER, LABEL_NAME
+from wherry.contract.project import Schedule
 from wherry.errors import AccessRule
+from wherry.release.objects import schedule
 from wherry.release.pipelines.steps import IMAGE, Delivery, Step
 
 GIT = "alpine/git:v2.45.2"
@@ -97,22 +99,10 @@ def cron_job(delivery: Delivery) -> dict[str, Any]:
             {"name": "token", "projected": {"sources": TOKEN_SOURCES}},
         ],
     }
-    labels = {"labels": metadata(delivery)["labels"]}
-    job = {"backoffLimit": 0, "activeDeadlineSeconds": 3600, "template": {"metadata": labels, "spec": pod}}
-    return {
-        "apiVersion": "batch/v1",
-        "kind": "CronJob",
-        "metadata": metadata(delivery),
-        "spec": {
-            "schedule": delivery.schedule,
-            "timeZone": "Etc/UTC",
-            "concurrencyPolicy": "Forbid",
-            "startingDeadlineSeconds": 3600,
-            "successfulJobsHistoryLimit": 1,
-            "failedJobsHistoryLimit": 3,
-            "jobTemplate": {"metadata": labels, "spec": job},
-        },
-    }
+    about = metadata(delivery)
+    return schedule.cron_job(
+        about, about["labels"], Schedule(cron=delivery.schedule, start_within=3600, retries=0), pod
+    )
 
 
 def container(step: Step, image: str, *, workdir: str) -> dict[str, Any]:

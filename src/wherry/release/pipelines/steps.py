@@ -9,6 +9,8 @@ from urllib.parse import urlsplit
 import msgspec
 
 from wherry.contract.project import Project
+from wherry.errors import SettingProblem, SettingsRefused
+from wherry.release.objects import cron
 from wherry.release.reference import Reference
 
 IMAGE = "python:3.11-slim"  # what the steps run in, wherever they are containers
@@ -67,8 +69,11 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def delivery(project: Project, name: str, *, image: str, namespace: str, version: str) -> Delivery:
-    """The pipeline of a project. version: of wherry, which the pipeline installs."""
+    """The pipeline of a project. version: of wherry, which the pipeline installs. Raises SettingsRefused."""
     said = project.pipeline
+    if wrong := cron.trouble(said.schedule):
+        problem = SettingProblem("pipeline.schedule", wrong, '"0 4 * * 1" is each Monday at four')
+        raise SettingsRefused((problem,), "this pipeline cannot be written")
     return Delivery(
         name=name,
         image=image,
