@@ -2,8 +2,7 @@
 
 python bench/overload.py [SECONDS] [FOLD ...]: a random forest served by scikit-learn on core 0, 64 rows a call at most,
 requests at a set rate from core 1, whatever comes back. Finds the capacity, then asks for FOLD times it (3 and 5) for
-SECONDS (10), with 0.8 of it before and 0.5 of it after. With --first the processes go before everything else on the
-machine (needs root).
+SECONDS (10), with 0.8 of it before and 0.5 of it after.
 """
 
 from __future__ import annotations
@@ -25,9 +24,9 @@ import numpy as np
 import uvloop
 from turns import SENDER_CORE, Peer, cpu, free_port, settle, started
 
-MOST_CONNECTIONS = 512
+MOST_CONNECTIONS = 950  # a service takes a thousand
 TICK = 0.001
-STEPS = (0.7, 0.8, 0.85, 0.9, 0.95, 1.0, 1.05)  # of what it answers when it is asked as fast as it goes
+CALM_MS = 100.0  # p99 beyond which a rate is no longer held
 REFUSAL_MS, FIRST_MS, GOODPUT = 50.0, 50.0, 0.85
 
 
@@ -138,15 +137,19 @@ def goodput(answers: list[Answer], seconds: float) -> float:
 
 
 async def capacity(sender: Sender) -> float:
-    """The highest rate of the steps at which nothing is refused and nothing waits for long."""
-    asked = await sender.run(20_000, 3.0)  # more than it can: what it gives then is where to look
-    most = goodput(asked, 3.0)
-    held = 0.0
-    for step in STEPS:
-        answers = await sender.run(step * most, 4.0)
-        if len(good(answers)) == len(answers) and p99(answers) < 500:
-            held = max(held, step * most)
-    return held
+    """The highest rate at which nothing is refused and nothing waits for long: upwards by halves, then bisected."""
+
+    async def holds(rate: float) -> bool:
+        answers = await sender.run(rate, 4.0)
+        return len(good(answers)) == len(answers) and p99(answers) < CALM_MS
+
+    low, high = 100.0, 150.0
+    while await holds(high):
+        low, high = high, 1.5 * high
+    for _ in range(4):
+        middle = (low + high) / 2
+        low, high = (middle, high) if await holds(middle) else (low, middle)
+    return low
 
 
 async def story(port: int, pid: int, bodies: list[str], seconds: float, folds: list[float]) -> int:
@@ -218,8 +221,8 @@ def main(asked: argparse.Namespace) -> int:
             "WHERRY_SERVE_BATCH_ROWS": "64",
         }
         peer = Peer([sys.executable, "-m", "wherry.server"], port, environ)
-        pid = stack.enter_context(started(peer, first=asked.first))
-        settle(SENDER_CORE, asked.first)
+        pid = stack.enter_context(started(peer))
+        settle(SENDER_CORE)
         return uvloop.run(story(port, pid, bodies, asked.seconds, asked.folds or [3.0, 5.0]))
 
 
@@ -227,5 +230,4 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("seconds", type=float, nargs="?", default=10.0)
     parser.add_argument("folds", type=float, nargs="*")
-    parser.add_argument("--first", action="store_true")
     sys.exit(main(parser.parse_args()))

@@ -29,7 +29,8 @@ from sqlalchemy.pool import StaticPool
 from wherry.server.sinks.backend import PATIENCE_SECONDS, Blame, Values, json_path, quoted
 
 BUSY_SECONDS = 5.0  # how long SQLite waits for another process's transaction before it says that it is locked
-CHECKPOINT_PAGES = 8000  # of 4 KiB: the log is folded into the file every 32 MiB, not every four
+PAGE_BYTES = 16384  # measured: rows of a kilobyte go in a quarter faster than into pages of four
+CHECKPOINT_BYTES = 32 << 20  # the log is folded into the file every 32 MiB, not every four
 
 
 class SQLite:
@@ -49,9 +50,11 @@ class SQLite:
             connection.isolation_level = None  # the driver begins no transactions of its own: `begin` below does
             if reading:
                 return
+            connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")  # of a new file; an old one keeps its own
             connection.execute("PRAGMA journal_mode = WAL")  # readers and the writer do not wait for each other
             connection.execute("PRAGMA synchronous = FULL")  # a segment is deleted once its rows are in: they must be
-            connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
+            (page,) = connection.execute("PRAGMA page_size").fetchone()
+            connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_BYTES // page}")
 
         @event.listens_for(engine, "begin")
         def begin(connection: Connection) -> None:
