@@ -85,9 +85,10 @@ def pack(console: Console, /, model: Path, trust: str | None, to: Path, labels: 
 
 def states_columns(model: Path) -> bool:
     """Whether the model may say itself which columns it takes, so that it can be packed without a sample."""
+    from wherry.model.pack import mlflow
     from wherry.model.reading import files
 
-    return files.read(model).kind == "python"
+    return mlflow.is_folder(model) or files.read(model).kind == "python"
 
 
 def pictures(

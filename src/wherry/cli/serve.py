@@ -75,8 +75,8 @@ def serve(
         "store.enabled": False if no_store else None,
     }
     resolved = project.load(console, flags)
-    if bundle.is_file():
-        bundle = packed(console, bundle, data, target, trust_of(trust))
+    if bundle.is_file() or (bundle / "MLmodel").is_file():
+        bundle = packed(console, bundle, resolved.project.model.image, data, target, trust_of(trust))
     elif data or target or trust:
         raise click.UsageError("--data, --target and --trust are for a model file, and this is a bundle")
     return run(

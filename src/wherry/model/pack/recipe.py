@@ -19,7 +19,7 @@ from wherry.contract.names import BASELINE_FILE, BUNDLE_DIR, EXAMPLE_FILE, GOLDE
 from wherry.contract.signature import Signature
 from wherry.contract.wire import Cell, Outputs
 from wherry.model import bundle, golden, measure, tables
-from wherry.model.pack import baseline, metrics, naming
+from wherry.model.pack import baseline, metrics, mlflow, naming
 from wherry.model.pack.opening import open_subject
 from wherry.model.pack.subject import SAMPLE, Estimator, Given, Subject
 from wherry.model.proving.convert import Stored
@@ -90,8 +90,9 @@ def pack_file(
     beside: Sequence[Path] = (),
     tell: Tell = silent,
 ) -> Manifest:
-    """Turn a model file into a bundle. Without `data` it has no golden rows and its columns are x0, x1, ... or the
-    model's own. beside: files that a Python file reads, which go into the bundle with it.
+    """Turn a model file, or a folder that MLflow wrote, into a bundle. Without `data` it has no golden rows, unless
+    MLflow kept an example, and its columns are the model's own, or x0, x1, ... beside: files that a Python file reads,
+    which go into the bundle with it.
 
     Raises what `pack` raises, NotVouched, VersionDrift, CodeFailed, and what is wrong with a file, by name.
     """
@@ -100,8 +101,13 @@ def pack_file(
     if data is not None:
         with stage(tell, f"reading {data}"):
             rows, answers = tables.read(data, encoding).split(target)
-    with stage(tell, f"reading {path}"):
-        opened = open_subject(path, trust=trust, allow_drift=allow_drift, beside=beside)
+    held = path
+    if mlflow.is_folder(path):
+        folder = mlflow.read(path)
+        held, rows = folder.path, rows if data is not None else folder.example
+        tell(Note(folder.sentence()))
+    with stage(tell, f"reading {held}"):
+        opened = open_subject(held, trust=trust, allow_drift=allow_drift, beside=beside)
     tell(Note(opened.note))
     return make(
         Task(
@@ -113,7 +119,7 @@ def pack_file(
                 float_columns=tuple(float_columns),
                 source=str(data) if data is not None else SAMPLE,
             ),
-            origin=Origin(opened.subject.name, path.name, opened.sha256),
+            origin=Origin(opened.subject.name, held.name, opened.sha256),
             to=to,
             name=label,
             version=number,

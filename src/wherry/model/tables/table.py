@@ -120,6 +120,17 @@ def from_json(text: str, source: str) -> Any:
     return pd.DataFrame.from_records(records)
 
 
+def framed(names: list[str], rows: list[Any], types: dict[str, str]) -> Any:
+    """A frame of rows, its columns of `types` where they can be."""
+    import pandas as pd
+
+    frame = pd.DataFrame(rows, columns=names)
+    for name, kind in types.items():
+        if name in frame.columns and not frame[name].isna().any():
+            frame[name] = frame[name].astype(kind)
+    return frame
+
+
 def named(frame: Any, source: str) -> Any:
     """The frame with texts for column names."""
     names = [str(name) for name in frame.columns]
