@@ -21,7 +21,7 @@ MEDIAN = 150
 # Libraries that take longer to import than `wherry --help` may take.
 HEAVY = {
     *("joblib", "kubernetes", "onnx", "onnxruntime", "pandas", "pyarrow", "rich", "scipy", "skl2onnx", "sklearn"),
-    *("cryptography", "nacl", "skops", "sqlalchemy", "numpy"),
+    *("cryptography", "nacl", "skops", "sqlalchemy", "numpy", "opentelemetry"),
 }
 
 
@@ -68,6 +68,7 @@ INTRUDERS = [
     ("cli", "import cryptography", "Keys live in deploy.attesting.signing"),
     ("cli", "import sqlalchemy", "SQL lives in server.sinks"),
     ("model", "import uvloop", "The HTTP parser and the event loop"),
+    ("server", "import opentelemetry.sdk", "OpenTelemetry lives in"),
     ("deploy", "import click", "argv is read in cli"),
     ("server", "import subprocess", "A process is started only where"),
     ("cli", "import tomlkit", "The file of settings is rewritten"),
@@ -99,7 +100,7 @@ def test_every_contract_is_tried(broken: list[str]) -> None:
 
 OTHERS = """asyncio concurrent.futures multiprocessing kubernetes.client kubernetes.config numpy onnx onnxruntime
     pandas pyarrow rich.console scipy.special skl2onnx skops.io sklearn.pipeline sqlalchemy uvloop httptools click
-    msgspec yaml"""
+    msgspec yaml lightgbm xgboost opentelemetry.sdk.trace.export opentelemetry.exporter.otlp.proto.http.trace_exporter"""
 
 # Imports what others made first, so that only what our own modules do is left to see.
 DO_NOTHING = """

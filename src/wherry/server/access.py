@@ -7,7 +7,7 @@ import re
 import sys
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
@@ -24,13 +24,31 @@ def traced(headers: Mapping[bytes, bytes]) -> bytes | None:
     return sent if sent is not None and TRACEPARENT.fullmatch(sent) else None
 
 
+class Noting(Protocol):
+    """Takes note of each reply before it leaves; may neither wait nor raise."""
+
+    def note(self, exchange: Exchange, request_id: str, status: int, seconds: float, door: str) -> None:
+        """door: empty where predictions are answered, which are noted with their call of the model."""
+
+
+class Both:
+    """Has two take note."""
+
+    def __init__(self, first: Noting, second: Noting) -> None:
+        self.first, self.second = first, second
+
+    def note(self, exchange: Exchange, request_id: str, status: int, seconds: float, door: str) -> None:
+        self.first.note(exchange, request_id, status, seconds, door)
+        self.second.note(exchange, request_id, status, seconds, door)
+
+
 class AccessLog:
     """Lines on standard output: of `share` of the requests, and of each that was not answered well."""
 
     def __init__(self, share: float) -> None:
         self.share = share
 
-    def note(self, exchange: Exchange, request_id: str, status: int, seconds: float) -> None:
+    def note(self, exchange: Exchange, request_id: str, status: int, seconds: float, door: str) -> None:
         if status < 400 and self.share < 1.0 and random.random() >= self.share:
             return
         line = {

@@ -58,7 +58,7 @@ class Hosted:
         self.journal, loop = journal, asyncio.get_running_loop()
         service = Service(loaded, proof, project, journal, tokens, Metrics(), "", tell)
         site, self.predictions = service.compose(loop)
-        self.life = service.life
+        self.life, self.service = service.life, service
         limits = Limits(body_bytes=project.serve.body_limit, request_seconds=project.serve.request_seconds)
         self.site = Mounted(site, limits, loop)
         manifest, seconds = loaded.manifest, loaded.seconds + proof.seconds
@@ -84,6 +84,7 @@ class Hosted:
         self.predictions.close()
         for each in (self.site, self.admin):
             each.close()
+        await asyncio.to_thread(self.service.close)
         await asyncio.to_thread(self.journal.close)
 
 

@@ -26,7 +26,7 @@ from wherry.contract.wire import (
     SELDON_FEEDBACK,
 )
 from wherry.errors import DiskFull, FieldsRefused, MediaWrong, RequestRefused, StoreFailed, StoreUnreachable
-from wherry.server.access import AccessLog, traced
+from wherry.server.access import AccessLog, Both, Noting, traced
 from wherry.server.content import Content
 from wherry.server.ids import new_id
 from wherry.server.metrics import Metrics
@@ -78,13 +78,14 @@ SIZES = tuple(map(size_lines, range(256)))  # of most replies
 class Replies:
     """Writes the replies of one model's service, whatever the path."""
 
-    def __init__(self, manifest: Manifest, project: Project, metrics: Metrics) -> None:
+    def __init__(self, manifest: Manifest, project: Project, metrics: Metrics, traces: Noting | None = None) -> None:
         self.manifest, self.project, self.metrics, self.now = manifest, project, metrics, time.monotonic
         version = re.sub(r"[^\x21-\x7e]", "?", manifest.version)[:128]
         self.fields = f"{HEADER_MODEL_VERSION}: {version}\r\n{HEADER_MODEL_DIGEST}: {manifest.digest}\r\n".encode()
         self.answer_fields = b"Content-Type: application/json\r\nCache-Control: no-store\r\n" + self.fields
         self.sharing = Sharing(project.serve) if project.serve.cors_origins else None
-        self.access = AccessLog(project.serve.access_log) if project.serve.access_log else None
+        log = AccessLog(project.serve.access_log) if project.serve.access_log else None
+        self.access: Noting | None = Both(log, traces) if log and traces else log or traces
         self.open = bool(project.serve.token_file)
         self.date, self.begun = b"", b""  # how a reply with predictions begins, and the date in it
 
@@ -125,15 +126,15 @@ class Replies:
             200, b"%b%bX-Request-Id: %b\r\nX-Prediction-Id: %b\r\n" % (common, extra, request_id, own), body
         )
 
-    def extra(self, exchange: Exchange, status: int, now: float) -> bytes:
-        """The header lines that only some requests get; and the request's line in the access log."""
+    def extra(self, exchange: Exchange, status: int, now: float, door: str = "") -> bytes:
+        """The header lines that only some requests get; and whoever takes note of requests is told of it."""
         lines, headers = b"", exchange.headers
         if (sharing := self.shared(exchange)) is not None:
             lines = sharing.fields(headers)
         if (trace := traced(headers)) is not None:
             lines += b"traceparent: %b\r\n" % trace
         if self.access is not None:
-            self.access.note(exchange, self.identify(exchange), status, now - exchange.started)
+            self.access.note(exchange, self.identify(exchange), status, now - exchange.started, door)
         return lines
 
     def shared(self, exchange: Exchange) -> Sharing | None:
@@ -147,7 +148,7 @@ class Replies:
         fields = b"Content-Type: %b\r\n%b%bCache-Control: no-store\r\n%b%b: %b\r\n" % (
             content.media,
             content.fields,
-            self.extra(exchange, status, now),
+            self.extra(exchange, status, now, door),
             self.fields,
             HEADER_REQUEST_ID.encode(),
             self.identify(exchange).encode(),

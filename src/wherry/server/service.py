@@ -25,9 +25,10 @@ from wherry.server.metrics import Gauge, Metrics, label
 from wherry.server.port import Port, Site
 from wherry.server.ports import address_text, everywhere
 from wherry.server.predictions import Predictions
-from wherry.server.predictor import Measured
+from wherry.server.predictor import Measured, Predictor
 from wherry.server.replies import Replies
 from wherry.server.tls import Certificate
+from wherry.server.tracing import traces
 
 INTERRUPTED = 130
 
@@ -68,17 +69,23 @@ class Service:
         self.metrics, self.admin_address, self.tell = metrics, admin, tell
         self.certificate = certificate
         self.life = Life()
+        self.traces = traces(loaded.manifest, tell)
         if project.store.mode == "strict":  # whose callers want a service that keeps, or none
             self.life.full = journal.refusing
 
     def compose(self, loop: asyncio.AbstractEventLoop) -> tuple[Site, Predictions]:
         loaded, project = self.loaded, self.project
         output = loaded.manifest.signature.output
-        replies = Replies(loaded.manifest, project, self.metrics)
+        replies = Replies(loaded.manifest, project, self.metrics, self.traces)
+        model: Predictor = Measured(
+            loaded.model, self.metrics, classifies=output.kind != "number" and output.width == 1
+        )
+        if self.traces is not None:
+            model = self.traces.timing(model)
         predictions = Predictions(
             loaded.manifest,
             loaded.model.golden,
-            Measured(loaded.model, self.metrics, classifies=output.kind != "number" and output.width == 1),
+            model,
             self.proof.cost,
             project,
             replies,
@@ -86,6 +93,8 @@ class Service:
             journal=self.journal,
             metrics=self.metrics,
         )
+        if self.traces is not None:
+            predictions.batcher.settle = self.traces.settling(predictions.batcher.settle)
         about = About(loaded.manifest, project)
         app = App(project, replies, predictions, about, self.life, tokens=self.tokens, admin=self.admin_address)
         return app, predictions
@@ -113,10 +122,16 @@ class Service:
         self.journal.start()
         finished = await drain.run()
         predictions.close()
+        self.close()
         port.abort()
         watcher.stop()
         await asyncio.sleep(0)
         return 0 if finished else INTERRUPTED
+
+    def close(self) -> None:
+        """Send what was measured and not sent yet."""
+        if self.traces is not None:
+            self.traces.close()
 
     def gauges(self, port: Port, predictions: Predictions) -> list[Gauge]:
         """What this process has at this moment; those of several processes add up."""
