@@ -100,7 +100,8 @@ def test_every_contract_is_tried(broken: list[str]) -> None:
 
 OTHERS = """asyncio concurrent.futures multiprocessing kubernetes.client kubernetes.config numpy onnx onnxruntime
     pandas pyarrow rich.console scipy.special skl2onnx skops.io sklearn.pipeline sqlalchemy uvloop httptools click
-    msgspec yaml lightgbm xgboost opentelemetry.sdk.trace.export opentelemetry.exporter.otlp.proto.http.trace_exporter"""
+    msgspec yaml lightgbm xgboost opentelemetry.sdk.trace.export
+    opentelemetry.exporter.otlp.proto.http.trace_exporter"""
 
 # Imports what others made first, so that only what our own modules do is left to see.
 DO_NOTHING = """
