@@ -103,7 +103,7 @@ def deploy(
     the stable one. With --blue-green it is brought up whole and switched to at once. With --shadow it answers copies of
     requests, and its answers are compared and counted, never given.
     """
-    from wherry.deploy import preflight
+    from wherry.deploy import preflight, room
     from wherry.deploy.deploy import rehearse
     from wherry.model.bundle import verify as verified
     from wherry.release.release import compose
@@ -137,6 +137,7 @@ def deploy(
 
         draft = release_of(str(reference))  # what cannot be deployed is said before anything is built
         way.foresee(wanted, draft, cluster)
+        room.check(draft, cluster, console.tell, whole=blue_green)
         for note in draft.warnings:
             console.tell(note)
         if there and owner is not None:

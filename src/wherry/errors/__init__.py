@@ -26,7 +26,7 @@
       ClusterFailed           no cluster to use: NoCluster, CredentialsRefused, ContextUnclear, ContextMissing
         NotPermitted  NamespaceMissing  Conflict  ObjectForeign  ObjectRefused  ObjectMissing  SecretMissing
         ObjectChanged  RolloutFailed  ProbeFailed  ProofUnmade  NothingDeployed  ReleaseMissing  NameUnclear
-        CanaryAborted  StillThere  WorkloadDiffers  NothingReady  ToolMissing  ToolFailed
+        CanaryAborted  RoomLacking  StillThere  WorkloadDiffers  NothingReady  ToolMissing  ToolFailed
       LockHeld                somebody else is at it: SpoolHeld, DeployHeld
       DiskFull
 
@@ -91,6 +91,7 @@ from wherry.errors.clusters import (
     ProofUnmade,
     ReleaseMissing,
     RolloutFailed,
+    RoomLacking,
     SecretMissing,
     StillThere,
     ToolFailed,
@@ -271,6 +272,7 @@ __all__ = [
     "RequestRefused",
     "RequirementsUnresolved",
     "RolloutFailed",
+    "RoomLacking",
     "SampleUnfit",
     "SecretMissing",
     "ServiceFailed",

@@ -188,6 +188,14 @@ class WorkloadDiffers(ClusterFailed):
         )
 
 
+class RoomLacking(ClusterFailed):
+    """The cluster has no room for what a deploy starts; nothing was built or changed."""
+
+    def __init__(self, name: str, reason: str, hint: str) -> None:
+        self.name, self.reason = name, reason
+        super().__init__(f"there is no room for {name}: {reason}", hint=hint)
+
+
 class RolloutFailed(ClusterFailed):
     """The new version does not come up. `cause` is a stable word, `evidence` what the cluster and the pod say."""
 

@@ -45,6 +45,9 @@ KINDS = {
     "leases": ("coordination.k8s.io/v1", "Lease", True),
     "networkpolicies": ("networking.k8s.io/v1", "NetworkPolicy", True),
     "jobs": ("batch/v1", "Job", True),
+    "resourcequotas": ("v1", "ResourceQuota", True),
+    "limitranges": ("v1", "LimitRange", True),
+    "storageclasses": ("storage.k8s.io/v1", "StorageClass", False),
     "cronjobs": ("batch/v1", "CronJob", True),
 }
 # Top-level fields of the kinds that tests misspell; other kinds take any.
@@ -118,7 +121,9 @@ class FakeApi:
     def list(self, plural: str, namespace: str, labels: str, fields: str) -> Object:
         api, kind, _ = KINDS[plural]
         with self.changed:
-            found = [made for made in self.all(plural, namespace) if matches(made, labels, fields)]
+            places = {space for what, space, _ in self.objects if what == plural and namespace in ("", space)}
+            everywhere = [made for place in sorted(places) for made in self.all(plural, place)]
+            found = [made for made in everywhere if matches(made, labels, fields)]
             return {"kind": f"{kind}List", "apiVersion": api, "metadata": self._version(), "items": found}
 
     def measured(self, namespace: str, labels: str) -> Object:
