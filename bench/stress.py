@@ -49,7 +49,7 @@ def wrk(port: int, seconds: float, first: bool) -> tuple[float, float]:
     command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds:.0f}s", url]
     before = os.times()
     done = subprocess.run(
-        command, capture_output=True, text=True, check=True, preexec_fn=lambda: settle(SENDER_CORE, first)
+        command, capture_output=True, text=True, check=True, preexec_fn=lambda: settle(SENDER_CORE, first=first)
     )
     after = os.times()
     used = after.children_user + after.children_system - before.children_user - before.children_system
@@ -64,7 +64,7 @@ def generator(port: int, rate: float, seconds: float, connections: int, first: b
         capture_output=True,
         text=True,
         check=True,
-        preexec_fn=lambda: settle(SENDER_CORE, first),
+        preexec_fn=lambda: settle(SENDER_CORE, first=first),
     )
     found: dict[str, float] = json.loads(done.stdout)
     return found

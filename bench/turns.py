@@ -49,23 +49,23 @@ def constant() -> Peer:
     return Peer([sys.executable, "-c", CONSTANT, str(port)], port, {})
 
 
-def settle(core: int, first: bool = False) -> None:
-    """This process on one core; `first`: before everything else on the machine, which needs root."""
+def settle(*cores: int, first: bool = False) -> None:
+    """This process on these cores; `first`: before everything else on the machine, which needs root."""
     with contextlib.suppress(OSError):
-        os.sched_setaffinity(0, {core})
+        os.sched_setaffinity(0, set(cores))
     if first:
         os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(10))
 
 
 @contextlib.contextmanager
-def started(peer: Peer, *, first: bool = False) -> Iterator[int]:
-    """A server on its core, listening; its process id."""
+def started(peer: Peer, *cores: int, first: bool = False) -> Iterator[int]:
+    """A server on its core, or on those that are named, listening; its process id."""
     process = subprocess.Popen(
         peer.command,
         env={**os.environ, **peer.environ},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        preexec_fn=lambda: settle(SERVER_CORE, first),  # no thread runs in this process
+        preexec_fn=lambda: settle(*(cores or (SERVER_CORE,)), first=first),  # no thread runs in this process
     )
     try:
         for _ in range(3000):
