@@ -62,7 +62,8 @@ from wherry.errors import NotVouched
 )
 @click.pass_obj
 def pack(console: Console, /, model: Path, trust: str | None, to: Path, labels: str | None, **options: Any) -> None:
-    """Turn MODEL into a bundle: a joblib, pickle or skops file, an ONNX file that classifies pictures, Python code.
+    """Turn MODEL into a bundle: a joblib, pickle or skops file, one of XGBoost or LightGBM, a folder that MLflow saved,
+    an ONNX file that classifies pictures, or Python code.
 
     Its columns, their types and ranges come from the estimator and the sample. The model is stored in the simplest form
     that is proven to answer alike: linear arrays, ONNX, skops, and pickle only with --allow-pickle. What is done to

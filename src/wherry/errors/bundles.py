@@ -104,7 +104,7 @@ class ModelUnknown(ModelUnreadable):
         subject = f"{path}: {what}" if path else what
         super().__init__(
             f"{subject} {reason}",
-            hint=hint or "wherry packs fitted scikit-learn estimators: live, or in a joblib, pickle or skops file",
+            hint=hint or "wherry packs fitted scikit-learn estimators, XGBoost's and LightGBM's models, and Python code",
         )
 
 
