@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import re
 import shlex
 import shutil
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -108,37 +108,44 @@ def packed(wherry: Wherry, folder: Path) -> None:
 
 
 class Walkthrough(NamedTuple):
-    """An example in the cluster: its name there, how its Service is reached, what its walkthrough asks and is told."""
+    """An example in the cluster: its name there, how its Service is reached, what its walkthrough asks, and one of the
+    replies that it may get. request: what curl is told, beside the address."""
 
     example: str
     name: str
     service: str
     port: int
     path: str
-    body: Any
+    request: tuple[str, ...]
     replies: tuple[Any, ...]
 
 
+class Dog:
+    """A reply whose first label is what the text's dog is."""
+
+    def __eq__(self, told: object) -> bool:
+        return isinstance(told, dict) and told["success"] is True and told["predictions"][0]["label"] == "Samoyed"
+
+
+JSON = ("-H", "Content-Type: application/json", "-d")
 BEAN = [[33958.0, 677.1, 253.69, 171.05, 1.48, 0.74, 34241.0, 207.93, 0.82, 0.99, 0.93, 0.82, 0.01, 0.0, 0.67, 1.0]]
+FEATURES = "feature_1=1&feature_2=1&feature_3=1"
+HOUSE = pytest.approx(24.8896, abs=1e-3)
 # A walkthrough is a line; tests/data/walkthroughs has what they print.
+# fmt: off
 WALKTHROUGHS = (
-    Walkthrough(
-        *("toy-classifier", "ml-app", "LoadBalancer", 5000, "/predict?feature_1=1&feature_2=1&feature_3=1", None),
-        ({"output": [0]}, {"output": [1]}),
-    ),
-    Walkthrough(
-        *("house-prices", "house-prices", "ClusterIP", 80, "/predict", "example.json"),
-        ({"status": "ok", "predict": pytest.approx(24.8896, abs=1e-3)},),
-    ),
-    Walkthrough(
-        *("dry-beans", "dry-beans", "LoadBalancer", 80, "/predict", {"data": json.dumps(BEAN)}),
-        ({"predictions": '["DERMASON"]'},),
-    ),
-    Walkthrough(
-        *("breast-cancer", "breast-cancer", "NodePort", 30001, "/predict", MALIGNANT),
-        ({"label": "M", "prediction": 1},),
-    ),
+    Walkthrough("toy-classifier", "ml-app", "LoadBalancer", 5000, f"/predict?{FEATURES}", (),
+                ({"output": [0]}, {"output": [1]})),
+    Walkthrough("image-classifier", "image-classifier", "LoadBalancer", 5000, "/predict", ("-F", "image=@dog.jpeg"),
+                (Dog(),)),
+    Walkthrough("house-prices", "house-prices", "ClusterIP", 80, "/predict", (*JSON, "@example.json"),
+                ({"status": "ok", "predict": HOUSE},)),
+    Walkthrough("dry-beans", "dry-beans", "LoadBalancer", 80, "/predict", (*JSON, json.dumps({"data": str(BEAN)})),
+                ({"predictions": '["DERMASON"]'},)),
+    Walkthrough("breast-cancer", "breast-cancer", "NodePort", 30001, "/predict", (*JSON, json.dumps(MALIGNANT)),
+                ({"label": "M", "prediction": 1},)),
 )
+# fmt: on
 
 
 def typed(example: str, registry: str) -> list[list[str]]:
@@ -151,29 +158,42 @@ def typed(example: str, registry: str) -> list[list[str]]:
 
 
 def trained(wherry: Wherry, folder: Path, example: str) -> None:
-    """The example copied out, trained and packed as its README says."""
+    """The example copied out, then trained and packed by the commands of its README, up to the service."""
     done(wherry("example", example, "--to", folder, cwd=folder.parent))
+    programs = Path(sys.executable).parent
     if example == "dry-beans":  # an eighth of its rows, for training takes its time
         import pandas
 
         rows = pandas.read_csv(folder / "dry_bean.csv.xz").sample(1700, random_state=0)
         rows.to_csv(folder / "dry_bean.csv.xz", index=False)
-    subprocess.run([sys.executable, "train.py"], cwd=folder, check=True, capture_output=True)
-    if example == "breast-cancer":
-        words = ("pack", "model/model_binary.dat.gz", "--data", "train.csv", "--target", "diagnosis")
-        done(wherry(*words, "--name", "breast-cancer", "--trust", cwd=folder))
+    elif example == "image-classifier":
+        programs, picture = heavy_programs(), ROOT.parent / "shared" / "data" / "dog.jpg"
+        if not picture.is_file():
+            pytest.skip(f"needs {picture.name} of the tests' data")
+        shutil.copy(picture, folder / "dog.jpeg")
+    before = (folder / "README.md").read_text().partition("```sh serve")[0]
+    own = {key: value for key, value in os.environ.items() if not key.startswith("WHERRY_")}
+    environ = {**own, "PATH": f"{programs}{os.pathsep}{own['PATH']}"}
+    for block in re.findall(r"^```sh\n(.*?)^```", before, re.M | re.S):
+        subprocess.run(["bash", "-euc", block], cwd=folder, env=environ, check=True, capture_output=True)
+
+
+def heavy_programs() -> Path:
+    """The programs of the environment with torch, which training pictures takes, and nothing after it."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "wherry-ci" / "heavy"
+    place = os.environ.get("WHERRY_HEAVY_ENV") or str(cache)
+    programs = Path(f"{place}-{sys.version_info.major}.{sys.version_info.minor}") / "bin"
+    if not (programs / "python").exists():
+        pytest.skip("needs torch: scripts/heavy-env")
+    return programs
 
 
 def asked(address: str, what: Walkthrough, folder: Path) -> Any:
     """What the service at the address answers to the walkthrough's own request."""
-    body = what.body
-    if isinstance(body, str):
-        body = json.loads((folder / body).read_text())
-    data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(f"{address}{what.path}", data, {"Content-Type": "application/json"})
-    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=30) as reply:
-        assert reply.status == 200
-        return json.load(reply)
+    words = ["curl", "-sS", "--noproxy", "*", "--fail-with-body", *what.request, f"{address}{what.path}"]
+    ran = subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    return json.loads(ran.stdout)
 
 
 @pytest.mark.parametrize("what", WALKTHROUGHS, ids=[each.example for each in WALKTHROUGHS])
