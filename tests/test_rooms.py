@@ -21,7 +21,7 @@ MEDIAN = 150
 # Libraries that take longer to import than `wherry --help` may take.
 HEAVY = {
     *("joblib", "kubernetes", "onnx", "onnxruntime", "pandas", "pyarrow", "rich", "scipy", "skl2onnx", "sklearn"),
-    *("cryptography", "nacl", "skops", "sqlalchemy", "numpy", "opentelemetry"),
+    *("cryptography", "nacl", "skops", "sqlalchemy", "numpy", "opentelemetry", "lightgbm", "xgboost"),
 }
 
 
