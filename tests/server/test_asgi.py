@@ -172,7 +172,7 @@ def test_it_is_mounted_below_a_path(uvicorn: Callable[..., Child], lifespan: str
     assert wrong.json["curl"].endswith(" http://127.0.0.1/models/breast/predict")
     document = child.ask("GET", "/models/breast/openapi.json").json
     assert document["servers"] == [{"url": "/models/breast"}]
-    assert child.ask("GET", "/models/breast/metrics").status == 404
+    assert "`admin`" in child.ask("GET", "/models/breast/metrics").json["hint"]
     text = child.ask("GET", "/watch/metrics").body.decode()
     assert 'wherry_requests_total{door="native",status="200"} 1\n' in text
     assert 'wherry_requests_total{door="native",status="422"} 1\n' in text

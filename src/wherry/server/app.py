@@ -151,7 +151,7 @@ class App:
     def unknown(self, path: bytes) -> PathUnknown:
         text = path.decode("latin-1")[:200]
         if path == METRICS.encode():
-            where = f"http://{self.admin}{METRICS}" if self.admin else "the admin port"
+            where = f"http://{self.admin}{METRICS}" if self.admin else "the application's `admin`"
             return PathUnknown("metrics are not given on this port", hint=f"see {where}")
         if text.startswith((f"{KSERVE}/", f"{OIP}/models/")):
             manifest = self.about.manifest
