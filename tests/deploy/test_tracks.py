@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -308,9 +309,14 @@ def test_a_rollback_takes_an_interrupted_canary_away(interrupted: Cluster, serve
 
 @pytest.fixture
 def by_track(server: FakeApiServer, fake: Cluster) -> None:
-    """A Service answers with the digest of the model in the pods that it selects."""
+    """A Service answers with the digest of the model in its pods; the preview, once callers were seen beside it."""
+    called = threading.Event()
 
     def answer(name: str, body: bytes) -> tuple[int, dict[str, str], bytes]:
+        if name == "ferry" and fake.get(DEPLOYMENT, "ferry-green") is not None:
+            called.set()
+        if name == "ferry-preview":
+            assert called.wait(20), "nobody asks the Service while the new version comes up"
         wanted = (fake.get(SERVICE, name) or {})["spec"]["selector"]
         found = [
             one
@@ -334,7 +340,6 @@ def test_the_service_is_switched_to_a_whole_new_version_and_back(
     assert (names(server, "deployments"), track(fake)) == ({"ferry"}, None), "the first has nothing to be switched from"
     verdict = deploy(two, fake, probe, blue_green=True, tell=told.append)
     assert (verdict.ok, verdict.undo, track(fake)) == (True, "wherry rollback 1", "green")
-    assert verdict.requests > 10, "asked all through the switch, not at its end alone"
     assert (model(fake), model(fake, "ferry-green")) == ("ferry:1", "ferry:2")
     assert states(fake) == [(2, True, "deployed", ""), (1, False, "deployed", "")]
     (status,) = life.status(fake)

@@ -83,6 +83,6 @@ def deploy_shadow(
         tell=tell,
         **how,
     )
-    text = f"copies of {share:.4g} of the requests go to {model}; its answers are compared and forgotten"
+    text = f"copies of {100 * share:.4g}% of the requests go to {model}; its answers are compared and forgotten"
     tell(Note(text, hint="wherry status shows how many differ; the next deploy or rollback ends it"))
     return verdict
