@@ -199,8 +199,8 @@ def shares(share: float, stable: int, *, grow: bool = False) -> Shares:
     if grow:
         return Shares(1, needed - stable)
     raise UsageRefused(
-        f"a canary of {100 * share:.4g}% of the requests cannot be had: beside {stable} pods of the stable version one pod "
-        f"gets 1 in {stable + 1}, {least:.1%}",
+        f"a canary of {100 * share:.4g}% of the requests cannot be had: beside {stable} pods of the stable version "
+        f"one pod gets 1 in {stable + 1}, {least:.1%}",
         hint=f"--canary {math.ceil(100 * least)}%, or --canary-scale, which adds {needed - stable} pods of the stable "
         "version while it lasts",
     )
