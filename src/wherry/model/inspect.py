@@ -17,6 +17,8 @@ from wherry.model.reading import files, vouch
 from wherry.model.reading.kinds import CALLED
 from wherry.model.reading.summary import Part
 
+NO_CODE = "there is no code in it: it is loaded as it is"
+
 
 class Description(msgspec.Struct, frozen=True, omit_defaults=True):
     """What there is to say about a bundle or a model file; fields that do not apply are empty.
@@ -123,7 +125,8 @@ def of_bundle(folder: Path) -> Description:
 def of_file(path: Path) -> Description:
     file = files.read(path)
     if file.kind not in vouch.LOADABLE:
-        verdict = vouch.PROGRAM if file.kind == "python" else "never loaded"
+        said = {"python": vouch.PROGRAM, "xgboost": NO_CODE, "lightgbm": NO_CODE}
+        verdict = said.get(file.kind, "never loaded")
         return Description(
             file.path, CALLED[file.kind], file.sha256, file.size, compression=file.compression, verdict=verdict
         )

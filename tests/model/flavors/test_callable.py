@@ -284,6 +284,7 @@ def test_a_module_that_lies_beside_is_refused(tmp_path: Path, monkeypatch: pytes
         ("def train():\n    pass\n", ModelUnknown, "nothing that answers"),
         ("import nothing_here\ndef predict(x: list[float]): ...\n", CodeFailed, r"service\.py, line 1: ModuleNotFound"),
         ("def predict(x: list[float]):\n    return 1 / 0\n", SampleUnfit, r"service\.py, line 2, in predict: ZeroDiv"),
+        ("def predict(x: list[float])\n    return x\n", CodeFailed, r"service\.py, line 1: SyntaxError: expected ':'"),
         ("async def predict(x: list[float]): ...\n", ModelUnknown, "async"),
         ("def predict(x: list[float], model): ...\n", ModelUnknown, r"no load\(\)"),
         ("def predict(): ...\n", ModelUnknown, "takes 0 arguments"),
@@ -329,6 +330,7 @@ def test_the_example_is_answered(tmp_path: Path) -> None:
         (b"\nimport numpy as np\n\nclass A:\n    pass\n" + 200 * b"# more\n", "python"),  # begins as ONNX may
         (b"a,b\n1,2\n", "text"),
         (b"class,import\ndef x,1\n", "text"),
+        (b"def predict(rows)\n", "python"),  # whose mistake is yet to be named
         (b'{"learner": 1}', "text"),
     ],
 )

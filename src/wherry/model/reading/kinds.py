@@ -32,7 +32,7 @@ Kind = Literal[
 OLD_PICKLE = re.compile(rb"c[A-Za-z_][\w.]*\n[A-Za-z_][\w.]*\n|\((?:[cdilt]|[a-z]?c[a-z_]|S'|V)|[]}]q|[]}]\(")
 
 # XGBoost's JSON and UBJSON, and LightGBM's text.
-BOOSTED = re.compile(rb'\{(?:\s*"|[Li]\x00*\x07)learner|tree\nversion=v\d')
+BOOSTED = re.compile(rb'\{(?:\s*"learner"\s*:\s*|[Li]\x00*\x07learner)\{|tree\nversion=v\d')
 
 # What each kind is called in an error.
 CALLED: dict[Kind, str] = {
