@@ -104,7 +104,7 @@ class ModelUnknown(ModelUnreadable):
         subject = f"{path}: {what}" if path else what
         super().__init__(
             f"{subject} {reason}",
-            hint=hint or "wherry packs fitted scikit-learn estimators, XGBoost's and LightGBM's models, and Python code",
+            hint=hint or "wherry packs scikit-learn estimators, XGBoost's and LightGBM's models, and Python code",
         )
 
 

@@ -176,7 +176,9 @@ class Mover:
                 return 0
             except (msgspec.DecodeError, ValueError):
                 pass
-        segments.quarantine(self._folder, f"rows-{frame.sequence}.msgpack", bytes(frame.payload))
+        # All of a segment in one file: where one frame means nothing to this version, none of thousands may.
+        name = f"{self._path.stem if self._path else ''}.msgpack"
+        segments.quarantine(self._folder, name, bytes(frame.payload), more=True)
         return frame.rows
 
     def _store(self, batch: Batch, at: Progress) -> None:

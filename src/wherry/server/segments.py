@@ -100,11 +100,12 @@ def tail_of(path: Path, sequence: int) -> Tail:
     return Tail(end, sequence, sealed)
 
 
-def quarantine(folder: Path, name: str, data: bytes) -> None:
-    """Put damaged bytes where a person can look at them."""
+def quarantine(folder: Path, name: str, data: bytes, *, more: bool = False) -> None:
+    """Put damaged bytes where a person can look at them; `more`: behind what lies there under that name."""
     aside = folder / QUARANTINE
     aside.mkdir(mode=0o700, exist_ok=True)
-    (aside / name).write_bytes(data)
+    with (aside / name).open("ab" if more else "wb") as file:
+        file.write(data)
 
 
 def cut(path: Path, end: int) -> int:
