@@ -96,7 +96,11 @@ class Sender:
             self.idle.append(connection)
 
     def lose(self, connection: Connection) -> None:
-        raise SystemExit("the service ended a connection")
+        """One that was idle for long may go; one that asked may not."""
+        if connection not in self.idle:
+            raise SystemExit("the service ended a connection that waited for an answer")
+        self.idle.remove(connection)
+        self.opened -= 1
 
     async def run(self, rate: float, seconds: float, rest: float = 0.5) -> list[Answer]:
         """The answers to so many requests a second for so long."""

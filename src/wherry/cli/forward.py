@@ -30,7 +30,7 @@ def forward(
     """Bring the service NAME to a port of this machine, until Ctrl-C: for trying it, not for load.
 
     Connections go through the API server to a ready pod, and find another after a rollout. It takes the right to
-    create pods/portforward.
+    get and create pods/portforward.
     """
     from wherry.deploy.forwarding import forward as bring
 
