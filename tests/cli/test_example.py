@@ -13,7 +13,7 @@ from wherry.cli import example
 from wherry.cli.example import Example, copy, examples
 
 Wherry = Callable[..., subprocess.CompletedProcess[str]]
-NAMES = ["breast-cancer", "dry-beans", "house-prices", "iris", "toy-classifier"]
+NAMES = ["breast-cancer", "dry-beans", "house-prices", "image-classifier", "iris", "toy-classifier"]
 
 
 def test_the_list_names_each_with_what_it_shows(wherry: Wherry) -> None:
