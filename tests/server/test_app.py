@@ -430,7 +430,7 @@ def test_no_bytes_stop_the_service(port: Running, data: bytes, place: int) -> No
     raw(port.address, good[:place] + data + good[place:], half_close=True)
     assert port.thread.is_alive()
     assert port.ask("GET", "/livez").status == 200
-    assert service.port.in_flight == 0
+    assert port.port.in_flight == 0
 
 
 def test_metrics_are_prometheus_text(service: Running) -> None:
