@@ -102,3 +102,14 @@ def test_nobody_there_says_how_to_start_one(free_ports: Callable[[int], list[int
 def test_no_http_address(url: str) -> None:
     with pytest.raises(UsageRefused):
         Service(url)
+
+
+@pytest.mark.parametrize(
+    "reply", [(200, b""), (200, b"<html>log in</html>"), (302, b""), (308, b'{"moved": true}')], ids=str
+)
+def test_who_is_no_service_is_not_taken_for_one(echo: str, reply: tuple[int, bytes]) -> None:
+    Echo.reply = reply
+    with Service(echo) as service, pytest.raises(CallRefused) as caught:
+        service.post("/models/iris", b"{}")
+    assert caught.value.status == reply[0]
+    assert f"wherry predict {echo}/models/iris/predict FILE" in caught.value.hint

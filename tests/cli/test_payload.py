@@ -85,3 +85,12 @@ def test_one_record_or_many() -> None:
     assert not payload.is_single([{"a": 1}])
     assert not payload.is_single({"columns": ["a"], "rows": [[1]]})
     assert not payload.is_single({"columns": ["a"], "data": [[1]]})
+
+
+def test_an_address_without_its_scheme_is_recognised(tmp_path: Path) -> None:
+    with pytest.raises(FileMissing) as caught:
+        payload.sort(["127.0.0.1:8080"])
+    assert caught.value.hint == "did you mean http://127.0.0.1:8080?"
+    with pytest.raises(FileMissing) as caught:
+        payload.sort(["no-such-rows.csv"])
+    assert caught.value.hint == "wherry predict --help"

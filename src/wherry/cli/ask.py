@@ -82,6 +82,8 @@ class Service:
         answer = self._ask("POST", path, body, {"Content-Type": JSON, **accept, **(headers or {})})
         if answer.status >= 400:
             raise refusal(f"{self.root}{path}", answer, rows, table)
+        if answer.status >= 300 or not is_json(answer.body):
+            raise elsewhere(f"{self.root}{path}", answer)
         return answer
 
     def _ask(self, method: str, path: str, body: bytes | None, headers: dict[str, str]) -> Answer:
@@ -144,6 +146,24 @@ def refusal(url: str, answer: Answer, rows: range = range(0), table: bool = Fals
     if problem.get("curl"):
         hint = f"{hint}; a request that does: {problem['curl']}" if hint else f"a request that does: {problem['curl']}"
     return CallRefused(url, answer.status, detail, hint, problem)
+
+
+def elsewhere(url: str, answer: Answer) -> CallRefused:
+    """A reply that is no service's: somebody else answers there, or sends callers on."""
+    hint = f"is it a wherry service? Where one is mounted below a path: wherry predict {url.rstrip('/')}/predict FILE"
+    if answer.status < 300:
+        return CallRefused(url, answer.status, "what answers there sends no JSON", hint)
+    return CallRefused(
+        url, answer.status, f"it sends callers on to {answer.headers.get('Location', 'elsewhere')}", hint
+    )
+
+
+def is_json(body: bytes) -> bool:
+    try:
+        msgspec.json.decode(body, type=msgspec.Raw)
+    except msgspec.DecodeError:
+        return False
+    return True
 
 
 def fields_of(problem: dict[str, Any], first: int) -> list[FieldProblem]:

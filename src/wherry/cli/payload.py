@@ -20,6 +20,7 @@ from wherry.contract.wire import Cell
 from wherry.errors import BodyUnreadable, BundleMissing, FileMissing
 
 URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
+HOST_AND_PORT = re.compile(r"[A-Za-z0-9.\-]+:[0-9]{1,5}(/.*)?")
 
 
 class Words(NamedTuple):
@@ -58,7 +59,10 @@ def sort(words: Sequence[str]) -> Words:
             key, _, value = word.partition("=")
             pairs[key] = value
         else:
-            raise FileMissing(word, "file, bundle or address", "wherry predict --help")
+            meant = HOST_AND_PORT.fullmatch(word)
+            raise FileMissing(
+                word, "file, bundle or address", f"did you mean http://{word}?" if meant else "wherry predict --help"
+            )
     if file is not None and pairs:
         raise click.UsageError(f"{file} and {next(iter(pairs))}=... are two requests; give one")
     return Words(url, bundle, file, pairs)

@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
+from pathlib import Path
 
 from wherry.contract.manifest import Manifest, Requirements
 from wherry.errors import BundleUnfit, ExtraMissing, VersionDrift
@@ -31,6 +32,13 @@ SPECIFIED = frozenset({"lightgbm", "linear", "onnx", "xgboost"})
 def here(form: str, extra: tuple[str, ...] = ()) -> Requirements:
     """The versions, as they are here, that a model stored in `form` needs."""
     return Requirements(python=python(), packages={name: found(name) for name in sorted({*PACKAGES[form], *extra})})
+
+
+def obtaining(module: str) -> str:
+    """What to do about a module that cannot be imported. One that lies in this folder is not somebody else's."""
+    if Path(f"{module}.py").is_file() or (Path(module) / "__init__.py").is_file():
+        return f"{module} lies in this folder, and a service needs it as a package: install it with pip, and pack again"
+    return f"pip install {module}"
 
 
 def distributions(module: str) -> tuple[str, ...]:

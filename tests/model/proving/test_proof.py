@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,8 +15,9 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from wherry.contract.signature import Signature
+from wherry.contract.signature import Column, OutputSpec, Signature
 from wherry.contract.wire import Outputs, Row
+from wherry.errors import SampleUnfit
 from wherry.model.flavors.sklearn.reference import EstimatorReference
 from wherry.model.proving.boundaries import APART, PAIRS
 from wherry.model.proving.evidence import Evidence, gather
@@ -196,3 +198,15 @@ def test_missing_cells_and_unseen_categories_are_asked_where_the_estimator_takes
     strict = make_column_transformer((OneHotEncoder(), ["city"]), remainder="passthrough")
     refusing = Case(make_pipeline(strict, LogisticRegression()).fit(frame, frame["size"] > 0), frame)
     assert UNSEEN not in {row[1] for row in refusing.evidence.rows}
+
+
+def test_a_row_that_the_model_does_not_take_is_named_with_its_odd_cell() -> None:
+    class Sum:
+        def score(self, rows: Any, probabilities: bool = True) -> Outputs:
+            return Outputs([float(row[0]) + float(row[1]) for row in rows])
+
+    signature = Signature((Column("a", "string"), Column("b", "string")), OutputSpec("number", "number"))
+    good: list[Any] = [("1", "2"), ("3", "4"), ("5", "6")]
+    for cell, said in (("abc", "row 4: b is 'abc'"), (None, "row 4: b is empty")):
+        with pytest.raises(SampleUnfit, match=re.escape(said)):
+            gather(Sum(), signature, [*good, ("7", cell)])  # type: ignore[arg-type]  # it has no gaps, and is not asked

@@ -15,7 +15,8 @@ from typing import Any, Protocol
 import msgspec
 
 from wherry.contract.signature import Signature
-from wherry.contract.wire import Outputs, Row
+from wherry.contract.wire import Cell, Outputs, Row
+from wherry.errors import SampleUnfit, WherryError
 from wherry.model.proving.boundaries import boundaries
 from wherry.model.proving.probes import probes
 
@@ -53,9 +54,14 @@ class Evidence(msgspec.Struct, frozen=True):
 
 
 def gather(reference: Reference, signature: Signature, sample: Sequence[Row]) -> Evidence:
-    """Ask the estimator all of it. Raises what the estimator raises for a row of its own sample."""
+    """Ask the estimator all of it. Raises SampleUnfit where it does not answer a row of its own sample."""
     started = time.perf_counter()
-    outputs = ask(reference, sample)
+    try:
+        outputs = ask(reference, sample)
+    except WherryError:
+        raise
+    except Exception as error:  # what the user's estimator says of the user's data
+        raise unanswered(reference, signature, sample, error) from error
     each = (time.perf_counter() - started) / max(len(sample), 1)
     ends, left_out = boundaries(partial(ask, reference), signature, sample, outputs, each)
     rows: list[Row] = [*sample, *ends]
@@ -77,6 +83,38 @@ def ask(reference: Any, rows: Sequence[Row]) -> Outputs:
         answers += outputs.predictions
         probabilities += outputs.probabilities or []
     return Outputs(answers, probabilities or None)
+
+
+def unanswered(reference: Any, signature: Signature, sample: Sequence[Row], error: Exception) -> SampleUnfit:
+    """The first row that the estimator does not answer, with the cells that are unlike others of their columns."""
+    number = next((number for number, row in enumerate(sample) if accepted(reference, [row]) is None), None)
+    said = f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"
+    if number is None:
+        return SampleUnfit("the sample", f"is not what the model takes: {said}", "give rows as the model was fitted on")
+    odd = [f"{name} is {told}" for name, told in zip(signature.names, oddities(sample, number), strict=True) if told]
+    where = f"row {number + 1}: {', '.join(odd[:3])}" if odd else f"row {number + 1}"
+    hint = (
+        "mend that cell, or leave the row out" if odd else "leave the row out, or give rows as the model was fitted on"
+    )
+    return SampleUnfit("the sample", f"{where}, and the model does not take that ({said})", hint)
+
+
+def oddities(sample: Sequence[Row], number: int) -> list[str]:
+    """For each cell of the row what is odd about it, or nothing: it is empty, or no number among numbers."""
+    found = []
+    for place, cell in enumerate(sample[number]):
+        numbers = sum(is_number(row[place]) for row in sample)
+        alone = not is_number(cell) and 2 * numbers > len(sample)
+        found.append("empty" if cell is None or cell == "" else repr(cell) if alone else "")
+    return found
+
+
+def is_number(cell: Cell) -> bool:
+    try:
+        float(cell)  # type: ignore[arg-type]  # what is none says so
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def joined(one: Outputs, other: Outputs) -> Outputs:

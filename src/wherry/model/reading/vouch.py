@@ -18,6 +18,7 @@ from wherry.model.reading import files, pickles, skops_schema
 from wherry.model.reading.files import ModelFile
 from wherry.model.reading.kinds import CALLED
 from wherry.model.reading.pickles import Contents
+from wherry.model.requirements import obtaining
 
 LOADABLE = frozenset({"pickle", "skops"})
 PROGRAM = "is a program: packing runs it, and so does loading the bundle"
@@ -115,7 +116,7 @@ def refuse_unknown(file: ModelFile, contents: Contents) -> None:
         holds = f"a {summary.type} (of {summary.module})"
         raise ModelUnknown(file.path, f"holds {holds}", "and no estimator", "save the fitted estimator itself")
     if package != "__main__" and importlib.util.find_spec(package) is None:
-        raise ModelUnknown(file.path, f"holds a {whole}", f"and {package} is not installed", f"pip install {package}")
+        raise ModelUnknown(file.path, f"holds a {whole}", f"and {package} is not installed", obtaining(package))
 
 
 def hindrance(contents: Contents) -> str:

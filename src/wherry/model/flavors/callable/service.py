@@ -13,6 +13,7 @@ from typing import Any, TypeVar, get_type_hints
 import msgspec
 
 from wherry.errors import CodeFailed, ModelUnknown, WherryError
+from wherry.model.requirements import obtaining
 
 MODULE = "wherry_callable"  # what the code is called among the modules: dataclasses look themselves up there
 HINT = "give it a function predict(rows), or a class with predict(self, X, features_names)"
@@ -134,7 +135,7 @@ def failure(path: Path, error: Exception) -> CodeFailed:
         return CodeFailed(path.name, error.lineno or 0, "", f"SyntaxError: {error.msg}")
     place = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
     said = f"{type(error).__name__}: {error}".rstrip(": ")
-    hint = f"pip install {error.name}" if isinstance(error, ModuleNotFoundError) and error.name else ""
+    hint = obtaining(error.name) if isinstance(error, ModuleNotFoundError) and error.name else ""
     if not place:
         return CodeFailed(path.name, 0, "", said, hint)
     function = place[-1].name if place[-1].name.isidentifier() else ""  # a module, a comprehension

@@ -93,7 +93,7 @@ def missing(file: ModelFile, contents: Contents, error: ModuleNotFoundError) -> 
         return ModelUnsafe(file.path, f"needs {name}, which the {package} that is installed does not have")
     holds = f"a {contents.summary.module}.{contents.summary.type}" if contents.summary.module else "a model"
     return ModelUnknown(
-        file.path, f"holds {holds}", f"which needs {name}, and that is not installed", f"pip install {package}"
+        file.path, f"holds {holds}", f"which needs {name}, and that is not installed", requirements.obtaining(package)
     )
 
 
