@@ -51,6 +51,11 @@ class Way:
     def __init__(self, canary: float | None, grow: bool, blue_green: bool, shadow: float | None) -> None:
         self.canary, self.grow, self.blue_green, self.shadow = canary, grow, blue_green, shadow
 
+    @property
+    def beside(self) -> bool:
+        """Whether it is another way than replacing the old version at once."""
+        return self.canary is not None or self.blue_green or self.shadow is not None
+
     def trial(self, wanted: Project) -> Trial | None:
         """What it must stand first."""
         from wherry.deploy.canary import Canary

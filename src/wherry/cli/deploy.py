@@ -117,6 +117,8 @@ def deploy(
         "deploy.verify_key": supply.text(verify_key),
     }
     way = beside.way(canary, canary_scale, blue_green, shadow)
+    if dry_run and way.beside:
+        raise click.UsageError("--dry-run shows a plain deploy: leave --canary, --blue-green or --shadow out")
     wanted = project.load(console, flags).project
     manifest = verified(bundle)
     reference = imaging.named(wanted, manifest, "deploy")

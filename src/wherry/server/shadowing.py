@@ -17,13 +17,14 @@ import msgspec
 
 from wherry.contract.golden import differences
 from wherry.contract.manifest import Manifest
-from wherry.contract.names import METRIC_SHADOW_REQUESTS, METRIC_SHADOW_ROWS, NATIVE_MEDIA
+from wherry.contract.names import HEADER_NO_STORE, METRIC_SHADOW_REQUESTS, METRIC_SHADOW_ROWS, NATIVE_MEDIA
 from wherry.contract.project import Shadow as Settings
 from wherry.contract.wire import JSON, PREDICT, Outputs, Row
 from wherry.server.metrics import Metrics
 from wherry.server.protocol import Exchange
 from wherry.server.worker import Worker
 
+PROBE = HEADER_NO_STORE.lower().encode()
 QUEUE = 64  # copies that wait; more are dropped
 ANSWER_SECONDS = 5.0
 REST_SECONDS = 1.0  # without asking, after it did not answer
@@ -57,10 +58,10 @@ class Shadow:
         self.rows = {answer: place(f'{METRIC_SHADOW_ROWS}{{answer="{answer}"}}') for answer in ("same", "other")}
 
     def offer(self, answered: Sequence[Asked]) -> None:
-        """Take a copy of some of what was answered together; the replies have left."""
+        """Take a copy of some of what was answered together, once the replies have left; of no probe of wherry's own."""
         share = self.share
         for one in answered:
-            if random.random() < share and one.outputs is not None:
+            if random.random() < share and one.outputs is not None and PROBE not in one.exchange.headers:
                 self.take(one.rows, one.outputs.predictions, one.exchange.headers)
 
     def take(self, rows: Sequence[Row], predictions: Sequence[Any], headers: Mapping[bytes, bytes]) -> None:
