@@ -58,7 +58,7 @@ class Shadow:
         self.rows = {answer: place(f'{METRIC_SHADOW_ROWS}{{answer="{answer}"}}') for answer in ("same", "other")}
 
     def offer(self, answered: Sequence[Asked]) -> None:
-        """Take a copy of some of what was answered together, once the replies have left; of no probe of wherry's own."""
+        """Take a copy of some of what was answered together, once replies have left; of no probe of wherry's own."""
         share = self.share
         for one in answered:
             if random.random() < share and one.outputs is not None and PROBE not in one.exchange.headers:
