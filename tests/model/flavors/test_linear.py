@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,8 @@ from wherry.model.flavors.sklearn.converting.fold import fold
 from wherry.model.flavors.sklearn.reference import EstimatorReference
 from wherry.model.proving.evidence import gather
 from wherry.model.proving.proof import prove
+
+FOLDS = int(os.environ.get("WHERRY_TEST_FOLDS", "40"))  # pipelines; the long form tries 150
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # estimators that did not converge are as good for these tests
 
@@ -152,7 +155,7 @@ def test_a_fold_answers_as_the_pipeline_does(**drawn: Any) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=FOLDS, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @pipelines
 def test_many_folds_answer_as_their_pipelines_do(**drawn: Any) -> None:
     hold_fold_against_pipeline(**drawn)
