@@ -8,6 +8,7 @@ import statistics
 import subprocess
 import sys
 import tomllib
+from ctypes.util import find_library
 from pathlib import Path
 
 import pytest
@@ -98,6 +99,12 @@ def test_every_contract_is_tried(broken: list[str]) -> None:
     assert len(broken) == len(contracts)
 
 
+def loadable() -> list[str]:
+    """Our modules, without the one whose library cannot be loaded where the system has no OpenMP."""
+    lacking = {"wherry.model.flavors.lightgbm"} if find_library("gomp") is None else set()
+    return [name for name in map(name_of, MODULES) if name not in lacking]
+
+
 OTHERS = """asyncio concurrent.futures multiprocessing kubernetes.client kubernetes.config numpy onnx onnxruntime
     pandas pyarrow rich.console scipy.special skl2onnx skops.io sklearn.pipeline sqlalchemy uvloop httptools click
     msgspec yaml lightgbm xgboost opentelemetry.sdk.trace.export
@@ -109,7 +116,7 @@ import importlib, json, os, sys, threading
 for other in sys.argv[1].split():
     try:
         importlib.import_module(other)
-    except ImportError:
+    except (ImportError, OSError):
         pass
 sys.dont_write_bytecode = True
 seen, module = [], ""
@@ -139,7 +146,7 @@ print(json.dumps(found))
 def test_importing_a_module_only_defines_names() -> None:
     """No socket, no file but the modules themselves, no thread, no process, no change of the environment."""
     child = subprocess.run(
-        [sys.executable, "-c", DO_NOTHING, OTHERS, *map(name_of, MODULES)], capture_output=True, text=True, check=False
+        [sys.executable, "-c", DO_NOTHING, OTHERS, *loadable()], capture_output=True, text=True, check=False
     )
     assert child.returncode == 0, child.stderr
     assert json.loads(child.stdout) == []

@@ -37,9 +37,9 @@ class FileMissing(UsageRefused):
 class ExtraMissing(UsageRefused):
     """An optional library is not installed. extra: wherry's extra that has it; empty for a library of a model's own."""
 
-    def __init__(self, library: str, extra: str, purpose: str) -> None:
+    def __init__(self, library: str, extra: str, purpose: str, hint: str = "") -> None:
         self.library, self.extra = library, extra
-        hint = f"pip install 'wherry[{extra}]'" if extra else f"pip install {library}"
+        hint = hint or (f"pip install 'wherry[{extra}]'" if extra else f"pip install {library}")
         super().__init__(f"{purpose} needs {library}, which is not installed", hint=hint)
 
 

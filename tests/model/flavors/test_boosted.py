@@ -9,7 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import lightgbm
 import numpy as np
 import pandas as pd
 import pytest
@@ -21,6 +20,11 @@ from wherry.contract.manifest import Manifest, Measured
 from wherry.errors import ModelUnknown, SampleUnfit
 from wherry.model.pack import pack_file
 from wherry.model.reading.kinds import kind_of
+
+try:
+    import lightgbm
+except OSError:
+    pytest.skip("needs libgomp: apt-get install libgomp1", allow_module_level=True)
 
 TREES = 12
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import joblib
-import lightgbm
 import pandas as pd
 import pytest
 import xgboost
@@ -20,6 +19,11 @@ import wherry
 from wherry.contract.manifest import Measured
 from wherry.errors import ModelUnknown, NotVouched
 from wherry.model.pack import pack_file
+
+try:
+    import lightgbm
+except OSError:
+    pytest.skip("needs libgomp: apt-get install libgomp1", allow_module_level=True)
 
 X, Y = load_iris(return_X_y=True, as_frame=True)
 X = X.set_axis(["a", "b", "c", "d"], axis=1)

@@ -20,6 +20,9 @@ try:
     import lightgbm
 except ImportError as error:
     raise ExtraMissing("lightgbm", "lightgbm", "a LightGBM model") from error
+except OSError as error:  # its wheel has no OpenMP of its own
+    hint = "on Debian: apt-get install libgomp1"
+    raise ExtraMissing("the system's libgomp", "", "a LightGBM model", hint) from error
 
 FORM = "lightgbm"
 FILE = "model.txt"
