@@ -144,7 +144,7 @@ def test_every_alert_measures_something_that_a_service_says(
     running = service(linear_bundle, "--workers", "2")
     example = json.loads((linear_bundle / "example.json").read_text())
     assert running.ask("/predict", example).status == 200
-    until(lambda: "\nwherry_workers 2" in said(f"{running.admin_url}/metrics"))  # one killed earlier ends the start
+    until(lambda: "\nwherry_workers 2" in said(f"{running.admin_url}/metrics"))
     os.kill(workers_of(running.process.pid)[0], signal.SIGKILL)
     ask = prometheus(running.admin_url.removeprefix("http://"))
     rules = {rule["alert"]: rule["expr"] for group in groups["groups"] for rule in group["rules"]}
