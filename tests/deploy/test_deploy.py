@@ -171,8 +171,15 @@ def test_a_bad_first_version_leaves_nothing_serving(
     ],
 )
 def test_a_service_that_answers_wrongly_is_no_success(
-    fake: Cluster, server: FakeApiServer, make_release: Any, probe: Probe, reply: Any, words: str
+    fake: Cluster,
+    server: FakeApiServer,
+    make_release: Any,
+    probe: Probe,
+    monkeypatch: pytest.MonkeyPatch,
+    reply: Any,
+    words: str,
 ) -> None:
+    monkeypatch.setattr("wherry.deploy.probe.SETTLE_SECONDS", 0.5)  # the model before is given the time to go
     server.api.answer = lambda name, body: reply
     with pytest.raises(ProbeFailed) as failed:
         deploy(make_release("boats"), fake, probe)
@@ -192,6 +199,17 @@ def test_one_wrong_answer_among_right_ones_counts(
     server.api.answer = mostly
     with pytest.raises(ProbeFailed, match=r"HTTP 503: busy \(6 requests, 1 failed\)"):
         deploy(make_release("boats"), fake, probe)
+
+
+def test_answers_of_the_model_before_are_waited_out(
+    fake: Cluster, server: FakeApiServer, make_release: Any, probe: Probe
+) -> None:
+    """Endpoints trail what the Service selects: for a moment the version before may answer still."""
+    stale = [(200, {"X-Model-Digest": "f" * 64}, b'{"predictions": [1, 1, 1]}')] * 3
+    server.api.answer = lambda name, body: stale.pop() if stale else answers(name, body)
+    outcome = deploy(make_release("boats"), fake, probe)
+    assert outcome.proof is not None and outcome.proof.failed == 0
+    assert not stale
 
 
 def test_endpoints_that_come_late_are_waited_for(

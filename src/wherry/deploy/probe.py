@@ -27,7 +27,7 @@ Ask: TypeAlias = Callable[[], Answer]
 REQUESTS = 10  # more than the pods of most first deploys, each with every golden row; a few tenths of a second in all
 # The lists of endpoints trail the pods, and what stands before the service may need a moment to know the new ones.
 SETTLE_SECONDS = 15.0
-ASK_AGAIN = 0.25
+ASK_AGAIN = 0.1
 
 
 class Probe(msgspec.Struct, frozen=True):
@@ -91,7 +91,7 @@ def prove(
     if verify in ("auto", "proxy"):
         ask = _through_service(cluster, service, service_port, probe)
         try:
-            _settle(ask, service)
+            settle(ask, digest)
             return _count(service, "proxy", [ask] * requests, probe, digest)
         except (NotPermitted, NoRoute) as error:
             if verify == "proxy":
@@ -118,7 +118,7 @@ def wrong(answer: Answer, probe: Probe, digest: str) -> str:
     """What is wrong with an answer, empty when nothing is."""
     if answer.status != 200:
         return f"HTTP {answer.status}: {answer.body.decode('utf-8', 'replace').strip()[:300]}"
-    found = answer.headers.get(HEADER_MODEL_DIGEST.lower(), digest)
+    found = _digest(answer, digest)
     if found != digest:
         return f"the model with digest {found[:12]} answers, not {digest[:12]}"
     if not probe.predictions:
@@ -162,16 +162,28 @@ def _at_pod(cluster: Cluster, pod: str, port: int, probe: Probe) -> Ask:
     return lambda: cluster.ask_pod(pod, port, wire.PREDICT, probe.body, probe.headers)
 
 
-def _settle(ask: Ask, service: str) -> None:
-    """Until the API server finds the pods. Raises NoRoute when it does not in time."""
-    until = time.monotonic() + SETTLE_SECONDS
-    while True:
+def settle(ask: Ask, digest: str, in_a_row: int = 1) -> None:
+    """Until the Service has found the pods of the model, or time is up: what then answers is judged by who proves it.
+
+    in_a_row: answers of the model with none of another between them. Raises NoRoute where the API server has no way to
+    any pod.
+    """
+    until, right = time.monotonic() + SETTLE_SECONDS, 0
+    while right < in_a_row:
         answer = ask()
-        if not from_api_server(answer):
-            return
-        if time.monotonic() > until:
-            raise NoRoute(_message(answer) or f"HTTP {answer.status}")
-        time.sleep(ASK_AGAIN)
+        lost = from_api_server(answer)
+        right = right + 1 if not lost and _digest(answer, digest) == digest else 0
+        if right == 0:
+            if time.monotonic() > until:
+                if lost:
+                    raise NoRoute(_message(answer) or f"HTTP {answer.status}")
+                return
+            time.sleep(ASK_AGAIN)
+
+
+def _digest(answer: Answer, unnamed: str) -> str:
+    """Of the model that answered; `unnamed` where the answer names none."""
+    return answer.headers.get(HEADER_MODEL_DIGEST.lower(), unnamed)
 
 
 def _count(service: str, way: Way, asks: Sequence[Ask], probe: Probe, digest: str) -> Proof:

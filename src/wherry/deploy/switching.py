@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable
 
 from wherry.contract import wire
 from wherry.contract.events import Note, Step, Tell
-from wherry.contract.names import HEADER_MODEL_DIGEST
 from wherry.deploy import tracks
-from wherry.deploy.cluster import Answer, Cluster
-from wherry.deploy.probe import Probe, Verify, from_api_server, prove
+from wherry.deploy.cluster import Cluster
+from wherry.deploy.probe import ASK_AGAIN, SETTLE_SECONDS, NoRoute, Probe, Verify, prove, settle
 from wherry.deploy.resources import DEPLOYMENT, POD, SERVICE, Object, match, name_of
 from wherry.deploy.rollout import Rollout
-from wherry.errors import NotPermitted, ProbeFailed
+from wherry.errors import NotPermitted
 from wherry.release.release import Release
 from wherry.release.tracks import name_in, preview, selecting
 
-SETTLE_SECONDS = 15.0
 IN_A_ROW = 5  # answers of the new version before the switch counts as seen
-ASK_AGAIN = 0.1
 
 
 def held(wanted: tuple[Object, ...], name: str, track: str) -> tuple[Object, ...]:
@@ -55,28 +52,11 @@ def switch(
     began = time.monotonic()
     cluster.apply(selecting(service, track))
     ask = lambda: cluster.ask_service(release.name, port, wire.PREDICT, probe.body, probe.headers)  # noqa: E731  # asked again and again
-    _seen(release, ask)
+    with contextlib.suppress(NotPermitted, NoRoute):  # nobody asks through the API server: each pod is proven again
+        settle(ask, release.model_digest, IN_A_ROW)
     took = round(time.monotonic() - began, 2)
     tell(Step("switched the Service to the new version", took))
     return took
-
-
-def _seen(release: Release, ask: Callable[[], Answer]) -> None:
-    """Until the Service gives answers of the model alone. Raises ProbeFailed."""
-    until, right = time.monotonic() + SETTLE_SECONDS, 0
-    while right < IN_A_ROW:
-        try:
-            answer = ask()
-        except NotPermitted:
-            return  # nobody may ask through the API server: each pod was asked, and is proven again
-        digest = answer.headers.get(HEADER_MODEL_DIGEST.lower(), release.model_digest)
-        right = right + 1 if answer.status == 200 and digest == release.model_digest else 0
-        if right == 0:
-            if time.monotonic() > until:
-                if from_api_server(answer):
-                    return  # the API server has no way to the pods: as above
-                raise ProbeFailed(release.name, f"{digest[:12]} still answers", requests=1, failed=1)
-            time.sleep(ASK_AGAIN)
 
 
 def let_go(cluster: Cluster, name: str, track: str, tell: Tell) -> None:
