@@ -133,6 +133,8 @@ def test_metrics_tell_what_was_predicted_and_leave_the_probes_out() -> None:
         (metrics(100, failed=5), metrics(1000, failed=60), ""),  # stable fails as often
         (metrics(100, failed=2), metrics(1000), ""),  # two may be chance
         (metrics(100, slow=50), metrics(1000), "latency"),
+        (metrics(400, slow=5), metrics(1000), "latency"),
+        (metrics(100, slow=4), metrics(1000), ""),  # four late answers may be chance
         (metrics(40, slow=40), metrics(1000), ""),  # too few for a p99
         (metrics(100, slow=50), metrics(1000, slow=500), ""),
         (metrics(100), metrics(1000), ""),
@@ -252,6 +254,74 @@ def test_a_canary_of_a_small_share_has_more_of_stable_beside_it(
     deploy(make_release("boats", replicas=2, version="2"), fake, probe, trial=trial(0.1, grow=True))
     assert seen == {"ferry": ("ferry:1", 2), "ferry-baseline": ("ferry:1", 7), "ferry-canary": ("ferry:2", 1)}
     assert names(server, "deployments") == {"ferry"}
+
+
+ROUTED = {"ingress": {"host": "ferry.example", "gateway": "edge"}}
+
+
+def backends(server: FakeApiServer) -> dict[str, int | None]:
+    """Where a Gateway sends what comes, and its weights."""
+    (route,) = server.api.all("httproutes", "boats")
+    return {one["name"]: one.get("weight") for one in route["spec"]["rules"][0]["backendRefs"]}
+
+
+def test_a_gateway_divides_the_requests_as_they_were_asked_for(
+    fake: Cluster,
+    make_release: Any,
+    probe: Probe,
+    server: FakeApiServer,
+    pods: Pods,
+    told: list[Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A share that two pods alone do not give; whoever asks the Service itself meets no canary."""
+    deploy(make_release("boats", replicas=2, **ROUTED), fake, probe)
+    assert backends(server) == {"ferry": None}
+    seen: list[Any] = []
+    watch = Canary._watch
+
+    def look(self: Canary, stage: Any) -> None:
+        canary = fake.get(DEPLOYMENT, "ferry-canary") or {}
+        finds = (fake.get(SERVICE, "ferry-canary") or {})["spec"]["selector"]
+        labels = canary["spec"]["template"]["metadata"]["labels"]
+        seen.extend([backends(server), canary["spec"]["replicas"], finds.items() <= labels.items()])
+        serves = (fake.get(SERVICE, "ferry") or {})["spec"]["selector"]
+        seen.append(serves.items() <= labels.items())
+        (guard,) = [one for one in server.api.all("networkpolicies", "boats") if name_of(one) == "ferry-canary"]
+        seen.append(guard["spec"]["podSelector"]["matchLabels"].items() <= labels.items())
+        watch(self, stage)
+
+    monkeypatch.setattr(Canary, "_watch", look)
+    release = make_release("boats", replicas=2, version="2", **ROUTED)
+    deploy(release, fake, probe, trial=trial(0.025), tell=told.append)
+    assert seen == [{"ferry": 975, "ferry-canary": 25}, 1, True, False, True]
+    said = [event.text for event in told if isinstance(event, Note)]
+    assert "the canary has 1 of 3 pods, and 2.5% of the requests that come through the Gateway" in said
+    assert backends(server) == {"ferry": None}
+    assert names(server, "services") == {"ferry"}
+    assert "ferry-canary" not in names(server, "networkpolicies")
+    assert names(server, "deployments") == {"ferry"}
+
+
+def test_a_gateway_sends_all_to_stable_before_the_canary_goes(
+    fake: Cluster, make_release: Any, probe: Probe, server: FakeApiServer, pods: Pods, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deploy(make_release("boats", replicas=2, **ROUTED), fake, probe)
+    slow(pods)
+    gone: list[Any] = []
+    delete = Cluster.delete
+
+    def watched(self: Cluster, kind: Any, name: str, *how: Any, **more: Any) -> bool:
+        if name == "ferry-canary":
+            gone.append(backends(server))
+        return delete(self, kind, name, *how, **more)
+
+    monkeypatch.setattr(Cluster, "delete", watched)
+    with pytest.raises(CanaryAborted):
+        release = make_release("boats", replicas=2, version="2", **ROUTED)
+        deploy(release, fake, probe, trial=trial(0.1, seconds=20))
+    assert len(gone) >= 2
+    assert all(one == {"ferry": None} for one in gone)
 
 
 def test_without_a_stable_version_there_is_nothing_to_compare_with(

@@ -16,7 +16,7 @@ from wherry.contract.golden import differences
 from wherry.contract.names import LABEL_INSTANCE, LABEL_TRACK
 from wherry.contract.project import Canary as Settings
 from wherry.contract.wire import METRICS, PREDICT
-from wherry.deploy import switching
+from wherry.deploy import switching, tracks
 from wherry.deploy.cluster import Answer, Cluster
 from wherry.deploy.history import State
 from wherry.deploy.measuring import LEAST_TIMED, Counted, Limits, judge, read, since
@@ -27,17 +27,21 @@ from wherry.deploy.rollout import is_ready
 from wherry.deploy.tracks import STABLE
 from wherry.deploy.trial import Stage
 from wherry.errors import CanaryAborted, NoCluster, UsageRefused
-from wherry.release.tracks import canary, workload
+from wherry.release.tracks import canary, divided, workload
 
 LOOK_SECONDS = 2.0
 UNREADY_LOOKS = 5  # in a row, before a canary that lacks a pod goes
 
 
 class Shares(msgspec.Struct, frozen=True):
-    """How many pods: of the canary, and of the stable version beyond those it has."""
+    """How many pods: of the canary, and of the stable version beyond those it has.
+
+    route: what divides the requests, where a Gateway does; else callers meet the pods of both by chance.
+    """
 
     canary: int
     baseline: int
+    route: Object | None = None
 
 
 class Canary:
@@ -53,7 +57,10 @@ class Canary:
 
     def foresee(self, cluster: Cluster, name: str) -> Shares:
         """How many pods it would take. Raises UsageRefused where the share cannot be had."""
-        return shares(self.share, switching.size(cluster, name, STABLE), grow=self.grow)
+        stable, route = switching.size(cluster, name, STABLE), tracks.route(cluster, name)
+        if route is not None and stable:
+            return Shares(max(1, math.ceil(self.share * stable - 1e-9)), 0, route)
+        return shares(self.share, stable, grow=self.grow)
 
     def stand(self, stage: Stage) -> None:
         """Brings the canary up, and watches it. Raises CanaryAborted, or what keeps it from coming up."""
@@ -62,10 +69,15 @@ class Canary:
         if wanted.baseline:
             more = workload(stage.before.release, "baseline", wanted.baseline)
             rolled_out(stage.before.release, cluster.apply(more), cluster, stage.timeout, tell)
-        applied = apply_beside(canary(release, wanted.canary), cluster)
+        applied = apply_beside(canary(release, wanted.canary, apart=wanted.route is not None), cluster)
         rolled_out(release, applied, cluster, stage.timeout, tell)
         total = wanted.canary + wanted.baseline + switching.size(cluster, release.name, STABLE)
-        tell(Note(f"the canary has {wanted.canary} of {total} pods, {wanted.canary / total:.1%} of new connections"))
+        if wanted.route is None:
+            said = f"{wanted.canary / total:.1%} of new connections"
+        else:
+            cluster.apply(divided(wanted.route, release.name, self.share), force=True)
+            said = f"and {self.share:.1%} of the requests that come through the Gateway"
+        tell(Note(f"the canary has {wanted.canary} of {total} pods, {said}"))
         self._watch(stage)
 
     def _watch(self, stage: Stage) -> None:

@@ -7,18 +7,20 @@ generated models are not used, so an object travels as it was written.
 from __future__ import annotations
 
 import contextlib
+import functools
 import http.client
 import json
 import os
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 from urllib.parse import urlencode
 
 import msgspec
 
 from wherry.contract.names import MANAGER
+from wherry.deploy import patience
 from wherry.deploy.contexts import (
     DEFAULT_KUBECONFIG,
     IN_CLUSTER,
@@ -29,7 +31,8 @@ from wherry.deploy.contexts import (
     require_named,
     source_of,
 )
-from wherry.deploy.refusals import Asked, explain, is_status, reason, status_of
+from wherry.deploy.patience import patiently
+from wherry.deploy.refusals import Asked, explain, is_busy, is_status, reason, status_of
 from wherry.deploy.resources import ACCESS_REVIEW, EVENT, POD, SERVICE, Kind, Object, kind_of, name_of
 from wherry.errors import ExtraMissing, NoCluster, NotPermitted, ObjectMissing
 
@@ -40,6 +43,7 @@ SCALE_MANAGER = "wherry-scale"
 
 _SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
 _APPLY = "application/apply-patch+yaml"
+Pairs: TypeAlias = Mapping[str, str] | None
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -99,6 +103,16 @@ class Cluster:
         self.server = str(client.configuration.host).rstrip("/")
         self.kubeconfig = kubeconfig
         self.is_local = local
+        self._patience = 0.0
+
+    @contextlib.contextmanager
+    def patient(self) -> Iterator[None]:
+        """An API server that restarts meanwhile, or has no time, is waited for: what is safe to ask again is."""
+        self._patience = patience.AWAY_SECONDS
+        try:
+            yield
+        finally:
+            self._patience = 0.0
 
     def get(self, kind: Kind, name: str) -> Object | None:
         """One object, None when there is none of that name."""
@@ -165,6 +179,7 @@ class Cluster:
             for event in self._events(self._asked("watch", kind), query, left):
                 if event["type"] == "ERROR":
                     version = ""  # 410 Gone: too old to go on from; begin again with everything there is
+                    time.sleep(min(patience.ASK_AGAIN, left))
                     break
                 version = event["object"]["metadata"]["resourceVersion"]
                 if event["type"] != "BOOKMARK":
@@ -197,7 +212,9 @@ class Cluster:
         """
         asked = self._asked("create", SERVICE, service, "proxy")
         where = SERVICE.path(self.namespace, f"{service}:{port}", "proxy") + path
-        reply = self._send("POST", where, body=body, headers=headers, seconds=seconds)
+        # What the service says is its answer, whatever the status; a prediction is safe to ask for again.
+        ask = functools.partial(self._send, "POST", where, None, body, headers, seconds=seconds)
+        reply = patiently(ask, self._patience, safe=True)
         if reply.status == 403 and is_status(reply.data):
             raise explain(403, json.loads(reply.data), asked)
         return Answer(reply.status, {key.lower(): value for key, value in reply.headers.items()}, bytes(reply.data))
@@ -241,15 +258,10 @@ class Cluster:
         from kubernetes.client import ApiException
         from kubernetes.stream.ws_client import portforward_call
 
-        headers = {
-            auth["key"]: auth["value"]
-            for auth in self._client.configuration.auth_settings().values()
-            if auth["in"] == "header" and auth["value"]
-        }
         url = f"{self.server}{POD.path(self.namespace, pod, 'portforward')}?ports={port}"
         try:
             made = portforward_call(  # type: ignore[no-untyped-call]  # the library is untyped
-                self._client.configuration, "GET", url, headers=headers
+                self._client.configuration, "GET", url, headers=self._credentials()
             )
         except ApiException as error:
             if "403" in str(error):
@@ -284,14 +296,15 @@ class Cluster:
         context = f" --context {self.context}" if self.kubeconfig else ""
         return f"kubectl{config}{context} -n {self.namespace}"
 
-    def close(self) -> None:
-        self._client.rest_client.pool_manager.clear()
-
     def __enter__(self) -> Cluster:
         return self
 
     def __exit__(self, *ended: object) -> None:
-        self.close()
+        self._client.rest_client.pool_manager.clear()
+
+    def _credentials(self) -> dict[str, str]:
+        settings = self._client.configuration.auth_settings().values()
+        return {one["key"]: one["value"] for one in settings if one["in"] == "header" and one["value"]}
 
     def _asked(self, verb: str, kind: Kind, name: str = "", subresource: str = "") -> Asked:
         return Asked(self.server, self.context, verb, kind, self.namespace, name, subresource)
@@ -311,15 +324,15 @@ class Cluster:
         return tuple(items), str(reply["metadata"].get("resourceVersion", ""))  # metrics have none
 
     def _json(
-        self,
-        method: str,
-        asked: Asked,
-        query: Mapping[str, str] | None = None,
-        body: bytes | None = None,
-        headers: Mapping[str, str] | None = None,
+        self, method: str, asked: Asked, query: Pairs = None, body: bytes | None = None, headers: Pairs = None
     ) -> Object:
         path = asked.kind.path(asked.namespace, asked.name)
-        reply = self._send(method, path, query or {}, body, headers or {})
+        reply = patiently(
+            lambda: self._send(method, path, query, body, headers),
+            self._patience,
+            safe=method in ("GET", "PATCH"),  # every PATCH is an apply
+            busy=lambda reply: is_busy(reply.status, reply.data),
+        )
         if reply.status >= 400:
             raise explain(reply.status, status_of(reply.data), asked)
         return json.loads(reply.data)  # type: ignore[no-any-return]  # the API answers objects
@@ -328,15 +341,15 @@ class Cluster:
         """The events of one watch connection, until the server or the wire ends it."""
         import urllib3
 
-        reply = self._send(
-            "GET", asked.kind.path(asked.namespace), query, stream=True, seconds=seconds + CONNECT_SECONDS
-        )
+        path, limit = asked.kind.path(asked.namespace), seconds + CONNECT_SECONDS
+        reply = self._send("GET", path, query, stream=True, seconds=limit)
         try:
-            if reply.status == 410:
+            said = reply.read() if reply.status >= 400 else b""
+            if reply.status == 410 or is_busy(reply.status, said):
                 yield {"type": "ERROR", "object": {}}
                 return
             if reply.status >= 400:
-                raise explain(reply.status, status_of(reply.read()), asked)
+                raise explain(reply.status, status_of(said), asked)
             yield from map(json.loads, _lines(reply))
         except (urllib3.exceptions.HTTPError, OSError):
             return  # cut: the caller goes on from the last version it saw
@@ -347,9 +360,9 @@ class Cluster:
         self,
         method: str,
         path: str,
-        query: Mapping[str, str] | None = None,
+        query: Pairs = None,
         body: bytes | None = None,
-        headers: Mapping[str, str] | None = None,
+        headers: Pairs = None,
         *,
         stream: bool = False,
         seconds: float | None = READ_SECONDS,
@@ -357,13 +370,9 @@ class Cluster:
         """One HTTP exchange. Only what is safe to repeat is repeated, and only when no connection came about."""
         import urllib3
 
-        configuration = self._client.configuration
-        sent = {"Accept": "application/json", "User-Agent": "wherry", **(headers or {})}
+        sent = {"Accept": "application/json", "User-Agent": "wherry", **(headers or {}), **self._credentials()}
         if body is not None:
             sent.setdefault("Content-Type", "application/json")
-        for auth in configuration.auth_settings().values():
-            if auth["in"] == "header" and auth["value"]:
-                sent[auth["key"]] = auth["value"]
         filled = {key: value for key, value in (query or {}).items() if value}
         url = f"{self.server}{path}" + (f"?{urlencode(filled)}" if filled else "")
         try:
@@ -373,13 +382,12 @@ class Cluster:
                 body=body,
                 headers=sent,
                 timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=seconds),
-                retries=urllib3.Retry(
-                    total=None, connect=2, read=False, redirect=0, status=0, other=0, backoff_factor=0.2
-                ),
+                retries=urllib3.Retry(None, connect=2, read=False, redirect=0, status=0, other=0, backoff_factor=0.2),
                 preload_content=not stream,
             )
         except urllib3.exceptions.HTTPError as error:
-            raise NoCluster(reason(error), server=self.server, kubeconfig=self.kubeconfig) from error
+            unheard = isinstance(getattr(error, "reason", None), urllib3.exceptions.NewConnectionError)
+            raise NoCluster(reason(error), server=self.server, kubeconfig=self.kubeconfig, unheard=unheard) from error
 
 
 def _lines(reply: Any) -> Iterator[bytes]:

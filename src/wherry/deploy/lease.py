@@ -28,11 +28,15 @@ LOOK_AGAIN = 0.3
 
 @contextlib.contextmanager
 def hold(cluster: Cluster, name: str, tell: Tell = silent, *, ttl: float = TTL_SECONDS) -> Iterator[Lock]:
-    """Nobody else changes the service called `name` while this lasts. Raises DeployHeld, which names the holder."""
+    """Nobody else changes the service called `name` while this lasts. Raises DeployHeld, which names the holder.
+
+    An API server that restarts meanwhile is waited for.
+    """
     lock = Lock(cluster, name, ttl)
     lock.take(tell)
     try:
-        yield lock
+        with cluster.patient():
+            yield lock
     finally:
         lock.give_back()
 

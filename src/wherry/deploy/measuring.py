@@ -14,6 +14,7 @@ LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 PROBES = "other"  # the door of what asks for no prediction
 FEW_FAILURES = 3  # fewer may be chance, whatever their share
 LEAST_TIMED = 50  # answers of a version before its p99 says anything
+FEW_SLOW = 5  # answers later than stable's p99 allows: fewer may be chance, whatever share of a short time they are
 FLOOR_SECONDS = 0.005  # p99s that differ by less differ by what else the node does
 
 
@@ -53,6 +54,11 @@ class Counted(msgspec.Struct, frozen=True):
                 return low + (high - low) * (0.99 * total - below) / (upto - below)
             below, low = upto, bound
         return 0.0
+
+    def later_than(self, seconds: float) -> float:
+        """Answers that certainly took longer."""
+        total = max(self.buckets.values(), default=0.0)
+        return total - min((upto for bound, upto in self.buckets.items() if bound >= seconds), default=total)
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -109,6 +115,7 @@ def judge(canary: Counted, stable: Counted, limits: Limits) -> tuple[str, str]:
         return "errors", words + f"of stable's {stable.share_failed:.1%}"
     timed = min(canary.requests, stable.requests) >= LEAST_TIMED
     slow, usual = canary.p99, stable.p99
-    if timed and slow > limits.slower * usual and slow - usual > FLOOR_SECONDS:
+    bound = max(limits.slower * usual, usual + FLOOR_SECONDS)
+    if timed and slow > bound and canary.later_than(bound) >= FEW_SLOW:
         return "latency", f"its p99 is {1000 * slow:.1f} ms, stable's {1000 * usual:.1f} ms"
     return "", ""

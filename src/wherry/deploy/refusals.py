@@ -120,6 +120,11 @@ def status_of(data: bytes) -> dict[str, Any]:
     return {"message": data.decode("utf-8", "replace").strip()[:500]}
 
 
+def is_busy(status: int, data: bytes) -> bool:
+    """Whether the API server has no time, or its store none: the same may be taken a moment later."""
+    return is_status(data) and (status in (429, 503) or (status in (500, 504) and b"etcdserver" in data))
+
+
 def is_status(data: bytes) -> bool:
     """Whether the API server itself says this."""
     return bool(status_of(data).get("kind") == "Status")

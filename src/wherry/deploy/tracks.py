@@ -13,17 +13,19 @@ from wherry.deploy.cluster import Cluster
 from wherry.deploy.resources import (
     AUTOSCALER,
     DEPLOYMENT,
+    HTTP_ROUTE,
     NETWORK_POLICY,
     SCALED_OBJECT,
     SERVICE,
     Object,
     annotations_of,
+    is_ours,
     labels_of,
     name_of,
     selector,
 )
 from wherry.errors import NotPermitted, ObjectRefused, StillThere
-from wherry.release.tracks import name_in, track_of
+from wherry.release.tracks import divided, is_divided, name_in, track_of
 
 STABLE = "stable"
 PREVIEW = "preview"  # the Service by which a track is asked before it serves
@@ -101,6 +103,22 @@ def _selector(cluster: Cluster, name: str) -> Mapping[str, str]:
     return service["spec"].get("selector") or {}
 
 
+def route(cluster: Cluster, name: str) -> Object | None:
+    """The HTTPRoute by which a Gateway finds the service; None where wherry made none or it may not be read."""
+    try:
+        live = cluster.get(HTTP_ROUTE, name)
+    except (NotPermitted, ObjectRefused):
+        return None  # without a right to routes, or a cluster that knows none, this deploy has made none
+    return live if live is not None and is_ours(live, name) else None
+
+
+def _rejoin(cluster: Cluster, name: str) -> None:
+    """Has a Gateway send all to the stable version again, before the canary's pods go."""
+    live = route(cluster, name)
+    if live is not None and is_divided(live, name):
+        cluster.apply(divided(live, name, 0), force=True)
+
+
 def clear(cluster: Cluster, name: str, tell: Tell, keep: Collection[str] = ()) -> None:
     """Takes every track away but the stable one and `keep`, and waits until their pods have ended.
 
@@ -115,6 +133,8 @@ def clear(cluster: Cluster, name: str, tell: Tell, keep: Collection[str] = ()) -
         tracks.add(PREVIEW)
     told = "removing the " + " and the ".join(sorted(tracks - {PREVIEW}))
     tell(Step(told))
+    if "canary" in tracks:
+        _rejoin(cluster, name)
     for kind in AROUND:
         try:
             for made in cluster.list(kind, selector(name)):

@@ -8,6 +8,8 @@ from __future__ import annotations
 import time
 from typing import Any
 
+import msgspec
+
 from wherry.contract.events import RolloutView, Tell
 from wherry.deploy.cluster import Cluster
 from wherry.deploy.diagnose import Facts, diagnose, wants_log
@@ -17,6 +19,7 @@ from wherry.deploy.rollout import Rollout, Snapshot, is_ready
 from wherry.errors import ClusterFailed, NoCluster, RolloutFailed
 
 LOOK_AGAIN = 1.0  # what a container waits for shows in no watched field, so look at least this often
+BETWEEN_LOOKS = 2 * LOOK_AGAIN  # and more is the API server's doing
 BACK_SECONDS = 60.0  # an API server that restarts is back well within this
 _NO_LOG = "unable to retrieve container logs"  # the node's own words in the place of a log that it has cleared away
 
@@ -34,13 +37,18 @@ def look(cluster: Cluster, name: str) -> Snapshot:
 
 
 def follow(cluster: Cluster, rollout: Rollout, tell: Tell) -> Rollout:
-    """The rollout once it is done or has failed. Raises NoCluster when the API stays away for a minute."""
+    """The rollout once it is done or has failed. Raises NoCluster when the API stays away for a minute.
+
+    The time that the API is away, or takes to answer, counts against no pod: none can be seen to be ready then.
+    """
     shown: RolloutView | None = None
-    heard = time.monotonic()
+    lost, heard = 0.0, time.monotonic()
     while True:
         try:
-            rollout = rollout.see(look(cluster, rollout.name))
-            heard = time.monotonic()
+            snapshot = look(cluster, rollout.name)
+            now = time.monotonic()
+            lost, heard = lost + max(0.0, now - heard - BETWEEN_LOOKS), now
+            rollout = rollout.see(msgspec.structs.replace(snapshot, at=now - lost))
             shown = _show(rollout, shown, tell)
             if rollout.verdict != "going":
                 return rollout

@@ -19,10 +19,12 @@ class ClusterFailed(WherryError):
 
 
 class NoCluster(ClusterFailed):
-    """No Kubernetes API answers. server: what was tried, empty when none is known."""
+    """No Kubernetes API answers. server: what was tried, empty when none is known. unheard: no connection came about."""
 
-    def __init__(self, reason: str, *, server: str = "", kubeconfig: str = "", hint: str = "") -> None:
-        self.server, self.kubeconfig, self.reason = server, kubeconfig, reason
+    def __init__(
+        self, reason: str, *, server: str = "", kubeconfig: str = "", hint: str = "", unheard: bool = False
+    ) -> None:
+        self.server, self.kubeconfig, self.reason, self.unheard = server, kubeconfig, reason, unheard
         where = f"no cluster answers at {server}" if server else "no cluster is known"
         source = f" (from {kubeconfig})" if kubeconfig else ""
         super().__init__(

@@ -20,6 +20,7 @@ from wherry.release.release import Object, Release
 
 Track: TypeAlias = Literal["stable", "canary", "baseline", "green", "shadow"]
 LONGEST = 63
+WHOLE = 1000  # a Gateway's weights: a share to the tenth of a percent
 SCALERS = ("HorizontalPodAutoscaler", "ScaledObject")
 
 
@@ -54,8 +55,8 @@ def placed(release: Release, track: Track, replicas: int | None = None) -> Relea
     return msgspec.structs.replace(release, objects=tuple(objects))
 
 
-def workload(release: Release, track: Track, replicas: int | None = None) -> Object:
-    """The release's workload in `track`."""
+def workload(release: Release, track: Track, replicas: int | None = None, *, apart: bool = False) -> Object:
+    """The release's workload in `track`. apart: where the service's own Service does not find its pods."""
     made = copy.deepcopy(release.workload)
     made["metadata"]["name"] = name_in(release.name, track)
     _marked(made, track)
@@ -64,15 +65,15 @@ def workload(release: Release, track: Track, replicas: int | None = None) -> Obj
     labelled = [spec["selector"]["matchLabels"], spec["template"]["metadata"]["labels"]]
     labelled += [one["labelSelector"]["matchLabels"] for one in pod.get("topologySpreadConstraints", ())]
     for labels in labelled:
-        labels |= labels_in(release.name, track)
+        labels |= labels_in(release.name, track, apart=apart)
     if replicas is not None:
         spec["replicas"] = replicas
     return made
 
 
-def labels_in(name: str, track: str) -> dict[str, str]:
+def labels_in(name: str, track: str, *, apart: bool = False) -> dict[str, str]:
     """The labels that find the pods of `track`. A shadow's pods bear another name: no Service of the service's."""
-    shown = name_in(name, track) if track == "shadow" else name
+    shown = name_in(name, track) if apart or track == "shadow" else name
     return {LABEL_NAME: shown, LABEL_INSTANCE: name, LABEL_TRACK: track}
 
 
@@ -83,17 +84,17 @@ def selecting(service: Object, track: str) -> Object:
     return made
 
 
-def preview(release: Release, track: str) -> Object:
+def preview(release: Release, track: str, called: str = "preview", *, apart: bool = False) -> Object:
     """A Service inside the cluster for the pods of `track`, to ask them before anybody else does."""
     own = release.find("Service") or {}
     port = {key: value for key, value in own["spec"]["ports"][0].items() if key != "nodePort"}
     made = {
         "apiVersion": "v1",
         "kind": "Service",
-        "metadata": {**copy.deepcopy(own["metadata"]), "name": name_in(release.name, "preview")},
-        "spec": {"type": "ClusterIP", "selector": labels_in(release.name, track), "ports": [port]},
+        "metadata": {**copy.deepcopy(own["metadata"]), "name": name_in(release.name, called)},
+        "spec": {"type": "ClusterIP", "selector": labels_in(release.name, track, apart=apart), "ports": [port]},
     }
-    _marked(made, "preview")
+    _marked(made, called)
     return made
 
 
@@ -102,9 +103,47 @@ def support(release: Release) -> tuple[Object, ...]:
     return tuple(made for made in release.objects if is_settings(made))
 
 
-def canary(release: Release, replicas: int) -> tuple[Object, ...]:
-    """What a canary adds to what is there: nothing that serves is changed by it."""
-    return (*support(release), workload(release, "canary", replicas))
+def canary(release: Release, replicas: int, *, apart: bool = False) -> tuple[Object, ...]:
+    """What a canary adds to what is there: nothing that serves is changed by it.
+
+    apart: behind a Service of its own, for a Gateway to divide the requests between the two.
+    """
+    made = workload(release, "canary", replicas, apart=apart)
+    if not apart:
+        return (*support(release), made)
+    made["metadata"]["labels"] |= labels_in(release.name, "canary", apart=True)
+    service, own = preview(release, "canary", "canary", apart=True), release.find("NetworkPolicy")
+    guards = () if own is None else (_guard(own, release.name, "canary"),)
+    return (*support(release), *guards, service, made)
+
+
+def divided(route: Object, name: str, share: float) -> Object:
+    """An HTTPRoute that sends `share` of what comes to the canary's Service, as Gateway API's weights do; 0: none."""
+    kept = {
+        key: route["metadata"][key]
+        for key in ("name", "namespace", "labels", "annotations")
+        if key in route["metadata"]
+    }
+    made = {"apiVersion": route["apiVersion"], "kind": route["kind"], "metadata": kept, "spec": route["spec"]}
+    made = copy.deepcopy(made)
+    canary_of, weight = name_in(name, "canary"), round(WHOLE * share)
+    for rule in made["spec"]["rules"]:
+        stable = {key: value for key, value in stable_backend(rule, canary_of).items() if key != "weight"}
+        rule["backendRefs"] = [stable]
+        if weight:
+            other = {**stable, "name": canary_of, "weight": weight}
+            rule["backendRefs"] = [{**stable, "weight": WHOLE - weight}, other]
+    return made
+
+
+def is_divided(route: Object, name: str) -> bool:
+    """Whether a part of what comes goes to the canary's Service."""
+    canary_of = name_in(name, "canary")
+    return any(one["name"] == canary_of for rule in route["spec"]["rules"] for one in rule.get("backendRefs", ()))
+
+
+def stable_backend(rule: Mapping[str, Any], canary_of: str) -> dict[str, Any]:
+    return next(one for one in rule["backendRefs"] if one["name"] != canary_of)
 
 
 def shadow(release: Release, replicas: int) -> tuple[Object, ...]:
@@ -117,25 +156,31 @@ def shadow(release: Release, replicas: int) -> tuple[Object, ...]:
     service = preview(release, "shadow")
     service["metadata"]["name"] = name
     _marked(service, "shadow")
-    return (*support(release), made, service, *(_shadow_policies(release, name, finds)))
+    return (*support(release), made, service, *(_shadow_policies(release, finds)))
 
 
-def _shadow_policies(release: Release, name: str, finds: dict[str, str]) -> tuple[Object, ...]:
+def _shadow_policies(release: Release, finds: dict[str, str]) -> tuple[Object, ...]:
     """Leave for the service's pods to call the shadow; the shadow may call what the service may."""
     own = release.find("NetworkPolicy")
     if own is None:
         return ()
-    guard, way = copy.deepcopy(own), copy.deepcopy(own)
-    guard["metadata"]["name"] = name
-    guard["spec"]["podSelector"] = {"matchLabels": finds}
+    guard, way = _guard(own, release.name, "shadow"), copy.deepcopy(own)
     guard["spec"]["ingress"] = [{"from": [{"podSelector": {}}], "ports": [{"protocol": "TCP", "port": HTTP}]}]
     way["metadata"]["name"] = name_in(release.name, "to-shadow")
     to = [{"podSelector": {"matchLabels": finds}}]
     way["spec"] |= {"policyTypes": ["Egress"], "egress": [{"to": to, "ports": [{"protocol": "TCP", "port": HTTP}]}]}
     del way["spec"]["ingress"]
-    for made in (guard, way):
-        _marked(made, "shadow")
+    _marked(way, "shadow")
     return (guard, way)
+
+
+def _guard(own: Object, name: str, track: str) -> Object:
+    """The service's policy, for pods that its own Service does not find."""
+    made = copy.deepcopy(own)
+    made["metadata"]["name"] = name_in(name, track)
+    made["spec"]["podSelector"] = {"matchLabels": labels_in(name, track, apart=True)}
+    _marked(made, track)
+    return made
 
 
 def shadowed(release: Release, share: float) -> Release:

@@ -49,6 +49,7 @@ KINDS = {
     "limitranges": ("v1", "LimitRange", True),
     "storageclasses": ("storage.k8s.io/v1", "StorageClass", False),
     "cronjobs": ("batch/v1", "CronJob", True),
+    "httproutes": ("gateway.networking.k8s.io/v1", "HTTPRoute", True),
 }
 # Top-level fields of the kinds that tests misspell; other kinds take any.
 FIELDS = {"ConfigMap": {"data", "binaryData", "immutable"}, "Deployment": {"spec"}, "Service": {"spec"}}

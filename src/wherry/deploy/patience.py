@@ -1,0 +1,33 @@
+"""An API server that restarts, or has no time, is asked again: what was not heard always, the rest where it is safe."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from wherry.errors import NoCluster
+
+Reply = TypeVar("Reply")
+AWAY_SECONDS = 45.0  # an API server that restarts is back well within this
+ASK_AGAIN = 0.5
+
+
+def patiently(
+    ask: Callable[[], Reply], seconds: float, *, safe: bool, busy: Callable[[Reply], bool] = lambda reply: False
+) -> Reply:
+    """The first answer that is none of a busy server's; after `seconds` whatever there is then.
+
+    safe: whether it may be asked again although it may have been heard.
+    """
+    until = time.monotonic() + seconds
+    while True:
+        try:
+            reply = ask()
+        except NoCluster as error:
+            if time.monotonic() >= until or not (safe or error.unheard):
+                raise
+        else:
+            if time.monotonic() >= until or not busy(reply):
+                return reply
+        time.sleep(ASK_AGAIN)

@@ -1,0 +1,231 @@
+"""Parts of the cluster restarted, slowed and stopped under load: what callers and deploys see of it.
+
+Everybody who shares the cluster sees it too, so no test run collects this file; it is named, with the program that
+restarts a part of the cluster (PROGRAM stop|start|restart NAME):
+
+    WHERRY_TEST_DISTURB=PROGRAM pytest -s tests/deploy/disturbances.py
+
+Its figures stand in docs/rollouts.md.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from deploy_parts import Load, Versioned
+
+from wherry.deploy import watching
+from wherry.deploy.cluster import Cluster
+from wherry.deploy.deploy import Verdict, deploy
+from wherry.deploy.resources import POD, name_of, selector
+from wherry.errors import NoCluster
+
+PROGRAM = os.environ.get("WHERRY_TEST_DISTURB", "")
+RATE = float(os.environ.get("WHERRY_TEST_RATE", 500))
+
+pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(300)]
+
+
+def part(verb: str, name: str) -> None:
+    assert PROGRAM, "WHERRY_TEST_DISTURB names the program that restarts a part of the cluster"
+    subprocess.run([PROGRAM, verb, name], check=True, timeout=60)
+
+
+class Serving:
+    """Version 1 as two pods under load. `failed` is for after the end."""
+
+    def __init__(self, cluster: Cluster, images: dict[str, Versioned], rate: float = RATE, **how: Any) -> None:
+        self.cluster, self.images, self.how = cluster, images, how
+        first = deploy(images["1"].release(cluster.namespace, **how), cluster, images["1"].probe)
+        assert first.address is not None
+        self.load = Load(first.address.url, rate)
+        self.reports: list[dict[str, Any]] = []
+
+    def __enter__(self) -> Serving:
+        self.load.__enter__()
+        time.sleep(2)  # before, as after: what is steady
+        return self
+
+    def __exit__(self, *ended: Any) -> None:
+        time.sleep(2)
+        self.reports = self.load.stop() if ended[0] is None else []
+        self.load.__exit__(*ended)
+
+    def update(self) -> Verdict:
+        return deploy(
+            self.images["2"].release(self.cluster.namespace, **self.how), self.cluster, self.images["2"].probe
+        )
+
+    @property
+    def failed(self) -> int:
+        return sum(report["failed"] for report in self.reports)
+
+    @property
+    def pods(self) -> dict[str, int]:
+        """Restarts by pod."""
+        found = self.cluster.list(POD, selector("iris"))
+        return {name_of(pod): pod["status"]["containerStatuses"][0]["restartCount"] for pod in found}
+
+
+def again_and_again(name: str, times: int, pause: float) -> threading.Thread:
+    """Restarts a part of the cluster, beside what the test does."""
+
+    def run() -> None:
+        for _ in range(times):
+            time.sleep(pause)
+            part("restart", name)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    return thread
+
+
+def api_answers(cluster: Cluster) -> float:
+    """Seconds until it does."""
+    began = time.monotonic()
+    while time.monotonic() < began + 60:
+        with contextlib.suppress(NoCluster):
+            cluster.list(POD)
+            return round(time.monotonic() - began, 1)
+        time.sleep(0.2)
+    raise AssertionError("the API server has not come back")
+
+
+def test_a_deploy_outlives_restarts_of_the_api_server(
+    spaces: Callable[[], Cluster], images: dict[str, Versioned], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three of them in one update; without patience the first one ends it."""
+    cluster = spaces()
+    with Serving(cluster, images) as serving:
+        restarts = again_and_again("apiserver", 3, 3)
+        try:
+            verdict = serving.update()
+        finally:
+            restarts.join()
+        print(f"\n{verdict.outcome} after {verdict.seconds} s; asked {verdict.requests}, {verdict.failed} failed")
+    assert verdict.ok
+    assert serving.failed == 0
+    monkeypatch.setattr(watching, "BACK_SECONDS", 0)
+    monkeypatch.setattr("wherry.deploy.patience.AWAY_SECONDS", 0.0)
+    restarts = again_and_again("apiserver", 3, 2)
+    try:
+        with pytest.raises(NoCluster):
+            deploy(images["1"].release(cluster.namespace), cluster, images["1"].probe)
+    finally:
+        restarts.join()
+        print(f"the API answers again after {api_answers(cluster)} s")
+
+
+def test_a_slow_etcd_costs_time_alone(spaces: Callable[[], Cluster], images: dict[str, Versioned]) -> None:
+    """Half a second for each write to its disk, all through an update; the same change is timed without."""
+    cluster = spaces()
+    with Serving(cluster, images) as serving:
+        usual = noted(cluster)
+        with slow_writes():
+            slowed = noted(cluster)
+            began = time.monotonic()
+            verdict = serving.update()
+        took = time.monotonic() - began
+        print(f"\n{verdict.outcome} after {took:.1f} s; a write takes {slowed:.2f} s, else {usual:.2f} s")
+    assert verdict.ok
+    assert serving.failed == 0
+    assert slowed > 0.5 > usual
+
+
+def noted(cluster: Cluster) -> float:
+    """Seconds that one small write takes."""
+    began = time.monotonic()
+    meta = {"name": "note", "namespace": cluster.namespace}
+    cluster.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": {"at": str(began)}})
+    return time.monotonic() - began
+
+
+@contextlib.contextmanager
+def slow_writes() -> Iterator[None]:
+    found = [one.name for one in Path("/proc").iterdir() if one.name.isdigit() and program(one) == "etcd"]
+    slow = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=fdatasync", "-e"]
+    tracer = subprocess.Popen(["timeout", "90", *slow, "inject=fdatasync:delay_enter=500000", "-p", found[0]])
+    try:
+        time.sleep(1)
+        assert tracer.poll() is None
+        yield
+    finally:
+        tracer.send_signal(signal.SIGTERM)
+        tracer.wait(10)
+
+
+def program(process: Path) -> str:
+    try:
+        return (process / "comm").read_text().strip()
+    except OSError:
+        return ""
+
+
+@pytest.mark.parametrize("name", ["kubelet", "containerd"])
+def test_callers_notice_no_restart_of(name: str, spaces: Callable[[], Cluster], images: dict[str, Versioned]) -> None:
+    """Three restarts, and no pod restarts; where both pods are killed at once the same load does lose some."""
+    cluster = spaces()
+    with Serving(cluster, images) as serving:
+        before = serving.pods
+        again_and_again(name, 3, 3).join()
+        time.sleep(8)  # as long as the kubelet takes to look at every pod again
+        assert serving.pods == before
+        assert set(before.values()) == {0}
+    print(f"\n{name}: {serving.failed} failed")
+    assert serving.failed == 0
+    with Serving(cluster, images, 100) as careless:
+        at_once = ["delete", "pod", "--force", "--grace-period=0", *before]
+        subprocess.run([*cluster.kubectl.split(), *at_once], check=True, capture_output=True)
+    assert careless.failed > 0, "the load does not see pods that go"
+
+
+def test_a_pod_that_is_leaving_ends_in_time_whatever_restarts(
+    spaces: Callable[[], Cluster], images: dict[str, Versioned]
+) -> None:
+    """containerd and kubelet restart in the middle of a termination: its time may begin again, once."""
+    cluster = spaces()
+    with Serving(cluster, images) as serving:
+        pod = next(iter(serving.pods))
+        grace = cluster.get(POD, pod)["spec"]["terminationGracePeriodSeconds"]  # type: ignore[index]  # it was listed
+        began = time.monotonic()
+        cluster.delete(POD, pod)
+        for name in ("containerd", "kubelet"):
+            time.sleep(1)
+            part("restart", name)
+        while cluster.get(POD, pod) is not None:
+            assert time.monotonic() < began + 2 * grace + 5
+            time.sleep(0.2)
+        took = time.monotonic() - began
+    print(f"\nended after {took:.1f} s of {grace} s; {serving.failed} failed")
+    assert took <= 2 * grace
+    assert serving.failed == 0
+
+
+def test_without_names_a_service_answers_on(spaces: Callable[[], Cluster], images: dict[str, Versioned]) -> None:
+    """The cluster's DNS away for 30 s, and nothing of the path to an answer takes a name."""
+    cluster = spaces()
+    with Serving(cluster, images) as serving:
+        part("stop", "coredns")
+        try:
+            time.sleep(1)
+            pod = next(iter(serving.pods))
+            ask = [*cluster.kubectl.split(), "exec", pod, "--", "python3", "-c", LOOK_UP]
+            found = subprocess.run(ask, check=False, capture_output=True, text=True, timeout=60)
+            time.sleep(25)
+        finally:
+            part("start", "coredns")
+    print(f"\n{serving.failed} failed")
+    assert "gaierror" in found.stderr, "the control: no name can be looked up"
+    assert serving.failed == 0
+
+
+LOOK_UP = "import socket; socket.getaddrinfo('iris', 80)"
