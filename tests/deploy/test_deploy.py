@@ -430,6 +430,17 @@ def test_every_right_that_lacks_is_named_at_once(
     assert changes(server) == []
 
 
+def test_the_rights_of_a_job_are_asked_for_where_nothing_else_may_prove_it(
+    fake: Cluster, server: FakeApiServer, make_release: Any, probe: Probe
+) -> None:
+    server.api.denied |= {("create", "jobs"), ("get", "pods/log")}
+    with pytest.raises(NotPermitted) as refused:
+        deploy(make_release("boats"), fake, probe, verify="job")
+    assert {str(rule) for rule in refused.value.rules} == {"create jobs.batch", "get pods/log"}
+    assert changes(server) == []
+    assert deploy(make_release("boats"), fake, probe).ok, "another way is found where none is asked for"
+
+
 def test_the_rights_that_are_needed_are_no_more_than_that(make_release: Any) -> None:
     asked = {str(rule) for rule in needed(make_release("boats"))}
     assert "patch deployments.apps" in asked

@@ -6,6 +6,8 @@ import json
 import threading
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,12 +15,12 @@ import pytest
 from wherry.contract.events import Note, Output
 from wherry.deploy import life
 from wherry.deploy.address import Address, answers, find
-from wherry.deploy.cluster import Cluster
+from wherry.deploy.cluster import Cluster, connect
 from wherry.deploy.deploy import deploy
 from wherry.deploy.probe import Probe
 from wherry.deploy.resources import AUTOSCALER, CONFIG_MAP, DEPLOYMENT, NAMESPACE, SERVICE, Object
 from wherry.deploy.status import autoscaler
-from wherry.errors import NameUnclear, NothingDeployed, RolloutFailed, StillThere, UsageRefused
+from wherry.errors import NamespaceMissing, NameUnclear, NothingDeployed, RolloutFailed, StillThere, UsageRefused
 from wherry.testing import FakeApiServer
 
 
@@ -55,6 +57,72 @@ def test_status_of_nothing_is_empty(fake: Cluster) -> None:
     assert life.status(fake) == ()
     with pytest.raises(NothingDeployed, match="nothing named ferry in namespace boats of context fake"):
         life.status(fake, "ferry")
+
+
+@pytest.mark.parametrize("name", ["", "ferry"])
+def test_a_missing_namespace_is_named_as_missing(name: str, server: FakeApiServer, tmp_path: Path) -> None:
+    """And where namespaces may not be asked about, nothing is said of them."""
+    with connect(kubeconfig=str(server.kubeconfig(tmp_path / "config", "baots"))) as elsewhere:
+        with pytest.raises(NamespaceMissing, match="context fake has no namespace baots"):
+            life.status(elsewhere, name)
+        server.api.denied.add(("get", "namespaces"))
+        if name:
+            with pytest.raises(NothingDeployed):
+                life.status(elsewhere, name)
+        else:
+            assert life.status(elsewhere) == ()
+
+
+NIGHTLY = {"cron": "30 3 * * *", "time_zone": "Europe/Oslo", "command": ["true"]}
+CLOCK = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+def ran(server: FakeApiServer, name: str, made: str, **status: Any) -> None:
+    """A run of `nightly`, as the CronJob controller and the Job controller leave it."""
+    cron = server.api.get(("cronjobs", "boats", "ferry-nightly"))
+    labels = {
+        **cron["metadata"]["labels"],
+        "wherry.dev/schedule": "nightly",
+        "app.kubernetes.io/name": "ferry-schedule",
+    }
+    owner = [{"uid": cron["metadata"]["uid"]}]
+    job = {"metadata": {"name": name, "labels": labels, "ownerReferences": owner}, "status": status}
+    server.api.put("jobs", job, "boats")["metadata"]["creationTimestamp"] = made
+    pod = {"name": f"{name}-x", "labels": labels}
+    server.api.put("pods", {"metadata": pod, "status": {"phase": "Succeeded"}}, "boats")
+    server.api.logs[f"{name}-x"] = f"{name} said this\n"
+
+
+def test_status_tells_when_work_ran_what_came_of_it_and_when_it_runs_next(
+    fake: Cluster, server: FakeApiServer, make_release: Any, probe: Probe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wherry.deploy.status.utc_now", lambda: CLOCK)
+    deploy(make_release("boats", schedule={"nightly": NIGHTLY}), fake, probe)
+    (one,) = life.status(fake)[0].schedule
+    assert one.words == "nightly: never yet; next 2026-03-02 02:30Z (30 3 * * * Europe/Oslo)"
+    ran(server, "older", "2026-02-28T02:30:00Z", conditions=[{"type": "Complete", "status": "True"}])
+    failed = {"type": "Failed", "status": "True", "message": "Job has reached the specified backoff limit"}
+    ran(server, "newer", "2026-03-01T02:30:00Z", conditions=[failed])
+    server.api.get(("cronjobs", "boats", "ferry-nightly"))["status"] = {"lastScheduleTime": "2026-03-01T02:30:00Z"}
+    (one,) = life.status(fake)[0].schedule
+    assert (one.outcome, one.job, one.next) == ("failed", "newer", "2026-03-02T02:30:00Z")
+    assert one.words.startswith("nightly: last 2026-03-01 02:30Z, failed: Job has reached the specified backoff limit;")
+    server.api.denied.add(("list", "cronjobs"))
+    assert life.status(fake)[0].schedule == ()
+
+
+def test_logs_of_work_at_set_times(
+    fake: Cluster, server: FakeApiServer, make_release: Any, probe: Probe, told: list[Any]
+) -> None:
+    deploy(make_release("boats", schedule={"nightly": NIGHTLY}), fake, probe)
+    assert life.logs(fake, work="nightly", tell=told.append) == 0
+    assert told[-1].text == "no run of nightly is kept"
+    ran(server, "newer", "2026-03-01T02:30:00Z")
+    assert life.logs(fake, work="nightly", tell=told.append) == 1
+    assert told[-1] == Output("newer-x", "newer said this")
+    with pytest.raises(UsageRefused, match="ferry has no work hourly") as refused:
+        life.logs(fake, work="hourly", tell=told.append)
+    assert refused.value.hint == "it has nightly"
 
 
 def test_status_lists_all_and_tells_each(fake: Cluster, make_release: Any, probe: Probe) -> None:

@@ -76,6 +76,15 @@ def test_a_first_deploy_needs_room_for_all_its_pods(fake: Cluster, server: FakeA
     assert check(ferry, fake) == []
 
 
+def test_what_stands_beside_needs_room_too(fake: Cluster, server: FakeApiServer, make_release: Any) -> None:
+    """A canary or a shadow, and the pod by which an update surges."""
+    node(server, "a")
+    small = asks(make_release("boats", replicas=2), cpu="400m", memory="256Mi")
+    assert check(small, fake) == []
+    with pytest.raises(RoomLacking, match="room for 2 of the 3 pods"):
+        check(small, fake, beside=1)
+
+
 @pytest.mark.parametrize(
     "closed",
     [

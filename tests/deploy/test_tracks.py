@@ -427,6 +427,28 @@ def test_the_service_is_switched_to_a_whole_new_version_and_back(
     assert (again.release, track(fake)) == (4, "green")
 
 
+def wanted(server: FakeApiServer) -> dict[str, int]:
+    return {name_of(one): one["spec"]["replicas"] for one in server.api.all("deployments", "boats")}
+
+
+@pytest.mark.usefixtures("by_track", "pods")
+def test_a_pause_leaves_no_pod_of_either_version_and_the_way_back_resumes_with_it(
+    fake: Cluster, make_release: Any, probe: Probe, server: FakeApiServer
+) -> None:
+    deploy(make_release("boats", replicas=2), fake, probe)
+    deploy(make_release("boats", replicas=2, version="2"), fake, probe, blue_green=True)
+    assert wanted(server) == {"ferry": 2, "ferry-green": 2}
+    life.scale(fake, 3)
+    assert wanted(server) == {"ferry": 2, "ferry-green": 3}, "the way back is scaled by its own switch"
+    life.scale(fake, 0)
+    assert wanted(server) == {"ferry": 0, "ferry-green": 0}
+    life.scale(fake, 1)
+    assert wanted(server) == {"ferry": 1, "ferry-green": 1}
+    assert life.rollback(fake).ok
+    assert wanted(server)["ferry"] >= 1
+    assert track(fake) == "stable"
+
+
 @pytest.mark.usefixtures("by_track", "pods")
 def test_the_next_deploy_leaves_one_version_that_all_callers_reach(
     fake: Cluster, make_release: Any, probe: Probe, server: FakeApiServer

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -175,3 +176,22 @@ def test_what_cron_takes(text: str) -> None:
 )
 def test_what_it_does_not_take_and_what_never_comes(text: str, words: str) -> None:
     assert words in cron.trouble(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "zone", "after", "then"),
+    [
+        ("30 3 * * *", "Etc/UTC", "2026-03-01T03:29", "2026-03-01T03:30"),
+        ("30 3 * * *", "Etc/UTC", "2026-03-01T03:30", "2026-03-02T03:30"),
+        ("30 3 * * *", "Europe/Oslo", "2026-03-01T12:00", "2026-03-02T02:30"),
+        ("30 3 * * *", "Europe/Oslo", "2026-03-29T00:00", "2026-03-29T01:30"),  # summer time has begun an hour before
+        ("@weekly", "Etc/UTC", "2026-03-02T00:00", "2026-03-08T00:00"),  # a Sunday
+        ("*/20 9-17 * * mon-fri", "Etc/UTC", "2026-03-06T17:41", "2026-03-09T09:00"),
+        ("0 0 29 2 *", "Etc/UTC", "2026-03-01T00:00", "2028-02-29T00:00"),
+        ("0 0 13 * fri", "Etc/UTC", "2026-03-01T00:00", "2026-03-06T00:00"),  # either day, as cron has it
+        ("0 0 * * *", "Nowhere/Land", "2026-03-01T00:00", ""),
+    ],
+)
+def test_when_it_runs_next(text: str, zone: str, after: str, then: str) -> None:
+    found = cron.following(text, zone, datetime.fromisoformat(f"{after}+00:00"))
+    assert (found.astimezone(UTC).strftime("%Y-%m-%dT%H:%M") if found else "") == then

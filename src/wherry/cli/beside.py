@@ -62,15 +62,17 @@ class Way:
 
         return Canary(self.canary, wanted.deploy.canary, grow=self.grow) if self.canary is not None else None
 
-    def foresee(self, wanted: Project, release: Release, cluster: Cluster) -> None:
-        """Raises UsageRefused for what cannot be, before anything is built."""
+    def foresee(self, wanted: Project, release: Release, cluster: Cluster) -> int:
+        """How many pods it takes beside a plain deploy's. Raises UsageRefused for what cannot be, before any build."""
+        from wherry.deploy import shadow
         from wherry.deploy.trial import fit
 
         if self.blue_green or self.shadow is not None:
             fit(release, "--blue-green" if self.blue_green else "--shadow")
         if (trial := self.trial(wanted)) is not None:
             fit(release, f"--{trial.tracks[0]}")
-            trial.foresee(cluster, release.name)
+            return trial.foresee(cluster, release.name)
+        return shadow.PODS if self.shadow is not None else 0
 
     def deploy(self, wanted: Project, release: Release, cluster: Cluster, probe: Probe, **how: Any) -> Verdict:
         """As `wherry.deploy.deploy.deploy`, in this way."""

@@ -103,7 +103,7 @@ def deploy(
     the stable one. With --blue-green it is brought up whole and switched to at once. With --shadow it answers copies of
     requests, and its answers are compared and counted, never given.
     """
-    from wherry.deploy import preflight, room
+    from wherry.deploy import preflight, pulling, room
     from wherry.deploy.deploy import rehearse
     from wherry.model.bundle import verify as verified
     from wherry.release.release import compose
@@ -138,18 +138,19 @@ def deploy(
             )
 
         draft = release_of(str(reference))  # what cannot be deployed is said before anything is built
-        way.foresee(wanted, draft, cluster)
-        room.check(draft, cluster, console.tell, whole=blue_green)
+        room.check(draft, cluster, console.tell, whole=blue_green, beside=way.foresee(wanted, draft, cluster))
         for note in draft.warnings:
             console.tell(note)
         if there and owner is not None:
             reference = supply.verified(console, wanted, owner, reference)
+        elif there:
+            reference = pulling.found(reference, cluster, console.tell)
         if dry_run:
             draft = release_of(imaging.foreseen(wanted, manifest, reference))
             show_changes(console, rehearse(draft, cluster, console.tell))
             return 0
         if there:
-            named = imaging.pinned(reference)
+            named = str(reference)
         else:
             platform = platform_of(cluster)
             made = imaging.built(

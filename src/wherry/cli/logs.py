@@ -13,10 +13,15 @@ from wherry.cli.verb import Verb, cluster_options, name_argument
 from wherry.contract.events import Event, Output
 
 
-@click.command(cls=Verb, live=False, examples=["wherry logs", "wherry logs breast --tail 100", "wherry logs -f"])
+@click.command(
+    cls=Verb,
+    live=False,
+    examples=["wherry logs", "wherry logs breast --tail 100", "wherry logs -f", "wherry logs --schedule nightly"],
+)
 @name_argument
 @click.option("-f", "--follow", is_flag=True, help="Go on as lines come, with new pods too, until Ctrl-C.")
 @click.option("--tail", type=click.IntRange(min=0), metavar="N", help="The last N lines of each pod only.")
+@click.option("--schedule", "work", default="", metavar="WORK", help="The runs of this work of [deploy.schedule].")
 @cluster_options
 @click.pass_obj
 def logs(
@@ -24,6 +29,7 @@ def logs(
     name: str | None,
     follow: bool,
     tail: int | None,
+    work: str,
     context: str | None,
     namespace: str | None,
     kubeconfig: Path | None,
@@ -42,4 +48,4 @@ def logs(
             click.echo(f"{event.source}  {event.text}")  # at once: somebody may be following
 
     with connected(console, wanted, kubeconfig) as cluster:
-        read(cluster, name or own_name(wanted), follow=follow, tail=tail, tell=tell)
+        read(cluster, name or own_name(wanted), work=work, follow=follow, tail=tail, tell=tell)

@@ -110,6 +110,7 @@ def facts(one: Status) -> Iterator[tuple[str, str]]:
     yield "model", f"{one.model or one.version}" + (f", digest {one.digest[:12]}" if one.digest else "")
     yield "image", one.image
     yield "beside", "\n".join(each.words for each in one.beside)
+    yield "schedule", "\n".join(each.words for each in one.schedule)
     yield "age", age(one.age_seconds)
     if one.unmeasured:
         yield "unmeasured", f"{', '.join(one.unmeasured)}: not measured under load yet"

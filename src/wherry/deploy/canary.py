@@ -55,8 +55,12 @@ class Canary:
         self.share, self.settings, self.grow = share, settings, grow
         self.limits = Limits(settings.errors, settings.slower, settings.differing)
 
-    def foresee(self, cluster: Cluster, name: str) -> Shares:
+    def foresee(self, cluster: Cluster, name: str) -> int:
         """How many pods it would take. Raises UsageRefused where the share cannot be had."""
+        wanted = self.shares(cluster, name)
+        return wanted.canary + wanted.baseline
+
+    def shares(self, cluster: Cluster, name: str) -> Shares:
         stable, route = switching.size(cluster, name, STABLE), tracks.route(cluster, name)
         if route is not None and stable:
             return Shares(max(1, math.ceil(self.share * stable - 1e-9)), 0, route)
@@ -65,7 +69,7 @@ class Canary:
     def stand(self, stage: Stage) -> None:
         """Brings the canary up, and watches it. Raises CanaryAborted, or what keeps it from coming up."""
         cluster, release, tell = stage.cluster, stage.release, stage.tell
-        wanted = self.foresee(cluster, release.name)
+        wanted = self.shares(cluster, release.name)
         if wanted.baseline:
             more = workload(stage.before.release, "baseline", wanted.baseline)
             rolled_out(stage.before.release, cluster.apply(more), cluster, stage.timeout, tell)

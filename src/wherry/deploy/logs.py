@@ -6,9 +6,10 @@ import threading
 
 from wherry.contract.events import Note, Output, Tell
 from wherry.deploy.cluster import Cluster
-from wherry.deploy.names import workload
-from wherry.deploy.resources import POD, Object, match, name_of
-from wherry.errors import ClusterFailed
+from wherry.deploy.names import service_of, workload
+from wherry.deploy.resources import POD, Object, match, name_of, utc_now
+from wherry.deploy.scheduled import pods_of, scheduled
+from wherry.errors import ClusterFailed, UsageRefused
 
 NEW_PODS_SECONDS = 2.0
 
@@ -17,6 +18,7 @@ def logs(
     cluster: Cluster,
     name: str = "",
     *,
+    work: str = "",
     follow: bool = False,
     tail: int | None = None,
     tell: Tell,
@@ -24,18 +26,31 @@ def logs(
 ) -> int:
     """Tells every line as an Output whose source is the pod; how many pods there were.
 
-    follow: goes on with pods old and new until `stop` is set or the caller is interrupted. Raises NothingDeployed.
+    work: of [deploy.schedule], whose runs are meant in the place of the service. follow: goes on with pods old and new
+    until `stop` is set or the caller is interrupted. Raises NothingDeployed, UsageRefused where there is no such work.
     """
     live = workload(cluster, name)
     labels = match(live["spec"]["selector"]["matchLabels"])
+    if work:
+        labels = of_runs(cluster, service_of(live), work)
     if not follow:
         pods = sorted((pod for pod in cluster.list(POD, labels) if not _is_leaving(pod)), key=name_of)
         for pod in pods:
             _read(cluster, pod, False, tail, tell)
         if not pods:
-            tell(Note(f"{name_of(live)} has no pods", hint="wherry scale 2"))
+            none = f"no run of {work} is kept" if work else f"{name_of(live)} has no pods"
+            tell(Note(none, hint="wherry status says when it runs" if work else "wherry scale 2"))
         return len(pods)
     return _follow(cluster, labels, tail, tell, stop or threading.Event())
+
+
+def of_runs(cluster: Cluster, service: str, work: str) -> str:
+    """The label selector for the pods of a work's runs. Raises UsageRefused with those that there are."""
+    known = [one.name for one in scheduled(cluster, service, utc_now())]
+    if work not in known:
+        there = f"it has {', '.join(known)}" if known else "it has none: [deploy.schedule.NAME] in wherry.toml"
+        raise UsageRefused(f"{service} has no work {work} at set times", hint=there)
+    return pods_of(service, work)
 
 
 def _follow(cluster: Cluster, labels: str, tail: int | None, tell: Tell, stop: threading.Event) -> int:

@@ -5,13 +5,16 @@ from __future__ import annotations
 from wherry.contract.names import LABEL_INSTANCE, LABEL_NAME, LABEL_TRACK
 from wherry.deploy import tracks
 from wherry.deploy.cluster import Cluster
-from wherry.deploy.resources import WORKLOADS, Object, is_ours, labels_of, name_of, selector
-from wherry.errors import NameUnclear, NothingDeployed, NotPermitted
+from wherry.deploy.resources import NAMESPACE, WORKLOADS, Object, is_ours, labels_of, name_of, selector
+from wherry.errors import NamespaceMissing, NameUnclear, NothingDeployed, NotPermitted
 from wherry.release.tracks import name_in
 
 
 def services(cluster: Cluster) -> tuple[Object, ...]:
-    """The workloads that serve, of the services that wherry made in this namespace, by name; databases are none."""
+    """The workloads that serve, of the services that wherry made in this namespace, by name; databases are none.
+
+    Raises NamespaceMissing, which a list alone would not tell from an empty one.
+    """
     found: list[Object] = []
     for kind in WORKLOADS:
         try:
@@ -19,7 +22,19 @@ def services(cluster: Cluster) -> tuple[Object, ...]:
         except NotPermitted:
             if kind is WORKLOADS[0]:
                 raise  # who may not see StatefulSets has deployed none
+    if not found:
+        _there(cluster)
     return tuple(sorted((_serving(cluster, one) for one in filter(_is_service, found)), key=name_of))
+
+
+def _there(cluster: Cluster) -> None:
+    """Raises NamespaceMissing where it is known to be missing."""
+    try:
+        live = cluster.get(NAMESPACE, cluster.namespace)
+    except NotPermitted:
+        return
+    if live is None:
+        raise NamespaceMissing(cluster.namespace, cluster.context)
 
 
 def live_workload(cluster: Cluster, name: str) -> Object | None:

@@ -52,6 +52,13 @@ BESIDE = (
     AccessRule("delete", "", "services"),
 )
 
+# A Job asks the Service, where --verify says so; without that word another way is found where these lack.
+ASKING = (
+    AccessRule("create", "batch", "jobs"),
+    AccessRule("delete", "batch", "jobs"),
+    AccessRule("get", "", "pods/log"),
+)
+
 
 def must_create_namespace(cluster: Cluster, allowed: bool) -> bool:
     """Whether the release has to hold the namespace: it is missing and may be made, or wherry made it before.
@@ -74,14 +81,16 @@ def namespace_of(cluster: Cluster) -> Object | None:
         return {"metadata": {"name": cluster.namespace}}
 
 
-def checked(release: Release, cluster: Cluster, *, beside: bool = False) -> dict[str, Object | None]:
+def checked(
+    release: Release, cluster: Cluster, *, beside: bool = False, by_job: bool = False
+) -> dict[str, Object | None]:
     """What exists under each name of the release, by `what`, once it is known that the deploy may go on.
 
-    beside: whether two versions are to run at once.
+    beside: whether two versions are to run at once. by_job: whether nothing but a Job may prove it.
     Raises NotPermitted, ObjectForeign, SecretMissing, ImageNameRefused: nothing has been changed then.
     """
     Reference.parse(release.image)
-    check_permissions(release, cluster, BESIDE if beside else ())
+    check_permissions(release, cluster, (*(BESIDE if beside else ()), *(ASKING if by_job else ())))
     live = existing(release, cluster)
     for made in release.objects:
         if made["kind"] != NAMESPACE.kind:

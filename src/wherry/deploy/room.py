@@ -51,16 +51,17 @@ class Pods(msgspec.Struct, frozen=True):
         return f"{self.count} {'pod' if self.count == 1 else 'pods'}"
 
 
-def check(release: Release, cluster: Cluster, tell: Tell, *, whole: bool = False) -> None:
+def check(release: Release, cluster: Cluster, tell: Tell, *, whole: bool = False, beside: int = 0) -> None:
     """Returns when there is room, or when it cannot be known. Raises RoomLacking with what there is and what it takes.
 
-    whole: all of the new version is started beside the old one, not one pod after the other.
+    whole: all of the new version is started beside the old one, not one pod after the other. beside: pods that stand
+    beside both meanwhile, as a canary's or a shadow's.
     """
     try:
         live = live_workload(cluster, release.name)
     except NamespaceMissing:
         live = None  # without a namespace there is no quota either, but there are nodes
-    needed = starting(release, live, whole=whole)
+    needed = starting(release, live, whole=whole, beside=beside)
     for reason, hint in (*in_quotas(needed, cluster), *in_storage(release, cluster)):
         raise RoomLacking(release.name, reason, hint)
     found = on_nodes(needed, cluster)
@@ -71,13 +72,13 @@ def check(release: Release, cluster: Cluster, tell: Tell, *, whole: bool = False
         tell(Note(f"{found}; unless nodes are added, the new version waits for room", warn=True, hint=hint))
 
 
-def starting(release: Release, live: Object | None, *, whole: bool = False) -> Pods:
+def starting(release: Release, live: Object | None, *, whole: bool = False, beside: int = 0) -> Pods:
     """The pods that run beside what serves now, until that has ended; none where nothing of them changes."""
     container = release.workload["spec"]["template"]["spec"]["containers"][0]
     resources = container.get("resources") or {}
     asked = {key: quantity(value) for key, value in (resources.get("requests") or {}).items()}
     limits = {key: quantity(value) for key, value in (resources.get("limits") or {}).items()}
-    return Pods(count(release, live, whole=whole), asked, limits)
+    return Pods(count(release, live, whole=whole) + beside, asked, limits)
 
 
 def count(release: Release, live: Object | None, *, whole: bool) -> int:

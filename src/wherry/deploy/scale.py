@@ -7,10 +7,12 @@ import time
 import msgspec
 
 from wherry.contract.events import Note, Step, Tell, silent
+from wherry.contract.names import LABEL_TRACK
+from wherry.deploy import tracks
 from wherry.deploy.cluster import SCALE_MANAGER, Cluster
 from wherry.deploy.names import service_of, workload
-from wherry.deploy.ownership import only_replicas, owns
-from wherry.deploy.resources import AUTOSCALER, Object, is_ours, name_of
+from wherry.deploy.ownership import HANDOVER_MANAGER, only_replicas, owns
+from wherry.deploy.resources import AUTOSCALER, Object, is_ours, labels_of, name_of
 from wherry.deploy.rollout import Rollout
 from wherry.deploy.watching import explained, follow
 from wherry.errors import UsageRefused
@@ -49,12 +51,23 @@ def scale(cluster: Cluster, replicas: int, name: str = "", *, timeout: float = 1
         live = cluster.apply(only_replicas(live, replicas), manager=SCALE_MANAGER, force=True)
     if scaler is not None and replicas == 0:
         tell(Note("the autoscaler rests while there are no pods", hint="wherry scale N resumes"))
+    if replicas == 0 or now == 0:
+        _pause_beside(cluster, live, replicas)
     tell(Step(f"waiting for {replicas} pods of {name_of(live)}" if replicas else f"pausing {name_of(live)}"))
     rollout = follow(cluster, _rollout(live, timeout), tell)
     if rollout.cause is not None:
         raise explained(cluster, rollout)
     took = round(time.monotonic() - began, 2)
     return Scaled(service_of(live), rollout.wanted(), *bounds, paused=replicas == 0, seconds=took)
+
+
+def _pause_beside(cluster: Cluster, live: Object, replicas: int) -> None:
+    """What stands beside the version that serves pauses and resumes with it: the way back of a switch, a shadow."""
+    serving = labels_of(live).get(LABEL_TRACK, tracks.STABLE)
+    for track, made in tracks.others(cluster, service_of(live), serving).items():
+        if replicas == 0 or not made["spec"].get("replicas", 1):
+            number = min(replicas, 1) if track == "shadow" else replicas
+            cluster.apply(only_replicas(made, number), manager=HANDOVER_MANAGER, force=True)
 
 
 def _set_bounds(cluster: Cluster, scaler: Object, replicas: int) -> tuple[int, int]:

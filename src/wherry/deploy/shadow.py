@@ -17,7 +17,7 @@ from wherry.deploy.probe import Probe, prove
 from wherry.deploy.resources import SERVICE, annotations_of
 from wherry.deploy.rollback import number_of
 from wherry.deploy.trial import Stage, fit
-from wherry.errors import NothingDeployed, UsageRefused
+from wherry.errors import NamespaceMissing, NothingDeployed, UsageRefused
 from wherry.release.release import Release
 from wherry.release.tracks import name_in, shadow, shadowed
 
@@ -34,8 +34,9 @@ class Shadow:
     def __init__(self, release: Release, probe: Probe) -> None:
         self.release, self.probe = release, probe
 
-    def foresee(self, cluster: Cluster, name: str) -> None:
+    def foresee(self, cluster: Cluster, name: str) -> int:
         """Beside any number of pods."""
+        return PODS
 
     def stand(self, stage: Stage) -> None:
         """Brings the shadow up and proves it. Raises what keeps it from that."""
@@ -67,7 +68,7 @@ def deploy_shadow(
     fit(release, "--shadow")
     try:
         live = workload(cluster, release.name)
-    except NothingDeployed:
+    except (NamespaceMissing, NothingDeployed):
         live = None
     serving = None if live is None else history.numbered(history.read(cluster, release.name), number_of(live))
     if serving is None:

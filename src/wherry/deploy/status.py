@@ -37,6 +37,7 @@ from wherry.deploy.resources import (
     utc_now,
 )
 from wherry.deploy.rollout import Rollout
+from wherry.deploy.scheduled import Scheduled, scheduled
 from wherry.deploy.tracks import Beside
 from wherry.deploy.watching import look
 from wherry.errors import ClusterFailed
@@ -92,7 +93,7 @@ class Autoscaler(msgspec.Struct, frozen=True):
 class Status(msgspec.Struct, frozen=True):
     """One service. problems: what is wrong, in words; healthy: nothing is. unmeasured: resources that are guesses.
 
-    beside: the versions that run beside the one that serves.
+    beside: the versions that run beside the one that serves. schedule: its work at set times.
     """
 
     name: str
@@ -112,6 +113,7 @@ class Status(msgspec.Struct, frozen=True):
     restarts: int
     problems: tuple[str, ...]
     beside: tuple[Beside, ...] = ()
+    schedule: tuple[Scheduled, ...] = ()
 
     @property
     def healthy(self) -> bool:
@@ -134,7 +136,7 @@ def status(cluster: Cluster, name: str = "") -> tuple[Status, ...]:
         if any(one.track == "shadow" for one in beside):
             beside = compared(cluster, rollout.new_pods(), beside)
         one = status_of(cluster, rollout, live, next(own, None), address, now)
-        made.append(msgspec.structs.replace(one, beside=beside))
+        made.append(msgspec.structs.replace(one, beside=beside, schedule=scheduled(cluster, called, now)))
     return tuple(made)
 
 

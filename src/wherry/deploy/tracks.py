@@ -66,23 +66,27 @@ def marked(cluster: Cluster, name: str) -> tuple[Object, ...]:
     return tuple(made for made in cluster.list(DEPLOYMENT, selector(name)) if labels_of(made).get(LABEL_TRACK))
 
 
-def beside(cluster: Cluster, name: str, serving: str) -> Iterator[Beside]:
-    """What runs beside the track that serves, the old version that can be switched back to included."""
+def others(cluster: Cluster, name: str, serving: str) -> dict[str, Object]:
+    """The Deployments beside the track that serves, the old version that can be switched back to included."""
     found = {labels_of(made)[LABEL_TRACK]: made for made in marked(cluster, name)}
     stable = cluster.get(DEPLOYMENT, name) if serving != STABLE else None
     if stable is not None:
         found[STABLE] = stable
-    for track, made in sorted(found.items()):
-        if track != serving:
-            said = annotations_of(made)
-            yield Beside(
-                track,
-                int(said.get(ANNOTATION_RELEASE, 0)),
-                said.get(ANNOTATION_MODEL, ""),
-                said.get(ANNOTATION_IMAGE, ""),
-                int(made["spec"].get("replicas", 1)),
-                int((made.get("status") or {}).get("readyReplicas", 0)),
-            )
+    return {track: made for track, made in sorted(found.items()) if track != serving}
+
+
+def beside(cluster: Cluster, name: str, serving: str) -> Iterator[Beside]:
+    """What runs beside the track that serves."""
+    for track, made in others(cluster, name, serving).items():
+        said = annotations_of(made)
+        yield Beside(
+            track,
+            int(said.get(ANNOTATION_RELEASE, 0)),
+            said.get(ANNOTATION_MODEL, ""),
+            said.get(ANNOTATION_IMAGE, ""),
+            int(made["spec"].get("replicas", 1)),
+            int((made.get("status") or {}).get("readyReplicas", 0)),
+        )
 
 
 def serving(cluster: Cluster, name: str) -> str:

@@ -42,8 +42,8 @@ class Trial(Protocol):
     stays: bool
     state: State
 
-    def foresee(self, cluster: Cluster, name: str) -> object:
-        """Raises UsageRefused where it cannot be held beside what serves now."""
+    def foresee(self, cluster: Cluster, name: str) -> int:
+        """How many pods it takes beside what serves now. Raises UsageRefused where it cannot be held."""
         ...
 
     def stand(self, stage: Stage) -> None:

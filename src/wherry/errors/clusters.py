@@ -107,7 +107,7 @@ class NamespaceMissing(ClusterFailed):
         self.namespace, self.context = namespace, context
         super().__init__(
             f"context {context} has no namespace {namespace}",
-            hint="pass --create-namespace to make it, or -n NAMESPACE to name another",
+            hint="-n NAMESPACE names another; wherry deploy --create-namespace makes it",
         )
 
 

@@ -201,7 +201,7 @@ class ImageMissing(BuildFailed):
     def __init__(self, reference: str) -> None:
         self.reference = reference
         super().__init__(
-            f"no registry holds {reference}", hint="name a tag that is there, or: wherry build --push --sign KEY"
+            f"no registry holds {reference}", hint="name one that is there, or push it: wherry build --push"
         )
 
 
