@@ -117,9 +117,9 @@ def container(who: Identity, project: Project, manifest: Manifest, config: str, 
         "resources": resources(project, manifest),
         "startupProbe": {
             "httpGet": ready,
-            "periodSeconds": 2,
+            "periodSeconds": 1,  # a pod that an autoscaler waits for is used within a second of being there
             "timeoutSeconds": 2,
-            "failureThreshold": math.ceil(startup_seconds / 2),
+            "failureThreshold": startup_seconds,
         },
         "readinessProbe": {
             "httpGet": ready,
