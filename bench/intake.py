@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import statistics
 import sys
 import tempfile
@@ -19,9 +18,10 @@ import urllib.request
 from pathlib import Path
 
 import uvloop
+from models import pack
 from overload import Sender, good, p99
-from throughput import Figures, by_python, by_wrk, pack
-from turns import SENDER_CORE, SERVER_CORE, Peer, free_port, settle, started
+from throughput import Asked, Figures, by_wrk
+from turns import SENDER_CORE, SERVER_CORE, Peer, free_port, settle, started, tree
 
 CONNECTIONS = 64
 TAKING_IN, SUSTAINED, ASKED = 0.7, 0.35, 0.4  # of the rate with the store off
@@ -45,10 +45,8 @@ def service(folder: Path, bundle: Path, admin: int, *, keeps: bool) -> Peer:
 def writer_of(pid: int) -> int:
     """The process that stores what the service `pid` keeps."""
     for _ in range(1000):
-        for path in Path("/proc").glob("[0-9]*/stat"):
-            with contextlib.suppress(OSError):
-                if int(path.read_text().rpartition(")")[2].split()[1]) == pid:
-                    return int(path.parent.name)
+        if children := tree(pid)[1:]:
+            return children[0]
         time.sleep(0.01)
     raise SystemExit("the service has no writer")
 
@@ -62,7 +60,6 @@ def pending(admin: int) -> int:
 
 
 def main(seconds: float, rounds: int, sustained: float) -> int:
-    load = by_wrk if shutil.which("wrk") else by_python
     with tempfile.TemporaryDirectory(dir=".") as name, contextlib.ExitStack() as stack:
         folder = Path(name).absolute()
         stack.enter_context(contextlib.chdir(folder))  # where the service has its spool
@@ -73,7 +70,7 @@ def main(seconds: float, rounds: int, sustained: float) -> int:
         settle(SENDER_CORE)
 
         def asked(kind: str, seconds: float) -> Figures:
-            return load(peers[kind].port, folder, CONNECTIONS, seconds, pids[kind])
+            return by_wrk(Asked(peers[kind], folder / "rows.jsonl"), folder, CONNECTIONS, seconds, [pids[kind]])
 
         writer = writer_of(pids["on"])
         os.sched_setaffinity(writer, {SENDER_CORE})

@@ -241,7 +241,7 @@ def main(asked: argparse.Namespace) -> int:
         gc.disable()  # a collection in one of the runs and not in the other would count
         ask(slowed(connections, asked.slower), requests, loop, int(turns))
         return 0
-    from throughput import pack  # imports numpy, which reads the number of threads once
+    from models import pack  # imports numpy, which reads the number of threads once
 
     with tempfile.TemporaryDirectory() as name:
         pack(Path(name), ("linear",))

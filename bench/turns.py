@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -78,8 +79,23 @@ def started(peer: Peer, *cores: int, first: bool = False) -> Iterator[int]:
                 time.sleep(0.01)
         yield process.pid
     finally:
-        process.kill()
+        for pid in tree(process.pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         process.wait()
+
+
+def tree(pid: int) -> list[int]:
+    """A process and all that it has started, and they in turn."""
+    children: dict[int, list[int]] = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            parent = int(path.read_text().rpartition(")")[2].split()[1])
+            children.setdefault(parent, []).append(int(path.parent.name))
+    found = [pid]
+    for known in found:
+        found += children.get(known, ())
+    return found
 
 
 def cpu(pid: int) -> float:

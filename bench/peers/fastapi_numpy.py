@@ -1,4 +1,4 @@
-"""The peer: FastAPI and uvicorn with NumPy, as one would write it by hand.
+"""FastAPI and uvicorn with NumPy, as one would write it by hand.
 
 The environment names its files: MODEL, by joblib, and COLUMNS, a JSON list.
 """
@@ -15,7 +15,7 @@ from pydantic import create_model
 
 model = joblib.load(os.environ["MODEL"])
 Row = create_model("Row", **dict.fromkeys(json.loads(Path(os.environ["COLUMNS"]).read_text()), (float, ...)))
-Answer = create_model("Answer", prediction=(int, ...))
+Answer = create_model("Answer", prediction=(int | str, ...))
 app = FastAPI()
 
 
