@@ -93,7 +93,10 @@ def show_file(console: Console, found: Description) -> None:
         ("model", "\n".join(tree(found.parts)) if found.parts else found.estimator),
         ("fitted", "yes" if found.fitted else "no" if found.estimator else ""),
         ("columns", ", ".join(found.features) or (str(found.feature_count) if found.feature_count else "")),
+        ("takes", "\n".join(found.inputs)),
+        ("answers", "\n".join(found.outputs)),
         ("classes", ", ".join(map(str, found.classes))),
+        ("operators", ", ".join(f"{domain} {version}" for domain, version in found.operators.items())),
         ("written by", ", ".join(f"{name} {version}" for name, version in found.versions.items())),
     ]
     console.say_all(table.pairs(facts, width=console.width))

@@ -23,6 +23,7 @@ from wherry.errors import NotVouched
         "wherry pack model.joblib --data train.csv --target diagnosis --trust",
         "wherry pack model.skops --data train.parquet --target price --to bundles/price",
         "wherry pack model.pkl --data train.csv --encoding latin-1 --trust=sha256:HEX",
+        "wherry pack price.onnx --data train.csv --target price",
         "wherry pack resnet50.onnx --labels imagenet.txt",
         "wherry pack service.py --with weights.npz --trust",
     ],
@@ -35,7 +36,9 @@ from wherry.errors import NotVouched
     help="Rows like those the model was trained on: CSV, Parquet or JSON lines. For --labels: pictures, if any.",
 )
 @click.option("--target", metavar="COL", help="Column that holds the right answers.")
-@click.option("--labels", metavar="FILE", help="MODEL is an ONNX file for pictures, of the classes named in FILE.")
+@click.option(
+    "--labels", metavar="FILE", help="The classes that MODEL, an ONNX file, has a number for: one a line in FILE."
+)
 @click.option(
     "--to",
     type=click.Path(path_type=Path),
@@ -62,20 +65,20 @@ from wherry.errors import NotVouched
 )
 @click.pass_obj
 def pack(console: Console, /, model: Path, trust: str | None, to: Path, labels: str | None, **options: Any) -> None:
-    """Turn MODEL into a bundle: a joblib, pickle or skops file, one of XGBoost or LightGBM, a folder that MLflow saved,
-    an ONNX file that classifies pictures, or Python code.
+    """Turn MODEL into a bundle: a joblib, pickle or skops file, one of XGBoost or LightGBM, an ONNX file for tables or
+    pictures, a folder that MLflow saved, or Python code.
 
     Its columns, their types and ranges come from the estimator and the sample. The model is stored in the simplest form
     that is proven to answer alike: linear arrays, ONNX, skops, and pickle only with --allow-pickle. What is done to
     pictures before the model sees them is declared in [model.image] of wherry.toml.
     """
     declared = project.load(console, {"model.image.labels": labels}).project.model.image
-    if declared.labels:
+    if declared.labels and not of_tables(model):
         manifest = pictures(console, model, declared, to=to, **options)
     elif options["data"] is None and not states_columns(model):
-        raise click.UsageError("Missing option '--data'; for an ONNX file that classifies pictures, '--labels'.")
+        raise click.UsageError("Missing option '--data'.")
     else:
-        manifest = vouched(console, model, trust_of(trust), to=to, **options)
+        manifest = vouched(console, model, trust_of(trust), to=to, labels=Path(labels) if labels else None, **options)
     if console.as_json:
         console.document({"bundle": str(to), "manifest": manifest})
     elif console.quiet:
@@ -89,7 +92,16 @@ def states_columns(model: Path) -> bool:
     from wherry.model.pack import mlflow
     from wherry.model.reading import files
 
-    return mlflow.is_folder(model) or files.read(model).kind == "python"
+    return mlflow.is_folder(model) or files.read(model).kind in ("python", "onnx")
+
+
+def of_tables(model: Path) -> bool:
+    """Whether the model is a graph that takes rows of a table, not pictures."""
+    from wherry.model.reading import files
+    from wherry.model.reading.graph_head import head_of
+
+    head = head_of(file.content) if (file := files.read(model)).kind == "onnx" else None
+    return head is not None and bool(head.inputs) and not head.of_pictures
 
 
 def pictures(

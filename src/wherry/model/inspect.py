@@ -14,6 +14,8 @@ from wherry.contract.names import MANIFEST_FILE
 from wherry.contract.signature import Column, Signature
 from wherry.model import bundle
 from wherry.model.reading import files, vouch
+from wherry.model.reading.graph_head import head_of
+from wherry.model.reading.graphs import has_external_data
 from wherry.model.reading.kinds import CALLED
 from wherry.model.reading.summary import Part
 
@@ -59,6 +61,10 @@ class Description(msgspec.Struct, frozen=True, omit_defaults=True):
     feature_count: int | None = None
     classes: tuple[Any, ...] = ()
     versions: dict[str, str] = {}
+    # of an ONNX graph
+    inputs: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
+    operators: dict[str, int] = {}  # the version of each domain of them
 
 
 class Change(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -124,6 +130,8 @@ def of_bundle(folder: Path) -> Description:
 
 def of_file(path: Path) -> Description:
     file = files.read(path)
+    if file.kind == "onnx":
+        return of_graph(file)
     if file.kind not in vouch.LOADABLE:
         said = {"python": vouch.PROGRAM, "xgboost": NO_CODE, "lightgbm": NO_CODE}
         verdict = said.get(file.kind, "never loaded")
@@ -151,6 +159,25 @@ def of_file(path: Path) -> Description:
         feature_count=summary.feature_count,
         classes=summary.classes,
         versions=summary.versions,
+    )
+
+
+def of_graph(file: files.ModelFile) -> Description:
+    head = head_of(file.content)
+    verdict = "never loaded: it keeps part of its data in other files" if has_external_data(file.content) else NO_CODE
+    found = Description(
+        file.path, CALLED[file.kind], file.sha256, file.size, compression=file.compression, verdict=verdict
+    )
+    if head is None:
+        return msgspec.structs.replace(found, verdict="never loaded: it ends too early")
+    writer, _, version = head.producer.partition(" ")
+    return msgspec.structs.replace(
+        found,
+        inputs=tuple(map(str, head.inputs)),
+        outputs=tuple(map(str, head.outputs)),
+        operators=head.opsets,
+        classes=head.classes,
+        versions={writer: version} if writer else {},
     )
 
 

@@ -15,7 +15,7 @@ from wherry.contract.signature import OutputSpec
 from wherry.contract.wire import Outputs, Row
 from wherry.errors import BundleUnreadable
 from wherry.model import bundle
-from wherry.model.flavors.onnx import session
+from wherry.model.flavors.onnx import session, shared
 from wherry.model.pictures import Studio
 
 # Set by whoever starts the process, for all its numerical libraries, before they are imported.
@@ -49,7 +49,7 @@ class PictureScorer:
     def score(self, rows: Sequence[Row], probabilities: bool = True) -> Outputs:
         """Cells are base64, bytes, or pictures that are ready. Raises PictureRefused for one that is none."""
         found = self.raw(rows)
-        shares = softmax(found) if self.output.softmax else found
+        shares = shared(found) if self.output.softmax else found
         classes = self.output.classes
         return Outputs([classes[place] for place in shares.argmax(axis=1).tolist()], shares.tolist())
 
@@ -63,9 +63,3 @@ class PictureScorer:
             return np.concatenate(parts)
         numbers = ready[0][np.newaxis] if len(ready) == 1 else np.stack(ready)
         return graph.run([given], {taken.name: numbers})[0]
-
-
-def softmax(found: Any) -> Any:
-    """Numbers of any size as shares of one, row by row."""
-    grown = np.exp(found - found.max(axis=1, keepdims=True))
-    return grown / grown.sum(axis=1, keepdims=True)

@@ -11,6 +11,7 @@ import numpy as np
 from wherry.contract.manifest import Metric
 from wherry.contract.signature import OutputSpec
 from wherry.contract.wire import Outputs
+from wherry.model.golden import finite
 
 SAMPLE = "the sample given to pack"
 LEAST_PROBABILITY = 1e-15
@@ -21,13 +22,17 @@ class Incomparable(ValueError):
 
 
 def of(output: OutputSpec, truth: Sequence[Any], outputs: Outputs, *, on: str = SAMPLE) -> tuple[Metric, ...]:
-    """The metrics of answers whose right values are known; rows without one are left out.
+    """The metrics of answers whose right values are known; rows without one, or without an answer, are left out.
 
     Raises Incomparable when the two are not of one kind: classes that the model does not have, texts for numbers.
     """
     if output.width > 1 or output.kind == "cluster":
         return ()
-    places = [place for place, value in enumerate(truth) if value is not None and value == value]
+    places = [
+        place
+        for place, value in enumerate(truth)
+        if value is not None and value == value and finite(outputs.predictions[place])
+    ]
     if not places:
         return ()
     right = [truth[place] for place in places]

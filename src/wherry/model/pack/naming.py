@@ -1,4 +1,4 @@
-"""What a model is called when nobody says, and what it may be called."""
+"""What a model is called when nobody says, what it may be called, and what its classes are called."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from wherry.contract.names import object_name
-from wherry.errors import UsageRefused
+from wherry.errors import DataUnreadable, FileMissing, UsageRefused
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 # Endings that say how a file is packed, not what it holds; and stems that say nothing.
@@ -60,3 +60,19 @@ def usable(name: str) -> str:
 
 def cleaned(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-._")[:63].rstrip("-._")
+
+
+def labels_of(path: Path) -> tuple[str, ...]:
+    """The name of each class, a line each. Raises FileMissing, DataUnreadable."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise FileMissing(
+            str(path), "file of labels", "--labels FILE, with the name of each class on a line"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise DataUnreadable(str(path), "is not UTF-8", "save it as UTF-8") from error
+    labels = tuple(line.strip() for line in text.rstrip().splitlines())
+    if not all(labels):
+        raise DataUnreadable(str(path), f"line {labels.index('') + 1} is empty", "give each class a name")
+    return labels

@@ -33,9 +33,14 @@ class Opened(msgspec.Struct, frozen=True):
 
 
 def open_subject(
-    path: Path, *, trust: bool | str = False, allow_drift: bool = False, beside: Sequence[Path] = ()
+    path: Path,
+    *,
+    trust: bool | str = False,
+    allow_drift: bool = False,
+    beside: Sequence[Path] = (),
+    labels: tuple[str, ...] = (),
 ) -> Opened:
-    """The model at `path`. beside: files that a Python file reads.
+    """The model at `path`. beside: files that a Python file reads; labels: the classes of which a graph has numbers.
 
     Raises what wherry.model.reading.vouch raises; CodeFailed when the code of a Python file does.
     """
@@ -51,5 +56,15 @@ def open_subject(
     if file.kind in ("xgboost", "lightgbm"):
         note = f"{path} is {CALLED[file.kind]}, in which there is no code: no --trust needed"
         return Opened(Unconverted(boosted(file.kind, file.content, str(path))), file.sha256, note)
+    if file.kind == "onnx":
+        from wherry.model.pack import graphs  # imports ONNX Runtime
+
+        note = f"{path} is {CALLED[file.kind]}, in which there is no code: no --trust needed"
+        return Opened(Unconverted(graphs.kept(file.content, str(path), labels)), file.sha256, note)
+    if labels:
+        hint = "leave --labels out"
+        raise UsageRefused(
+            f"--labels is for a graph that answers with numbers, and {path} is {CALLED[file.kind]}", hint=hint
+        )
     opened = vouch.open_file(file, trust=trust, allow_drift=allow_drift)
     return Opened(Estimator(opened.estimator), file.sha256, opened.sentence())

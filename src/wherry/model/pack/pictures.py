@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
 
 from wherry.contract.events import Note, Tell, silent
 from wherry.contract.golden import GoldenRows
@@ -23,15 +22,14 @@ from wherry.contract.signature import Column, OutputSpec, Signature
 from wherry.contract.wire import Outputs
 from wherry.errors import DataUnreadable, FileMissing, ModelUnknown, ModelUnsafe, PictureRefused
 from wherry.model import bundle, requirements
-from wherry.model.flavors.onnx import session
 from wherry.model.flavors.pictures import PictureScorer
 from wherry.model.golden import finite
 from wherry.model.pack import baseline, naming
+from wherry.model.pack.graphs import probable, session
 from wherry.model.pack.recipe import measured_and_written, stage
 from wherry.model.pack.samples import drawn, reduced
 from wherry.model.pictures import Studio
 from wherry.model.reading import files
-from wherry.model.reading.graphs import has_external_data
 from wherry.model.reading.kinds import CALLED
 
 FIELD = "image"
@@ -65,11 +63,8 @@ def pack_graph(
         if file.kind != "onnx":
             hint = "[model.image] and --labels are for an ONNX model; leave them out"
             raise ModelUnknown(str(path), CALLED[file.kind], "is not what takes pictures", hint)
-        if has_external_data(file.content):
-            hint = f"""python -c 'import onnx; onnx.save(onnx.load("{path}"), "{path}")' puts all of it into the file"""
-            raise ModelUnsafe(str(path), "keeps part of its weights in other files", hint)
         shape = shape_of(file.content, str(path), declared)
-        labels = labels_of(Path(declared.labels))
+        labels = naming.labels_of(Path(declared.labels))
     prepare = preparation(declared, shape)
     column = Column(FIELD, "image", example=POINT, prepare=prepare)
     output = OutputSpec("class", "string", labels, probabilities=True, top=min(declared.top, len(labels)))
@@ -169,33 +164,12 @@ def preparation(declared: PictureModel, shape: Shape) -> Preparation:
     )
 
 
-def labels_of(path: Path) -> tuple[str, ...]:
-    """The name of each class, a line each. Raises FileMissing, DataUnreadable."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise FileMissing(
-            str(path), "file of labels", "--labels FILE, with the name of each class on a line"
-        ) from error
-    except UnicodeDecodeError as error:
-        raise DataUnreadable(str(path), "is not UTF-8", "save it as UTF-8") from error
-    labels = tuple(line.strip() for line in text.rstrip().splitlines())
-    if not all(labels):
-        raise DataUnreadable(str(path), f"line {labels.index('') + 1} is empty", "give each class a name")
-    return labels
-
-
 def check_width(raw: Any, labels: Sequence[str], path: str) -> None:
     """Raises DataUnreadable unless the graph has as many classes as there are labels."""
     width = raw.shape[1] if raw.ndim == 2 else 0
     if width != len(labels):
         has = f"the graph answers with {width} classes" if width else f"the graph answers in the shape {raw.shape}"
         raise DataUnreadable(path, f"has {len(labels)} labels, and {has}", "one line for each class, in their order")
-
-
-def probable(raw: Any) -> bool:
-    """Whether rows of numbers are probabilities."""
-    return bool((raw >= 0).all() and (raw <= 1 + 1e-3).all() and np.allclose(raw.sum(axis=1), 1, atol=1e-2))
 
 
 def samples(data: Path | None, prepare: Preparation) -> list[tuple[str]]:

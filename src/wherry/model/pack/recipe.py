@@ -88,11 +88,12 @@ def pack_file(
     float_columns: Sequence[str] = (),
     allow_drift: bool = False,
     beside: Sequence[Path] = (),
+    labels: Path | None = None,
     tell: Tell = silent,
 ) -> Manifest:
     """Turn a model file, or a folder that MLflow wrote, into a bundle. Without `data` it has no golden rows, unless
     MLflow kept an example, and its columns are the model's own, or x0, x1, ... beside: files that a Python file reads,
-    which go into the bundle with it.
+    which go into the bundle with it. labels: a file with the name of each class that a graph has a number for.
 
     Raises what `pack` raises, NotVouched, VersionDrift, CodeFailed, and what is wrong with a file, by name.
     """
@@ -107,7 +108,8 @@ def pack_file(
         held, rows = folder.path, rows if data is not None else folder.example
         tell(Note(folder.sentence()))
     with stage(tell, f"reading {held}"):
-        opened = open_subject(held, trust=trust, allow_drift=allow_drift, beside=beside)
+        classes = naming.labels_of(labels) if labels else ()
+        opened = open_subject(held, trust=trust, allow_drift=allow_drift, beside=beside, labels=classes)
     tell(Note(opened.note))
     return make(
         Task(

@@ -86,15 +86,22 @@ def stored(candidate: Candidate, proof: Proof, evidence: Evidence | None, refuse
     return Stored(
         **msgspec.structs.asdict(candidate),
         answers=Outputs([]) if evidence is None else evidence.answers,
-        conversion=Conversion(
-            form=candidate.form,
-            proven_rows=proof.rows,
-            ties_left_out=proof.ties_left_out,
-            largest_difference=proof.largest_difference,
-            boundary_pairs=0 if evidence is None else evidence.pairs,
-            boundary_pairs_left_out=0 if evidence is None else evidence.pairs_left_out,
-            refused=refused,
-            spread=proof.spread,
-        ),
+        conversion=conversion_of(candidate.form, proof, evidence, refused),
         requirements=requirements.here(candidate.form, candidate.packages),
+    )
+
+
+def conversion_of(
+    form: str, proof: Proof, evidence: Evidence | None, refused: dict[str, str] | None = None
+) -> Conversion:
+    """The record of how a form was shown to answer alike."""
+    return Conversion(
+        form=form,
+        proven_rows=proof.rows,
+        ties_left_out=proof.ties_left_out,
+        largest_difference=proof.largest_difference,
+        boundary_pairs=0 if evidence is None else evidence.pairs,
+        boundary_pairs_left_out=0 if evidence is None else evidence.pairs_left_out,
+        refused=refused or {},
+        spread=proof.spread,
     )

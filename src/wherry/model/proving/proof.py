@@ -41,8 +41,14 @@ class NotAlike(Exception):
     """A form answers otherwise; str() says where. The next form is tried."""
 
 
-def prove(reference: Reference, candidate: Scorer, signature: Signature, evidence: Evidence) -> Proof:
-    """Hold a form against the evidence. Raises NotAlike."""
+def prove(
+    reference: Reference, candidate: Scorer, signature: Signature, evidence: Evidence, *, precision: float = RTOL
+) -> Proof:
+    """Hold a form against the evidence. Raises NotAlike.
+
+    precision: how far a number may lie from the original's, as a share of itself: RTOL, but where the original itself
+    calculates in float32 or less, whose last digits depend on the order of its sums.
+    """
     try:
         found = ask(candidate, evidence.rows)
     except Exception as error:  # whatever it raises, it is no answer
@@ -50,9 +56,9 @@ def prove(reference: Reference, candidate: Scorer, signature: Signature, evidenc
     if len(found.predictions) != len(evidence.rows):
         raise NotAlike(f"{len(found.predictions)} answers to {len(evidence.rows)} rows")
     if signature.output.kind == "number":
-        return Proof(len(evidence.rows), 0, same_numbers(evidence, found), spread_of(evidence))
+        return Proof(len(evidence.rows), 0, same_numbers(evidence, found, precision), spread_of(evidence))
     ties = same_labels(reference, evidence, found)
-    difference = same_probabilities(evidence, found)
+    difference = same_probabilities(evidence, found, max(PROBABILITY, precision / 10))
     return Proof(len(evidence.rows) - ties, ties, difference)
 
 
@@ -90,7 +96,7 @@ def described(evidence: Evidence, wrong: Sequence[int], found: Outputs) -> str:
     return f"{counted} are answered otherwise: the first with {have!r} instead of {want!r}"
 
 
-def same_probabilities(evidence: Evidence, found: Outputs) -> float:
+def same_probabilities(evidence: Evidence, found: Outputs, most: float = PROBABILITY) -> float:
     """The largest difference."""
     wanted = evidence.outputs.probabilities
     if wanted is None:
@@ -102,12 +108,12 @@ def same_probabilities(evidence: Evidence, found: Outputs) -> float:
         raise NotAlike(f"its probabilities are {have.shape}, not {want.shape}")
     difference = np.abs(have - want)[np.isfinite(want)]
     largest = float(difference.max(initial=0.0))
-    if not largest <= PROBABILITY:  # also when it is NaN
+    if not largest <= most:  # also when it is NaN
         raise NotAlike(f"a probability differs by {largest:.2g}")
     return largest
 
 
-def same_numbers(evidence: Evidence, found: Outputs) -> float:
+def same_numbers(evidence: Evidence, found: Outputs, precision: float = RTOL) -> float:
     """The largest difference, odd values left out."""
     want = np.array(evidence.outputs.predictions, dtype=np.float64)
     have = as_floats(found.predictions)
@@ -115,7 +121,7 @@ def same_numbers(evidence: Evidence, found: Outputs) -> float:
         raise NotAlike(f"its answers are {have.shape}, not {want.shape}")
     known = np.isfinite(want)
     difference = np.abs(have - want)
-    allowed = ATOL * spread_of(evidence) + RTOL * np.abs(want)
+    allowed = precision * (ATOL / RTOL * spread_of(evidence) + np.abs(want))
     wrong = known & ~(difference <= allowed)
     if wrong.any():
         rows = np.flatnonzero(wrong.reshape(len(want), -1).any(axis=1)).tolist()
