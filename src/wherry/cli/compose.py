@@ -85,12 +85,13 @@ def compose(
     if expose or namespace:
         raise click.UsageError("--expose and --namespace belong to --to-kubernetes FILE")
     from wherry.model.bundle import verify
+    from wherry.release.objects.model import outside
 
     wanted = project.load(console, {"deploy.image": image, "image.tag": tag}).project
     manifest = verify(bundle)
     target = to or DEFAULT_FILE
     composing.check(target)
-    made = composed(wanted, manifest, database, from_file(bundle, target) if mount else "")
+    made = composed(wanted, manifest, database, from_file(bundle, target) if mount or outside(wanted) else "")
     kept = composing.write(target, made, wanted)
     if console.as_json:
         console.document({"file": str(target), "secrets": [str(path) for path, _ in kept], "image": made.image})

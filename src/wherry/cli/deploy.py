@@ -15,7 +15,8 @@ from wherry.cli.console import Console
 from wherry.cli.failures import FAILED
 from wherry.cli.verb import Verb, bundle_argument, cluster_options, image_options, token_option
 from wherry.contract.manifest import Manifest
-from wherry.contract.project import Project
+from wherry.contract.project import ModelVolume, Project
+from wherry.errors import UsageRefused
 from wherry.release.reference import Reference
 
 if TYPE_CHECKING:
@@ -67,6 +68,8 @@ class Seconds(click.ParamType[float]):
 @beside.options
 @supply.sign_option
 @supply.verify_option
+@click.option("--copy-model", is_flag=True, help="Copy BUNDLE to the claim of [deploy.model]; make that if missing.")
+@click.option("--allow-host-path", is_flag=True, help="Let pods read the model from a folder of a local node.")
 @click.option("--dry-run", is_flag=True, help="Say what would change, as the cluster sees it, and change nothing.")
 @click.option("--create-namespace", is_flag=True, help="Make a missing namespace; local clusters need no flag.")
 @cluster_options
@@ -87,6 +90,8 @@ def deploy(
     shadow: float | None,
     sign: Path | None,
     verify_key: Path | None,
+    copy_model: bool,
+    allow_host_path: bool,
     dry_run: bool,
     create_namespace: bool,
     context: str | None,
@@ -104,6 +109,7 @@ def deploy(
     requests, and its answers are compared and counted, never given.
     """
     from wherry.deploy import preflight, pulling, room
+    from wherry.deploy.carrying import carry
     from wherry.deploy.deploy import rehearse
     from wherry.model.bundle import verify as verified
     from wherry.release.release import compose
@@ -123,6 +129,7 @@ def deploy(
     manifest = verified(bundle)
     reference = imaging.named(wanted, manifest, "deploy")
     there = no_build or bool(reference.digest)
+    check_model(wanted.deploy.model, copy_model, allow_host_path)
     owner = supply.public_key(wanted)
     probe = probe_of(wanted, manifest, bundle, token_file)
     with connected(console, wanted, kubeconfig) as cluster:
@@ -139,6 +146,7 @@ def deploy(
 
         draft = release_of(str(reference))  # what cannot be deployed is said before anything is built
         room.check(draft, cluster, console.tell, whole=blue_green, beside=way.foresee(wanted, draft, cluster))
+        preflight.check_model(draft, cluster, copied=copy_model)
         for note in draft.warnings:
             console.tell(note)
         if there and owner is not None:
@@ -159,12 +167,22 @@ def deploy(
             named = made.built.pinned
             if owner is not None:
                 named = str(supply.verified(console, wanted, owner, Reference.parse(named)))
+        release = release_of(named)
+        if copy_model:
+            carry(bundle, manifest, release, cluster, console.tell)
         with leaving(console, flags_again(context, namespace, kubeconfig)):
-            verdict = way.deploy(
-                wanted, release_of(named), cluster, probe, timeout=timeout, verify=verify, tell=console.tell
-            )
+            verdict = way.deploy(wanted, release, cluster, probe, timeout=timeout, verify=verify, tell=console.tell)
     show(console, verdict, flags_again(context, namespace, kubeconfig))
     return 0 if verdict.ok or verdict.outcome == "paused" else FAILED
+
+
+def check_model(held: ModelVolume, copy: bool, host_path: bool) -> None:
+    """Raises UsageRefused where a flag and what [deploy.model] says do not go together."""
+    if copy and not held.claim:
+        raise UsageRefused("--copy-model has no claim to copy to", hint='[deploy.model] claim = "models"')
+    if held.host_path and not host_path:
+        reason = f"[deploy.model] host_path: pods would read {held.host_path} of their node, which no standard allows"
+        raise UsageRefused(reason, hint="wherry deploy --allow-host-path, on a cluster of this machine's own")
 
 
 def probe_of(wanted: Project, manifest: Manifest, bundle: Path, token_file: Path | None) -> Probe:

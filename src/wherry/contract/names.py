@@ -21,6 +21,9 @@ ADMIN_PORT = 8082
 # Environment
 ENV_PREFIX = "WHERRY_"
 ENV_BUNDLE = "WHERRY_BUNDLE"  # the bundle that the service in an image loads
+ENV_MODEL_DIGEST = "WHERRY_MODEL_DIGEST"  # the only model that it may be, where the bundle is not the image's
+# As others have them too: the folder of the bundle in place of the image's own, and the name it answers to.
+ENV_MODEL_PATH, ENV_MODEL_NAME = "MODEL_PATH", "MODEL_NAME"
 ENV_TOKEN_FILE = "WHERRY_TOKEN_FILE"
 ENV_STORE_URL = ("WHERRY_STORE_URL", "DATABASE_URL")
 ENV_STORE_URL_FILE = "WHERRY_STORE_URL_FILE"
@@ -32,12 +35,13 @@ ENV_TEST_REGISTRY = "WHERRY_TEST_REGISTRY"
 ENV_KNOWN = frozenset(
     {
         *(ENV_BUNDLE, ENV_TOKEN_FILE, ENV_STORE_URL_FILE, ENV_STORE_PASSWORD_FILE, ENV_SPOOL_ENDS, "WHERRY_STORE_URL"),
-        *(ENV_TEST_KUBECONFIG, ENV_TEST_REGISTRY),
+        *(ENV_MODEL_DIGEST, ENV_TEST_KUBECONFIG, ENV_TEST_REGISTRY),
     }
 )
 
 # In an image
 IMAGE_BUNDLE = "/srv/bundle"
+MODEL_DIR = "/model"  # where a volume with the model is mounted, read-only
 IMAGE_USER = 10001
 SPOOL_DIR = "/var/spool/wherry"  # where the service in an image keeps its state; a volume, where there is a store
 # The distributions that the service needs in every image, beside what the bundle's requirements name.

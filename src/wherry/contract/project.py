@@ -64,6 +64,9 @@ class Serve(Struct, frozen=True, kw_only=True):
     ] = 30.0
     batch_rows: Annotated[int, Meta(ge=1, le=65536, description="rows in one call of the model, at most")] = 1024
     body_limit: Annotated[int, Meta(ge=1024, description="largest body in bytes")] = 10 * 1024 * 1024
+    bundles: Annotated[
+        tuple[str, ...], Meta(description="folders of further bundles to serve, each by its own name and version")
+    ] = ()
     shadow: Shadow = Shadow()
 
 
@@ -282,6 +285,18 @@ class Canary(Struct, frozen=True, kw_only=True):
     ] = 0.1
 
 
+class ModelVolume(Struct, frozen=True, kw_only=True):
+    """The bundle on a volume of the cluster's, in place of the image; pods load it only with the digest released."""
+
+    claim: Annotated[str, Meta(description="PersistentVolumeClaim that holds it; empty: the image does")] = ""
+    host_path: Annotated[
+        str, Meta(pattern=r"^(/[^\s]*)?$", description="folder of the node that holds it; local clusters only")
+    ] = ""
+    path: Annotated[
+        str, Meta(description="its folder in the volume; empty: named by the first 12 digits of its digest")
+    ] = ""
+
+
 class Deploy(Struct, frozen=True, kw_only=True):
     """The cluster."""
 
@@ -296,6 +311,11 @@ class Deploy(Struct, frozen=True, kw_only=True):
         Annotated[int, Meta(ge=0, le=1000)] | None, Meta(description="fixed number of replicas, and no autoscaler")
     ] = None
     egress: Annotated[tuple[str, ...], Meta(description="CIDRs or HOST:PORT the pods may call")] = ()
+    config_map: Annotated[
+        str,
+        Meta(description="ConfigMap of yours that pods read last: MODEL_NAME, MODEL_PATH, settings by WHERRY_ names"),
+    ] = ""
+    model: ModelVolume = ModelVolume()
     service: Service = Service()
     ingress: Ingress = Ingress()
     autoscale: Autoscale = Autoscale()

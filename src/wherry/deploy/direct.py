@@ -131,6 +131,8 @@ def compute_layers(order: Order, base: Base, tell: Tell) -> tuple[Layer, ...]:
         [program, by, plan.wheel, hashlib.sha256(plan.context[plan.wheel]).hexdigest()],
         lambda: ours(plan, compiled),
     )
+    if not plan.bundle_files:
+        return (*libraries, own)
     files = {path: order.bundle / path for path in plan.bundle_files}
     try:
         model = layers.made(

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import contextlib
+from collections.abc import Iterator, Sequence
 
 from wherry.contract.names import ANNOTATION_CREATED_NAMESPACE, LABEL_INSTANCE, LABEL_MANAGED_BY, MANAGER
 from wherry.deploy.cluster import Cluster
 from wherry.deploy.names import live_workload
 from wherry.deploy.resources import (
+    CLAIM,
+    CONFIG_MAP,
     LEASE,
     NAMESPACE,
+    NODE,
     SECRET,
+    Kind,
     Object,
     annotations_of,
     is_ours,
@@ -21,6 +26,9 @@ from wherry.deploy.resources import (
 )
 from wherry.errors import (
     AccessRule,
+    ClaimMissing,
+    ClaimUnfit,
+    ConfigMapMissing,
     NamespaceMissing,
     NotPermitted,
     ObjectForeign,
@@ -98,6 +106,7 @@ def checked(
     check_workload(release, cluster)
     if live.get(f"namespace/{release.namespace}") is not None or release.find(NAMESPACE.kind) is None:
         check_secrets(release, cluster)
+        check_model(release, cluster)
     return live
 
 
@@ -146,6 +155,40 @@ def check_workload(release: Release, cluster: Cluster) -> None:
         raise WorkloadDiffers(release.name, live["kind"], wanted, cluster.namespace)
 
 
+def check_model(release: Release, cluster: Cluster, *, copied: bool = False) -> None:
+    """What the pods read the model and their last settings from is there; `copied`: the claim is made on the way.
+
+    Raises ClaimMissing, ClaimUnfit, ConfigMapMissing. What may not be asked would name itself in the rollout.
+    """
+    claim, config_map = release.model.claim, release.model.config_map
+    with contextlib.suppress(NotPermitted):
+        if config_map and live_or_none(cluster, CONFIG_MAP, config_map) is None:
+            raise ConfigMapMissing(config_map, cluster.namespace)
+    with contextlib.suppress(NotPermitted):
+        live = live_or_none(cluster, CLAIM, claim) if claim else None
+        if live is not None:
+            check_modes(release, live["spec"].get("accessModes") or (), cluster)
+        elif claim and not copied:
+            raise ClaimMissing(claim, cluster.namespace)
+
+
+def live_or_none(cluster: Cluster, kind: Kind, name: str) -> Object | None:
+    """An object; None too where its namespace is not there yet."""
+    try:
+        return cluster.get(kind, name)
+    except NamespaceMissing:
+        return None
+
+
+def check_modes(release: Release, modes: Sequence[str], cluster: Cluster) -> None:
+    """All of the pods can mount the claim, those of an update beside the old ones too. Raises ClaimUnfit."""
+    several = release.replicas > 1 or release.autoscaled
+    if set(modes) <= {"ReadWriteOncePod"}:
+        raise ClaimUnfit(release.model.claim, "for one pod alone (ReadWriteOncePod)", "the old pods and the new")
+    if set(modes) <= {"ReadWriteOnce", "ReadWriteOncePod"} and several and len(cluster.list(NODE)) > 1:
+        raise ClaimUnfit(release.model.claim, "for one node alone (ReadWriteOnce)", "pods on several nodes")
+
+
 def check_secrets(release: Release, cluster: Cluster) -> None:
     """Pods without their Secret would hang for minutes: better known now. Raises SecretMissing."""
     for secret in release.secrets:
@@ -161,13 +204,9 @@ def check_secrets(release: Release, cluster: Cluster) -> None:
 
 def existing(release: Release, cluster: Cluster) -> dict[str, Object | None]:
     """What exists under each name of the release, by `what`."""
-    found: dict[str, Object | None] = {}
-    for made in release.objects:
-        if made["kind"] == NAMESPACE.kind:
-            found[what(made)] = namespace_of(cluster)
-            continue
-        try:
-            found[what(made)] = cluster.get(kind_of(made), name_of(made))
-        except NamespaceMissing:
-            found[what(made)] = None
-    return found
+    return {
+        what(made): namespace_of(cluster)
+        if made["kind"] == NAMESPACE.kind
+        else live_or_none(cluster, kind_of(made), name_of(made))
+        for made in release.objects
+    }

@@ -1,6 +1,7 @@
 """The golden rows asked by a Job of the same image in the same namespace, where nobody outside reaches the pods.
 
-Its pod is the service's own in all that admission looks at; it mounts nothing of it but the token. It is deleted
+Its pod is the service's own in all that admission looks at; it mounts nothing of it but the token, and the model where
+that is on a volume. It is deleted
 afterwards, and by the cluster itself where wherry is cut off.
 """
 
@@ -25,6 +26,7 @@ from wherry.deploy.rollout import ENDED, phase_of
 from wherry.deploy.troubles import last_end, of_pod
 from wherry.errors import ClusterFailed, NoCluster, ProofUnmade
 from wherry.release.objects.config import TOKEN_DIR, TOKEN_KEY
+from wherry.release.objects.model import VOLUME
 
 CONTAINER = "proof"
 RUN_SECONDS = 120  # for all of it, a pull of the image included
@@ -84,14 +86,16 @@ def job(service: str, url: str, headers: Mapping[str, str], pod: Object, *, requ
     # Neither the Service nor the service's own policies may take its pod for one of theirs.
     labels = {LABEL_NAME: f"{service[:NAME_LENGTH]}-proof", LABEL_INSTANCE: service, LABEL_MANAGED_BY: MANAGER}
     spec, served = pod["spec"], pod["spec"]["containers"][0]
-    tokens = [volume for volume in spec.get("volumes") or () if volume["name"] == "token"]
+    asks = "X-Api-Key" in headers
+    held = {volume["name"]: volume for volume in spec.get("volumes") or ()}
+    mounted = [name for name in (VOLUME, "token") if name in held]
     wish = {
         "url": url,
         "headers": {key: value for key, value in headers.items() if key != "X-Api-Key"},
         "requests": requests,
         "settle": settle,
         "digest": HEADER_MODEL_DIGEST,
-        "token_file": f"{TOKEN_DIR}/{TOKEN_KEY}" if tokens and "X-Api-Key" in headers else "",
+        "token_file": f"{TOKEN_DIR}/{TOKEN_KEY}" if "token" in held and asks else "",
     }
     limits = (served.get("resources") or {}).get("limits") or {}
     container = {
@@ -103,7 +107,8 @@ def job(service: str, url: str, headers: Mapping[str, str], pod: Object, *, requ
         if "cpu" in limits
         else {"requests": RESOURCES, "limits": {key: RESOURCES[key] for key in ("memory", "ephemeral-storage")}},
         "securityContext": served.get("securityContext") or {},
-        "volumeMounts": [mount for mount in served.get("volumeMounts") or () if tokens and mount["name"] == "token"],
+        "volumeMounts": [mount for mount in served.get("volumeMounts") or () if mount["name"] in mounted],
+        **({"envFrom": served["envFrom"]} if VOLUME in held else {}),  # they say where in the volume it is
     }
     same = (
         "serviceAccountName",
@@ -129,7 +134,7 @@ def job(service: str, url: str, headers: Mapping[str, str], pod: Object, *, requ
                     "enableServiceLinks": False,
                     "restartPolicy": "Never",
                     "containers": [container],
-                    "volumes": tokens,
+                    "volumes": [held[name] for name in mounted],
                 },
             },
         },
@@ -162,7 +167,7 @@ def _ended(cluster: Cluster, name: str) -> Object:
         for pod in pods:
             if phase_of(pod) in ENDED:
                 return pod
-            _stuck(cluster, pod, first)
+            stuck(cluster, pod, first)
         if not pods and (refused := _refusal(cluster, name)):
             first.setdefault("refused", time.monotonic())
             if time.monotonic() - first["refused"] > REFUSED_SECONDS:
@@ -171,7 +176,8 @@ def _ended(cluster: Cluster, name: str) -> Object:
     raise ProofUnmade(name, f"it has not ended within {RUN_SECONDS} s", hint=f"{cluster.kubectl} get events")
 
 
-def _stuck(cluster: Cluster, pod: Object, first: dict[str, float]) -> None:
+def stuck(cluster: Cluster, pod: Object, first: dict[str, float]) -> None:
+    """Raises ProofUnmade once a pod has been kept from running for longer than its trouble may last."""
     events = [one for one in cluster.warnings() if one["involvedObject"].get("uid") == pod["metadata"]["uid"]]
     for trouble in of_pod(pod, events, RUN_SECONDS):
         if time.monotonic() - first.setdefault(trouble.key, time.monotonic()) >= trouble.grace:

@@ -4,12 +4,13 @@
       UsageRefused            what was asked cannot be done as it was asked: flags, settings, files that are not there
         SettingsRefused  SettingsUnreadable  FileMissing  FolderTaken  ExtraMissing  NoImageName  ImageNameRefused
         NotVouched  NotConfirmed  StoreRefused  ExpressionRefused  LoadRefused  KeyUnusable  DatabaseUnreadable
-        EngineUnknown  FileTaken  ComposeUnreadable
+        EngineUnknown  FileTaken  ComposeUnreadable  BundlesClash
       DataUnreadable          a table or a target that cannot be used: EncodingWrong, TableEmpty, TargetMissing
         SampleUnfit
       ModelUnreadable         a model file: ModelUnknown, ModelUnsafe, ModelNotFitted, VersionDrift, NotStorable
         CodeFailed
       BundleUnreadable        a bundle: BundleMissing, BundleDamaged, FormatUnknown, BundleUnfit, GoldenDiffers
+        ModelDiffers
       RequestRefused          a request to the service, by cause; server.problems knows the HTTP status of each
         BodyUnreadable  FramingWrong  TokenRefused  SwitchedOff  PathUnknown  MethodWrong  TooSlow  TooLarge
         UrlTooLong  MediaWrong  HostUnknown  FieldsRefused  HeadersTooLarge  Overloaded  DeadlinePassed
@@ -27,6 +28,7 @@
         NotPermitted  NamespaceMissing  Conflict  ObjectForeign  ObjectRefused  ObjectMissing  SecretMissing
         ObjectChanged  RolloutFailed  ProbeFailed  ProofUnmade  NothingDeployed  ReleaseMissing  NameUnclear
         CanaryAborted  RoomLacking  StillThere  WorkloadDiffers  NothingReady  ToolMissing  ToolFailed
+        ClaimMissing  ClaimUnfit  ConfigMapMissing  CopyFailed
       LockHeld                somebody else is at it: SpoolHeld, DeployHeld
       DiskFull
 
@@ -38,6 +40,7 @@ from __future__ import annotations
 from wherry.errors.bundles import (
     BundleDamaged,
     BundleMissing,
+    BundlesClash,
     BundleUnfit,
     BundleUnreadable,
     CodeFailed,
@@ -46,6 +49,7 @@ from wherry.errors.bundles import (
     FolderTaken,
     FormatUnknown,
     GoldenDiffers,
+    ModelDiffers,
     ModelNotFitted,
     ModelUnknown,
     ModelUnreadable,
@@ -70,10 +74,14 @@ from wherry.errors.calls import (
 from wherry.errors.clusters import (
     AccessRule,
     CanaryAborted,
+    ClaimMissing,
+    ClaimUnfit,
     ClusterFailed,
+    ConfigMapMissing,
     Conflict,
     ContextMissing,
     ContextUnclear,
+    CopyFailed,
     CredentialsRefused,
     DeployHeld,
     FieldConflict,
@@ -188,16 +196,21 @@ __all__ = [
     "BundleMissing",
     "BundleUnfit",
     "BundleUnreadable",
+    "BundlesClash",
     "CacheUnusable",
     "CallFailed",
     "CallRefused",
     "CanaryAborted",
+    "ClaimMissing",
+    "ClaimUnfit",
     "ClusterFailed",
     "CodeFailed",
     "ComposeUnreadable",
+    "ConfigMapMissing",
     "Conflict",
     "ContextMissing",
     "ContextUnclear",
+    "CopyFailed",
     "CredentialsRefused",
     "DataUnreadable",
     "DatabaseUnreadable",
@@ -234,6 +247,7 @@ __all__ = [
     "LockUnreadable",
     "MediaWrong",
     "MethodWrong",
+    "ModelDiffers",
     "ModelFailed",
     "ModelNotFitted",
     "ModelUnknown",

@@ -33,6 +33,18 @@ class BundleDamaged(BundleUnreadable):
         super().__init__(path, f"its sha-256 is {found}, the manifest says {expected}")
 
 
+class ModelDiffers(BundleUnreadable):
+    """A bundle is sound, and another model than the one that may be loaded here."""
+
+    def __init__(self, path: str, expected: str, found: str) -> None:
+        self.expected, self.found = expected, found
+        super().__init__(
+            path,
+            f"the model there has the digest {found}, and only {expected} may be loaded here",
+            "deploy the new model, or bring the released one there again: wherry deploy --copy-model",
+        )
+
+
 class FormatUnknown(BundleUnreadable):
     """A bundle was written in a format that this wherry does not read."""
 
@@ -48,6 +60,14 @@ class FolderTaken(UsageRefused):
     def __init__(self, path: str, reason: str) -> None:
         self.path, self.reason = path, reason
         super().__init__(f"{path} is not replaced: {reason}", hint="name another folder with --to")
+
+
+class BundlesClash(UsageRefused):
+    """Several bundles that one service cannot hold."""
+
+    def __init__(self, reason: str, hint: str = "serve them apart") -> None:
+        self.reason = reason
+        super().__init__(reason, hint=hint)
 
 
 class BundleUnfit(BundleUnreadable):
@@ -104,7 +124,8 @@ class ModelUnknown(ModelUnreadable):
         subject = f"{path}: {what}" if path else what
         super().__init__(
             f"{subject} {reason}",
-            hint=hint or "wherry packs scikit-learn estimators, XGBoost's and LightGBM's models, and Python code",
+            hint=hint
+            or "wherry packs models of scikit-learn, XGBoost, LightGBM, PyTorch and Keras, ONNX, and Python code",
         )
 
 

@@ -19,7 +19,7 @@ class ClusterFailed(WherryError):
 
 
 class NoCluster(ClusterFailed):
-    """No Kubernetes API answers. server: what was tried, empty when none is known. unheard: no connection came about."""
+    """No Kubernetes API answers. server: what was tried, empty when none is known. unheard: nothing connected."""
 
     def __init__(
         self, reason: str, *, server: str = "", kubeconfig: str = "", hint: str = "", unheard: bool = False
@@ -177,6 +177,47 @@ class SecretMissing(ClusterFailed):
             f"the pods need Secret {name} with the key {key} ({source}), and namespace {namespace} has none",
             hint=f"kubectl -n {namespace} create secret generic {name} --from-file={key}=FILE",
         )
+
+
+class ClaimMissing(ClusterFailed):
+    """The pods are to read the model from a claim that is not there."""
+
+    def __init__(self, claim: str, namespace: str) -> None:
+        self.claim, self.namespace = claim, namespace
+        super().__init__(
+            f"the pods need the PersistentVolumeClaim {claim}, and namespace {namespace} has none of that name",
+            hint="wherry deploy --copy-model, which makes it and copies the bundle there",
+        )
+
+
+class ClaimUnfit(ClusterFailed):
+    """A claim is there, and cannot be mounted by all of the pods."""
+
+    def __init__(self, claim: str, modes: str, pods: str) -> None:
+        self.claim, self.modes, self.pods = claim, modes, pods
+        super().__init__(
+            f"the PersistentVolumeClaim {claim} is {modes}, and {pods} are to mount it",
+            hint="have a claim that is ReadOnlyMany or ReadWriteMany, or leave the model in the image",
+        )
+
+
+class ConfigMapMissing(ClusterFailed):
+    """The pods need a ConfigMap of the user's that is not there; without it they could not start."""
+
+    def __init__(self, name: str, namespace: str) -> None:
+        self.name, self.namespace = name, namespace
+        super().__init__(
+            f"the pods need the ConfigMap {name} ([deploy] config_map), and namespace {namespace} has none",
+            hint=f"kubectl -n {namespace} create configmap {name} --from-literal=MODEL_NAME=NAME",
+        )
+
+
+class CopyFailed(ClusterFailed):
+    """A bundle was not copied onto its claim; what was there is there still."""
+
+    def __init__(self, claim: str, reason: str, hint: str = "") -> None:
+        self.claim, self.reason = claim, reason
+        super().__init__(f"the bundle was not copied to claim {claim}: {reason}", hint=hint)
 
 
 class WorkloadDiffers(ClusterFailed):

@@ -12,19 +12,21 @@ from wherry.contract.manifest import Manifest
 from wherry.contract.names import BUNDLE_DIR
 from wherry.contract.signature import Signature
 from wherry.contract.wire import Outputs, Row
-from wherry.errors import FieldsRefused, ModelFailed, PictureRefused
+from wherry.errors import FieldsRefused, ModelDiffers, ModelFailed, PictureRefused
 from wherry.model import bundle, flavors, golden, requirements
 from wherry.model.records import records_of
 
 
-def load(folder: Path | str = BUNDLE_DIR) -> Model:
+def load(folder: Path | str = BUNDLE_DIR, digest: str = "") -> Model:
     """The model of the bundle in `folder`, verified byte for byte.
 
-    Raises BundleMissing, BundleDamaged, BundleUnreadable, FormatUnknown; BundleUnfit when this environment has other
-    versions than the model needs, naming both.
+    digest: of the one model that it may be; empty: any. Raises BundleMissing, BundleDamaged, BundleUnreadable,
+    FormatUnknown, ModelDiffers; BundleUnfit when this environment has other versions than the model needs, naming both.
     """
     folder = Path(folder)
     manifest = bundle.verify(folder)
+    if digest and manifest.digest != digest:
+        raise ModelDiffers(str(folder), digest, manifest.digest)
     requirements.check(manifest)
     rows = bundle.golden(folder, manifest)
     return Model(manifest, rows, flavors.load(folder / manifest.model, manifest))

@@ -28,6 +28,7 @@ from wherry.contract.names import (
 from wherry.contract.project import Project
 from wherry.errors import SettingProblem, SettingsRefused
 from wherry.release.objects.config import contained
+from wherry.release.objects.model import outside
 from wherry.release.objects.storage import keeping
 from wherry.release.objects.workload import CACHES
 
@@ -83,9 +84,10 @@ EXPOSE {serving} {admin}
 STOPSIGNAL {signal}
 ENTRYPOINT {entrypoint}
 {labels}
-
+"""
+MODEL_LAYER = f"""
 # Last, so that a model packed again is one new layer.
-COPY bundle/ {bundle}/
+COPY bundle/ {IMAGE_BUNDLE}/
 """
 
 
@@ -178,25 +180,28 @@ def plan(
     if too_long:
         raise SettingsRefused(too_long, "the image")
     libraries, store = split(requirements) if keeping(project).kind != "nothing" else (requirements, "")
+    held = not outside(project)  # a model on a volume leaves the image as it is when it is packed again
     labels = {
         "org.opencontainers.image.title": manifest.name,
-        "org.opencontainers.image.version": manifest.version,
+        **({"org.opencontainers.image.version": manifest.version} if held else {}),
         "org.opencontainers.image.base.name": base_name or base,
-        ANNOTATION_DIGEST: manifest.digest,
+        **({ANNOTATION_DIGEST: manifest.digest} if held else {}),
     }
     ports = (environ.get("WHERRY_SERVE_PORT", SERVING_PORT), environ.get("WHERRY_SERVE_ADMIN_PORT", ADMIN_PORT))
     python = {**PYTHON, "PYTHONPATH": f"{PYTHON['PYTHONPATH']}:{STORE}"} if store else PYTHON
     config = ImageConfig({**python, **CACHES, **environ}, labels, tuple(map(str, ports)))
-    model = " ".join(f"{manifest.name} {manifest.version}".split())
+    model = " ".join(f"{manifest.name} {manifest.version if held else 'without its model'}".split())
     text = dockerfile(config, model, base, base_name or base, wheel[0], environ, store=bool(store))
+    copy = MODEL_LAYER if held else ""
     listed = {REQUIREMENTS_FILE: libraries.encode(), **({STORE_FILE: store.encode()} if store else {})}
     context = {**listed, UNPACK_FILE: unpack, f"wheels/{wheel[0]}": wheel[1]}
-    tag = content_tag(text, context, manifest)
+    tag = content_tag(text + copy, context, manifest.digest if held else "")
     return ImagePlan(
-        dockerfile=f"{text}LABEL {ANNOTATION_CONTENT}={quoted(tag)}\n",
-        dockerignore="*\n" + "".join(f"!{path}\n" for path in (*listed, UNPACK_FILE, "wheels", "bundle")),
+        dockerfile=f"{text}{copy}LABEL {ANNOTATION_CONTENT}={quoted(tag)}\n",
+        dockerignore="*\n"
+        + "".join(f"!{path}\n" for path in (*listed, UNPACK_FILE, "wheels", *(["bundle"] if held else []))),
         context=context,
-        bundle_files=(MANIFEST_FILE, *sorted(manifest.files)),
+        bundle_files=(MANIFEST_FILE, *sorted(manifest.files)) if held else (),
         content_tag=tag,
         base=base,
         config=msgspec.structs.replace(config, labels={**labels, ANNOTATION_CONTENT: tag}),
@@ -212,10 +217,10 @@ def split(requirements: str) -> tuple[str, str]:
     return "".join(line for line in lines if line not in store), "".join(store)
 
 
-def content_tag(text: str, context: dict[str, bytes], manifest: Manifest) -> str:
-    """Twelve hex digits that change when anything in the image does."""
+def content_tag(text: str, context: dict[str, bytes], model: str) -> str:
+    """Twelve hex digits that change when anything in the image does. model: the digest of the one in it."""
     digest = hashlib.sha256()
-    for part in (text.encode(), *(context[path] for path in sorted(context)), manifest.digest.encode()):
+    for part in (text.encode(), *(context[path] for path in sorted(context)), model.encode()):
         digest.update(hashlib.sha256(part).digest())
     return digest.hexdigest()[:TAG_LENGTH]
 
@@ -232,7 +237,7 @@ def image_environ(project: Project) -> dict[str, str]:
 def dockerfile(
     config: ImageConfig, model: str, base: str, base_name: str, wheel: str, environ: dict[str, str], *, store: bool
 ) -> str:
-    """The Dockerfile's text, without the label of its content."""
+    """The Dockerfile's text, without the model and the label of its content."""
     parts = [("libraries", REQUIREMENTS_FILE, LIBRARIES), *([("store", STORE_FILE, STORE)] if store else [])]
     filled = [WHEELS.format(name=name, listed=listed, unpack=UNPACK_FILE, target=to) for name, listed, to in parts]
     return DOCKERFILE.format(
@@ -253,7 +258,6 @@ def dockerfile(
         signal=config.signal,
         entrypoint=json.dumps(config.entrypoint),
         labels=statement("LABEL", config.labels),
-        bundle=IMAGE_BUNDLE,
     )
 
 

@@ -15,7 +15,18 @@ from wherry.contract.project import Project
 from wherry.contract.reply import misnamed
 from wherry.errors import SettingProblem, SettingsRefused
 from wherry.release.databases import beside
-from wherry.release.objects import config, database, monitoring, network, routing, scaling, schedule, storage, workload
+from wherry.release.objects import (
+    config,
+    database,
+    model,
+    monitoring,
+    network,
+    routing,
+    scaling,
+    schedule,
+    storage,
+    workload,
+)
 from wherry.release.objects.identity import Identity, identity, namespace_object, service_account
 
 # A Kubernetes object as plain data, ready for the API or for YAML.
@@ -43,6 +54,17 @@ class SecretFile(msgspec.Struct, frozen=True):
     random: tuple[str, ...] = ()
 
 
+class ModelPlace(msgspec.Struct, frozen=True):
+    """Where the pods read the model and the settings that are not rendered; empty where there is none of it.
+
+    claim: the claim that holds the bundle, in `folder`. config_map: the user's own ConfigMap.
+    """
+
+    claim: str = ""
+    folder: str = ""
+    config_map: str = ""
+
+
 class Release(msgspec.Struct, frozen=True):
     """What `render` prints, `deploy` makes true and `down` makes untrue.
 
@@ -62,6 +84,7 @@ class Release(msgspec.Struct, frozen=True):
     autoscaled: bool
     secrets: tuple[SecretFile, ...] = ()
     warnings: tuple[Note, ...] = ()
+    model: ModelPlace = ModelPlace()
 
     @property
     def workload(self) -> Object:
@@ -121,6 +144,11 @@ def compose(
         autoscaled=autoscaled,
         secrets=tuple(secrets(who, project)),
         warnings=tuple(notes(who, project)),
+        model=ModelPlace(
+            project.deploy.model.claim,
+            model.folder(project, manifest.digest) if model.outside(project) else "",
+            project.deploy.config_map,
+        ),
     )
 
 
@@ -132,6 +160,7 @@ def problems(project: Project, manifest: Manifest, *, local: bool) -> Iterator[S
         yield SettingProblem("deploy.name", f"is needed: {error}", '[deploy] name = "model"')
     yield from misnamed(project.reply, manifest.signature)
     yield from storage.problems(project)
+    yield from model.problems(project, local=local)
     yield from config.problems(project)
     yield from network.problems(project, local=local)
     yield from routing.problems(project, local=local)
@@ -144,7 +173,7 @@ def objects(who: Identity, project: Project, manifest: Manifest, create_namespac
     """What will exist, in the order to apply it: what a pod needs comes before the pods."""
     settings = config.config_map(who, project)
     if create_namespace:
-        yield namespace_object(who)
+        yield namespace_object(who, enforced=not project.deploy.model.host_path)
     yield service_account(who)
     yield settings
     yield network.network_policy(who, project)
@@ -195,6 +224,7 @@ def notes(who: Identity, project: Project) -> Iterator[Note]:
             f"the pods read {needed.source} from the Secret {needed.name}, key {needed.key}",
             hint=f"kubectl -n {who.namespace} create secret generic {needed.name} {given(needed)}",
         )
+    yield from model.notes(who, project)
     yield from network.notes(project)
     yield from routing.notes(project)
 

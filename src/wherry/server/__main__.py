@@ -1,4 +1,8 @@
-"""`python -m wherry.server`: what an image starts. The environment is its only configuration; one line a fact."""
+"""`python -m wherry.server`: what an image starts. The environment is its only configuration; one line a fact.
+
+WHERRY_BUNDLE is the image's own bundle. MODEL_PATH names another, WHERRY_MODEL_DIGEST the one that it may be, and
+MODEL_NAME what the model answers to.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,7 @@ from pathlib import Path
 
 def main() -> int:
     """Serve the bundle that WHERRY_BUNDLE names; the exit code of the process."""
+    from wherry.contract.names import BUNDLE_DIR, ENV_BUNDLE, ENV_MODEL_DIGEST, ENV_MODEL_NAME, ENV_MODEL_PATH
     from wherry.errors import (
         SettingsRefused,
         UsageRefused,
@@ -19,12 +24,20 @@ def main() -> int:
     from wherry.server.run import serve
 
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
-    bundle = Path(os.environ.get("WHERRY_BUNDLE") or "bundle")
+    told = {name: os.environ.get(name, "") for name in (ENV_BUNDLE, ENV_MODEL_DIGEST, ENV_MODEL_NAME, ENV_MODEL_PATH)}
+    bundle = Path(told[ENV_BUNDLE] or BUNDLE_DIR)
     try:
         resolved = project_of(os.environ, bundle)
         for warning in resolved.warnings:
             say(f"warning: {warning}")
-        return serve(bundle, resolved.project, tell=tell, desk=not in_image(bundle))
+        return serve(
+            Path(told[ENV_MODEL_PATH] or bundle),
+            resolved.project,
+            tell=tell,
+            desk=not in_image(bundle),
+            name=told[ENV_MODEL_NAME],
+            digest=told[ENV_MODEL_DIGEST],
+        )
     except WherryError as error:
         say(f"error: {error}")
         if error.hint:

@@ -39,11 +39,14 @@ class Loaded:
     answer, and would not survive a fork.
     """
 
-    def __init__(self, bundle: Path) -> None:
+    def __init__(self, bundle: Path, name: str = "", digest: str = "") -> None:
+        """name: what it answers to; empty: as it was packed. digest: as `load` has it."""
         from wherry.model.loaded import load  # numpy comes with it: after the number of threads is set
 
         start = time.perf_counter()
-        self.model: Model = load(bundle)
+        self.model: Model = load(bundle, digest)
+        if name:
+            self.model.manifest = msgspec.structs.replace(self.model.manifest, name=name)
         self.manifest: Manifest = self.model.manifest
         self.seconds = time.perf_counter() - start
 

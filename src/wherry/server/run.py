@@ -37,11 +37,13 @@ def serve(
     admin_port_fixed: bool = True,
     state: Path = Path(names.STATE_DIR),
     desk: bool = True,
+    name: str = "",
+    digest: str = "",
 ) -> int:
     """Serve `bundle` until it is told to stop; 0 after a drain, 130 after a second Ctrl-C.
 
     `state` is where predictions are kept; `desk` False in an image, where nothing is kept unless a database is named.
-    Raises WherryError while nobody was answered yet.
+    name, digest: as `Loaded` has them. Raises WherryError while nobody was answered yet.
     """
     workers = project.serve.workers
     threads.limit(workers)
@@ -49,7 +51,7 @@ def serve(
     certificate = certificate_of(project.serve)
     Sharing(project.serve)  # wrong origins are told before the work
     bind(project.serve.host, project.serve.port, listen=False).close()  # a port that is busy is told before the work
-    loaded = Loaded(bundle)
+    loaded = Loaded(bundle, name, digest)
     if wrong := tuple(misnamed(project.reply, loaded.manifest.signature)):
         raise SettingsRefused(wrong, "the model and the settings")
     with contextlib.ExitStack() as stack:

@@ -15,6 +15,7 @@ import yaml
 from wherry.contract import settings
 from wherry.contract.manifest import Manifest
 from wherry.contract.names import (
+    BUNDLE_DIR,
     ENV_STORE_PASSWORD_FILE,
     ENV_STORE_URL_FILE,
     ENV_TOKEN_FILE,
@@ -28,6 +29,7 @@ from wherry.errors import SettingsRefused
 from wherry.release.databases import PASSWORD, RECIPES, Recipe, beside, database_name
 from wherry.release.objects import storage
 from wherry.release.objects.config import contained
+from wherry.release.objects.model import outside
 from wherry.release.objects.storage import keeping
 from wherry.release.objects.workload import CACHES, grace_seconds, memory_mi
 from wherry.release.text import Plain
@@ -100,12 +102,13 @@ def compose_file(
     """The compose file of `manifest`. Same input, same text.
 
     choice: the database; None: what the project says. mounted: a bundle's folder, as seen from the compose file, to
-    mount in the place of the image's own. Raises SettingsRefused.
+    mount in the place of the image's own; ./bundle where the image has none. Raises SettingsRefused.
     """
     found = tuple(problem for problem in storage.problems(project) if problem.path in STORE_PROBLEMS)
     if found and choice is None:
         raise SettingsRefused(found, "this cannot be composed")
     choice = choice or chosen(project)
+    mounted = mounted or (f"./{BUNDLE_DIR}" if outside(project) else "")
     project = with_database(project, choice)
     recipe, secrets = beside(project), tuple(needed(project))
     services = {SERVER: server(project, manifest, image, recipe, secrets, mounted)}

@@ -13,6 +13,7 @@ from wherry.contract import settings
 from wherry.contract.names import ENV_PREFIX, ENV_STORE_PASSWORD_FILE, ENV_STORE_URL_FILE
 from wherry.contract.project import Database, Project, StoreSecret
 from wherry.errors import SettingProblem
+from wherry.release.objects import model
 from wherry.release.objects.identity import Identity
 from wherry.release.objects.storage import keeping
 
@@ -62,7 +63,7 @@ def is_settings(made: dict[str, Any]) -> bool:
 
 def config_map(who: Identity, project: Project) -> dict[str, Any]:
     """Immutable, and named by its content: changed settings are a new rollout, and a rollback finds the old ones."""
-    data = environ(project)
+    data = dict(sorted({**environ(project), **model.path(project, who.digest)}.items()))
     # The bytes are those of Go's encoding/json, so that a Helm chart can name its ConfigMap alike.
     text = json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     text = text.replace("\u2028", r"\u2028").replace("\u2029", r"\u2029")

@@ -106,11 +106,14 @@ def label_value(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", text)[:63].strip("-._")
 
 
-def namespace_object(who: Identity) -> dict[str, Any]:
-    """The namespace, for one that wherry creates: it admits only pods that meet the restricted standard."""
+def namespace_object(who: Identity, *, enforced: bool = True) -> dict[str, Any]:
+    """The namespace, for one that wherry creates: it admits only pods that meet the restricted standard.
+
+    enforced: False where the release's own pods do not meet it; then the cluster warns of each pod that does not.
+    """
     levels = {
         f"pod-security.kubernetes.io/{mode}{suffix}": value
-        for mode in ("enforce", "audit", "warn")
+        for mode in (*(("enforce",) if enforced else ()), "audit", "warn")
         for suffix, value in (("", "restricted"), ("-version", POD_SECURITY_VERSION))
     }
     return {

@@ -12,6 +12,7 @@ from wherry.contract.manifest import Manifest
 from wherry.contract.names import ANNOTATION_UNMEASURED, ENV_SPOOL_ENDS, IMAGE_USER, SPOOL_DIR
 from wherry.contract.project import Project, Resources
 from wherry.contract.wire import LIVEZ, READYZ
+from wherry.release.objects import model
 from wherry.release.objects.config import STORE_DIR, STORE_PASSWORD, STORE_URL, TOKEN_DIR, TOKEN_KEY
 from wherry.release.objects.identity import Identity
 from wherry.release.objects.network import ADMIN, HTTP
@@ -112,8 +113,11 @@ def container(who: Identity, project: Project, manifest: Manifest, config: str, 
             {"name": HTTP, "containerPort": project.serve.port, "protocol": "TCP"},
             {"name": ADMIN, "containerPort": project.serve.admin_port, "protocol": "TCP"},
         ],
-        "envFrom": [{"configMapRef": {"name": config}}],
-        "env": [{"name": name, "value": value} for name, value in {**CACHES, **spooled(project)}.items()],
+        "envFrom": model.sources(project, config),
+        "env": [
+            {"name": name, "value": value}
+            for name, value in {**CACHES, **spooled(project), **model.expected(who, project)}.items()
+        ],
         "resources": resources(project, manifest),
         "startupProbe": {
             "httpGet": ready,
@@ -212,6 +216,7 @@ def mounts(who: Identity, project: Project) -> list[tuple[dict[str, Any], dict[s
         made.append(secret("store-url", kept.secret, kept.url_key, STORE_DIR, STORE_URL))
     if kept.password_key:
         made.append(secret("store-password", kept.secret, kept.password_key, STORE_DIR, STORE_PASSWORD))
+    made += model.volumes(project)
     if project.serve.token_file:
         made.append(secret("token", f"{who.name}-token", TOKEN_KEY, TOKEN_DIR))
     return made

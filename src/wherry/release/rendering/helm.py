@@ -124,7 +124,7 @@ def template(made: Object, *, own: bool = True, image: str = "") -> str:
         (server,) = pod["spec"]["containers"]
         server["image"] = slots.value(".Values.image | quote")
         server["resources"] = slots.block(".Values.resources")
-        (source,) = server["envFrom"]
+        source = server["envFrom"][0]  # after it, a ConfigMap of the user's keeps its name
         source["configMapRef"]["name"] = source["configMapRef"]["name"].rpartition("-")[0] + "-" + SLOT
     elif made["kind"] == "CronJob":
         (job,) = spec["jobTemplate"]["spec"]["template"]["spec"]["containers"]
