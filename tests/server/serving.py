@@ -30,6 +30,7 @@ from wherry.model.flavors.linear import Form, Linear
 from wherry.server.about import About
 from wherry.server.app import App
 from wherry.server.auth import Tokens
+from wherry.server.doorways import Doorways
 from wherry.server.drain import Life
 from wherry.server.journal import Journal, NoJournal
 from wherry.server.limits import Limits
@@ -177,7 +178,12 @@ class Running:
         )
         accepted = Tokens(tokens) if tokens else None
         app = App(
-            project, replies, self.predictions, About(manifest, project), self.life, tokens=accepted, admin="a:8082"
+            project,
+            [Doorways(manifest, project, self.predictions, replies, self.life)],
+            About(manifest, project),
+            self.life,
+            tokens=accepted,
+            admin="a:8082",
         )
         self.server: Any = None
         if (under or UNDER["is"]) == "uvicorn":

@@ -20,14 +20,13 @@ from wherry.contract.pictures import PictureModel
     examples=[
         "wherry serve",
         "wherry serve bundles/price --port 9000",
+        "wherry serve bundles/price bundles/price-2 bundles/rooms",
         "wherry serve model.joblib --trust",
         "wherry serve model.joblib --data train.csv --target diagnosis --trust",
         "wherry serve service.py --trust",
     ],
 )
-@click.argument(
-    "bundle", type=click.Path(path_type=Path), default=Path(BUNDLE_DIR), required=False, metavar="[BUNDLE|MODEL]"
-)
+@click.argument("bundles", type=click.Path(path_type=Path), nargs=-1, metavar="[BUNDLE|MODEL]...")
 @click.option("--host", metavar="ADDRESS", help="Address to listen on; by default 127.0.0.1.")
 @click.option("-p", "--port", type=int, metavar="N", help="Serving port; by default 8080.")
 @click.option("--admin-port", type=int, metavar="N", help="Port of the probes and /metrics; by default 8082.")
@@ -44,7 +43,7 @@ from wherry.contract.pictures import PictureModel
 @click.pass_obj
 def serve(
     console: Console,
-    bundle: Path,
+    bundles: tuple[Path, ...],
     host: str | None,
     port: int | None,
     admin_port: int | None,
@@ -59,6 +58,7 @@ def serve(
 ) -> int:
     """Answer predictions over HTTP from BUNDLE (a folder; ./bundle when none is named) or MODEL (a file).
 
+    Several are served by their names and versions; what names no model is the first one's.
     A model file is packed first. Without --data its columns are called x0, x1, ... where the model knows no names.
     The first Ctrl-C finishes what is in flight; the second ends at once.
     """
@@ -73,8 +73,10 @@ def serve(
         "serve.tls_cert": tls_cert,
         "serve.tls_key": tls_key,
         "store.enabled": False if no_store else None,
+        "serve.bundles": [str(further) for further in bundles[1:]] or None,
     }
     resolved = project.load(console, flags)
+    bundle = bundles[0] if bundles else Path(BUNDLE_DIR)
     if bundle.is_file() or (bundle / "MLmodel").is_file():
         bundle = packed(console, bundle, resolved.project.model.image, data, target, trust_of(trust))
     elif data or target or trust:

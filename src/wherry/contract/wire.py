@@ -22,6 +22,7 @@ DOCS = "/docs"
 OPENAPI = "/openapi.json"
 METRICS = "/metrics"
 FEEDBACK = "/feedback"
+MODELS = "/models"  # where a service holds several: NAME/predict, NAME/versions/VERSION/predict
 HISTORY = "/history"
 # What other services call theirs, so that their clients find what they look for.
 INVOCATIONS = "/invocations"  # MLflow

@@ -11,11 +11,11 @@ class ModelFailed(WherryError):
     """The model raised, or answered what cannot be sent; `rows` are those concerned, as far as that can be told.
 
     outputs: the answers of all rows (contract.wire.Outputs), whose prediction is None at each of `rows`; None when no
-    row could be answered. So the other rows of a batch lose nothing.
+    row could be answered. So the other rows of a batch lose nothing. step: which of a chain's it was; empty elsewhere.
     """
 
-    def __init__(self, reason: str, rows: tuple[int, ...] = (), outputs: Any = None) -> None:
-        self.reason, self.rows, self.outputs = reason, rows, outputs
+    def __init__(self, reason: str, rows: tuple[int, ...] = (), outputs: Any = None, step: str = "") -> None:
+        self.reason, self.rows, self.outputs, self.step = reason, rows, outputs, step
         super().__init__(f"the model {reason}", hint="the service's log says more")
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Sequence
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 
@@ -11,7 +13,7 @@ from wherry import __version__
 from wherry.contract.manifest import Manifest
 from wherry.contract.project import Project
 from wherry.contract.reply import PLACEHOLDERS, fill
-from wherry.contract.wire import DOCS, HEALTH, INFO, OPENAPI, PREDICT
+from wherry.contract.wire import DOCS, HEALTH, INFO, MODELS, OPENAPI, PREDICT
 from wherry.server.content import HTML, JSON, TEXT, Content
 from wherry.server.problems import example
 
@@ -19,12 +21,13 @@ from wherry.server.problems import example
 class About:
     """The replies that do not change while the service runs."""
 
-    def __init__(self, manifest: Manifest, project: Project) -> None:
-        self.manifest, self.project = manifest, project
+    def __init__(self, manifest: Manifest, project: Project, others: Sequence[Manifest] = ()) -> None:
+        """others: of the models that are served beside the first."""
+        self.manifest, self.project, self.others = manifest, project, others
         reply = project.reply
         self.declared_root = declared(reply.root, manifest)
         self.root = as_json(root(manifest))
-        self.info = declared(reply.info, manifest) or as_json(info(manifest))
+        self.info = declared(reply.info, manifest) or as_json({**info(manifest), **beside(manifest, others)})
         self.health = declared(reply.health, manifest) or as_json({"status": "ok"})
         self.made: dict[str, Content] = {}
 
@@ -92,6 +95,22 @@ def root(manifest: Manifest) -> dict[str, Any]:
         "version": manifest.version,
         "paths": {"predict": PREDICT, "info": INFO, "health": HEALTH, "docs": DOCS, "openapi": OPENAPI},
     }
+
+
+def predict_path(manifest: Manifest) -> str:
+    """Where one version of a model is asked, in a service that holds several."""
+    return f"{MODELS}/{quote(manifest.name, safe='')}/versions/{quote(manifest.version, safe='')}/predict"
+
+
+def listed(manifest: Manifest) -> dict[str, Any]:
+    """A model as a list of them has it."""
+    known = {"name": manifest.name, "version": manifest.version, "digest": manifest.digest}
+    return {**known, "predict": predict_path(manifest)}
+
+
+def beside(manifest: Manifest, others: Sequence[Manifest]) -> dict[str, Any]:
+    """What a service of several models says of them."""
+    return {"models": list(map(listed, (manifest, *others)))} if others else {}
 
 
 def info(manifest: Manifest) -> dict[str, Any]:

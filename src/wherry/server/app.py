@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from urllib.parse import unquote_to_bytes
 
 from wherry.contract.project import Project
@@ -15,6 +15,7 @@ from wherry.contract.wire import (
     KSERVE,
     LIVEZ,
     METRICS,
+    MODELS,
     OIP,
     OPENAPI,
     PING,
@@ -30,9 +31,9 @@ from wherry.server.content import JSON, TEXT, Content
 from wherry.server.doorways import Doorways, Handler, Routes, read
 from wherry.server.drain import Life
 from wherry.server.keeping import Keeping
-from wherry.server.predictions import Predictions
+from wherry.server.models import Models
 from wherry.server.protocol import Exchange
-from wherry.server.replies import Replies, door_of
+from wherry.server.replies import door_of
 
 # Answered without a token: what probes ask. `/` decides for itself: the page holds nothing that was not packed.
 PROBES = frozenset(path.encode() for path in (LIVEZ, READYZ, HEALTH, PING, f"{OIP}/health/live", f"{OIP}/health/ready"))
@@ -45,20 +46,22 @@ class App:
     def __init__(
         self,
         project: Project,
-        replies: Replies,
-        predictions: Predictions,
+        ways: Sequence[Doorways],
         about: About,
         life: Life,
         *,
         tokens: Tokens | None = None,
         admin: str = "",
     ) -> None:
-        self.project, self.replies, self.predictions, self.about = project, replies, predictions, about
+        """ways: those of each model; what names no model is the first one's."""
+        self.project, self.ways, self.about = project, ways, about
         self.life, self.tokens, self.admin = life, tokens, admin
+        self.replies, predictions = ways[0].replies, ways[0].predictions
         self.hosts = Hosts(project.serve.host, project.serve.allowed_hosts)
-        self.keeping = Keeping(project, replies, predictions.journal, predictions.loop, open=tokens is not None)
-        self.doors = Doorways(about.manifest, project, predictions, replies, life)
-        self.routes: Routes = {**self.doors.routes(), **self.table()}
+        self.keeping = Keeping(project, self.replies, predictions.journal, predictions.loop, open=tokens is not None)
+        self.models = Models(ways) if len(ways) > 1 else None
+        of_several = {} if self.models is None else self.models.routes()
+        self.routes: Routes = {**ways[0].routes(), **of_several, **self.table()}
 
     def table(self) -> Routes:
         def fixed(content: Content) -> dict[bytes, Handler]:
@@ -87,11 +90,15 @@ class App:
 
     def way(self, exchange: Exchange) -> Callable[[Exchange], None]:
         """The shortest for a request whose header was read before: what only the header decides is not asked again."""
-        short = self.doors.shortcut(exchange, self.receive) if self.tokens is None else None
-        return short or self.receive
+        if self.tokens is None:
+            for way in self.ways:
+                if (short := way.shortcut(exchange, self.receive)) is not None:
+                    return short
+        return self.receive
 
     def refuse(self, exchange: Exchange, error: Exception) -> None:
-        self.replies.refuse(exchange, error, door_of(exchange))
+        replies = self.replies if self.models is None else self.models.replies(exchange)
+        replies.refuse(exchange, error, door_of(exchange))
 
     def dispatch(self, exchange: Exchange) -> None:
         headers = exchange.headers
@@ -153,9 +160,11 @@ class App:
         if path == METRICS.encode():
             where = f"http://{self.admin}{METRICS}" if self.admin else "the application's `admin`"
             return PathUnknown("metrics are not given on this port", hint=f"see {where}")
-        if text.startswith((f"{KSERVE}/", f"{OIP}/models/")):
+        if text.startswith((f"{KSERVE}/", f"{OIP}/models/", f"{MODELS}/")):
             manifest = self.about.manifest
             held = f"the model is {manifest.name}, its version {manifest.version}"
+            if self.models is not None:
+                held = self.models.said
             return PathUnknown(f"there is no {text} here", hint=f"{held}; {DOCS} lists the paths")
         shown = dict.fromkeys((*SHOWN, *self.project.reply.predict_paths, *self.project.reply.paths))
         return PathUnknown(f"there is no {text} here", hint=f"the paths are {', '.join(shown)}")

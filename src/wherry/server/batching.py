@@ -11,7 +11,7 @@ import contextlib
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import msgspec
 
@@ -161,6 +161,25 @@ class Batcher:
         self.worker.close()
 
 
+class BesideOthers(Batcher):
+    """A batcher in a process with others: what waits for them leaves less room, as all wait for the same processors.
+
+    taken: the share of what may wait that the others hold.
+    """
+
+    def __init__(self, taken: Callable[[], float], *args: Any, **options: Any) -> None:
+        self.taken, self.bound = taken, 0
+        super().__init__(*args, **options)
+
+    @property
+    def queue_rows(self) -> int:
+        return max(0, int(self.bound * (1 - self.taken())))
+
+    @queue_rows.setter
+    def queue_rows(self, rows: int) -> None:
+        self.bound = rows
+
+
 def answer(predictor: Predictor, jobs: Sequence[Job], rows: Sequence[Row], most_rows: int) -> None:
     """Give each job its outputs or its error; `rows` are those of all. A job that fails does not punish the others."""
     try:
@@ -226,7 +245,8 @@ def call(predictor: Predictor, rows: Sequence[Row], start: int, probabilities: b
     except ModelFailed as error:  # its rows are known; its words may hold internals
         what = "raised an error" if error.reason.startswith("raised") else "has no finite answer"
         whole = start == 0 and isinstance(error.outputs, Outputs)  # of a later part: the parts before it are not there
-        raise ModelFailed(what, tuple(start + row for row in error.rows), error.outputs if whole else None) from error
+        rows_at_fault, left = tuple(start + row for row in error.rows), error.outputs if whole else None
+        raise ModelFailed(what + (f" at its step {error.step}" if error.step else ""), rows_at_fault, left) from error
     except Exception as error:
         raise ModelFailed("raised an error") from error
     bad = unsound(outputs, len(rows))

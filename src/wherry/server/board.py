@@ -8,8 +8,8 @@ from __future__ import annotations
 import mmap
 from collections.abc import Sequence
 
-NAME = 96  # bytes of a name, in UTF-8
-CELLS = 1024  # counts of one board
+NAME = 256  # bytes of a name, in UTF-8
+CELLS = 4096  # counts of one board
 PLACES = CELLS * 8  # where the names begin
 
 

@@ -20,13 +20,11 @@ from wherry.errors import WherryError
 from wherry.server.auth import Tokens
 from wherry.server.board import Board
 from wherry.server.drain import Drain
-from wherry.server.journal import open_journal
 from wherry.server.loading import Loaded, Proof
 from wherry.server.metrics import Metrics
 from wherry.server.port import Port
-from wherry.server.predictions import Predictions
-from wherry.server.predictor import Cost
 from wherry.server.service import Service, run_loop
+from wherry.server.several import Work, open_journals
 from wherry.server.tls import Certificate
 
 TICK = "tick"  # on the board: when the worker was last seen to do something, by the monotonic clock
@@ -80,17 +78,20 @@ class Line:
             self.send(Report("told", event.text[:1000]))
 
 
-def work(crew: Crew, lane: int, board: Board, cost: Cost | None, write: int, alive: int) -> int:
-    """Be a worker until told to stop; the process's exit code. `alive` is at its end once the supervisor is gone."""
+def work(crew: Crew, lane: int, board: Board, known: Proof | None, write: int, alive: int) -> int:
+    """Be a worker until told to stop; the process's exit code. `alive` is at its end once the supervisor is gone.
+
+    known: what the first worker found that answers cost.
+    """
     line = Line(write)
     try:
-        proof = crew.loaded.prove(cost)
-        journal = open_journal(crew.project, crew.loaded.manifest, crew.state, line.tell, desk=crew.desk, lane=lane)
+        proof = crew.loaded.prove() if known is None else crew.loaded.prove(known.cost, known.others)
+        journal = open_journals(crew.loaded, crew.project, crew.state, line.tell, desk=crew.desk, lane=lane)
     except WherryError as error:
         line.send(Report("failed", str(error)[:1500], hint=error.hint[:500]))
         return FAILED
     try:
-        metrics = Metrics(board)
+        metrics = Metrics(board, crew.loaded.labels)
         service = Service(
             crew.loaded, proof, crew.project, journal, crew.tokens, metrics, crew.address, line.tell, crew.certificate
         )
@@ -119,14 +120,14 @@ def orphaned(loop: asyncio.AbstractEventLoop, drain: Drain, alive: int) -> None:
 class Ticker:
     """Shows on the board that this worker goes on, and what it has at the moment."""
 
-    def __init__(self, service: Service, port: Port, predictions: Predictions, board: Board) -> None:
+    def __init__(self, service: Service, port: Port, predictions: Work, board: Board) -> None:
         self.service, self.port, self.predictions, self.board = service, port, predictions, board
         self.timer: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
         cells = self.board.cells
         # A call of the model that outlives the deadline of its requests counts as nothing done.
-        since, now = self.predictions.batcher.busy_since, time.monotonic()
+        since, now = self.predictions.busy_since, time.monotonic()
         cells[self.board.place(TICK)] = min(now, since + self.port.limits.request_seconds) if since else now
         for name, labels, value in self.service.gauges(self.port, self.predictions):
             cells[self.board.place(f"{GAUGE}{name}|{labels}")] = value

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypeAlias
 
@@ -33,11 +33,18 @@ PLAIN_JSON = b"application/json"
 
 
 class Doorways:
-    """The ways in of one model's service, by path and method."""
+    """The ways in of one model, by path and method."""
 
     def __init__(
-        self, manifest: Manifest, project: Project, predictions: Predictions, replies: Replies, life: Life
+        self,
+        manifest: Manifest,
+        project: Project,
+        predictions: Predictions,
+        replies: Replies,
+        life: Life,
+        path: str = PREDICT,
     ) -> None:
+        """path: where it is asked in the service's own form."""
         self.manifest, self.project, self.predictions = manifest, project, predictions
         self.replies, self.life = replies, life
         native = predictions.native
@@ -48,29 +55,22 @@ class Doorways:
             self.by_media |= dict.fromkeys(self.image.media, self.image)
         request = project.reply.request
         self.declared = None if request is msgspec.UNSET else Declared(native, request)
+        self.asked = frozenset(each.encode() for each in (path, *project.reply.predict_paths))
 
     def routes(self) -> Routes:
-        """Each path's handlers by method."""
-        native, manifest, project = self.predictions.native, self.manifest, self.project
-        reply, shares = project.reply, project.serve.probabilities
-        of_kserve, of_oip = f"{KSERVE}/{manifest.name}", f"{OIP}/models/{manifest.name}"
+        """Each path's handlers by method, of a service that has no other model, or whose first this is."""
+        native, manifest, reply = self.predictions.native, self.manifest, self.project.reply
         found: Routes = {
             PREDICT.encode(): {b"POST": self.predict, **read(self.predictions.query)},
             INVOCATIONS.encode(): self.entry(Mlflow(native)),
             PING.encode(): read(self.ping),
             KSERVE.encode(): self.said(kserve.models(manifest.name)),
-            of_kserve.encode(): read(self.kserve_ready),
-            f"{of_kserve}:predict".encode(): self.entry(kserve.Kserve(native)),
             OIP.encode(): self.said(oip.server(__version__)),
             f"{OIP}/health/live".encode(): self.said({"status": "alive", "live": True}),
             f"{OIP}/health/ready".encode(): read(self.oip_ready),
             SELDON.encode(): self.entry(Seldon(native)),
+            **self.named(),
         }
-        door = oip.Oip(native, manifest, shares)
-        for path in (of_oip, f"{of_oip}/versions/{manifest.version}"):
-            found[path.encode()] = self.said(oip.model(manifest, shares))
-            found[f"{path}/ready".encode()] = read(self.oip_model_ready)
-            found[f"{path}/infer".encode()] = self.entry(door)
         for path in reply.predict_paths:
             found[path.encode()] = found[PREDICT.encode()]
         for path, template in reply.paths.items():
@@ -78,8 +78,23 @@ class Doorways:
             found[path.encode()] = read(partial(self.show, content)) if content else {}
         return found
 
+    def named(self, versions: Sequence[str] = ()) -> Routes:
+        """Those whose paths name the model; versions: all that there are of its name."""
+        native, manifest, shares = self.predictions.native, self.manifest, self.project.serve.probabilities
+        of_kserve, of_oip = f"{KSERVE}/{manifest.name}", f"{OIP}/models/{manifest.name}"
+        found: Routes = {
+            of_kserve.encode(): read(self.kserve_ready),
+            f"{of_kserve}:predict".encode(): self.entry(kserve.Kserve(native)),
+        }
+        door = oip.Oip(native, manifest, shares)
+        for path in (of_oip, f"{of_oip}/versions/{manifest.version}"):
+            found[path.encode()] = self.said(oip.model(manifest, shares, versions))
+            found[f"{path}/ready".encode()] = read(self.oip_model_ready)
+            found[f"{path}/infer".encode()] = self.entry(door)
+        return found
+
     def predict(self, exchange: Exchange, asked: bytes) -> None:
-        """POST /predict, by what the body is."""
+        """A prediction in the service's own form, by what the body is."""
         sent = exchange.headers.get(b"content-type", b"")
         door: Door | None = self.declared
         if sent != PLAIN_JSON:
@@ -95,8 +110,7 @@ class Doorways:
         """What `predict` comes to for such a header, if it is the one that nearly every request has."""
         headers = exchange.headers
         plain = exchange.method == b"POST" and headers.get(b"content-type") == PLAIN_JSON and b"accept" not in headers
-        paths = (PREDICT, *self.project.reply.predict_paths)
-        if not plain or self.declared is not None or exchange.url not in [path.encode() for path in paths]:
+        if not plain or self.declared is not None or exchange.url not in self.asked:
             return None
         return self.predictions.shortcut(headers, otherwise)
 

@@ -15,12 +15,13 @@ from wherry.errors import SettingsRefused, SpoolHeld
 from wherry.server import threads
 from wherry.server.admin import AdminSite, Alone
 from wherry.server.auth import Tokens
-from wherry.server.journal import Journal, open_journal
+from wherry.server.journal import Journal
 from wherry.server.limits import Limits
-from wherry.server.loading import Loaded, Proof
+from wherry.server.loading import Loaded, Proof, beside
 from wherry.server.metrics import Metrics
 from wherry.server.mounted import Mounted
-from wherry.server.service import Service, model_gauges
+from wherry.server.service import Service, introduce, model_gauges
+from wherry.server.several import open_journals
 
 log = logging.getLogger("wherry.server")
 LANES = 64  # processes that may keep predictions in one folder
@@ -36,7 +37,7 @@ async def start(bundle: Path, project: Project) -> Hosted:
 
 
 def prepare(bundle: Path, project: Project) -> tuple[Loaded, Proof, Journal]:
-    loaded = Loaded(bundle)
+    loaded = beside(Loaded(bundle), project)
     if wrong := tuple(misnamed(project.reply, loaded.manifest.signature)):
         raise SettingsRefused(wrong, "the model and the settings")
     return loaded, loaded.prove(), open_lane(project, loaded)
@@ -47,8 +48,8 @@ def open_lane(project: Project, loaded: Loaded) -> Journal:
     state = Path(names.STATE_DIR)
     for lane in range(LANES - 1):
         with contextlib.suppress(SpoolHeld):
-            return open_journal(project, loaded.manifest, state, tell, lane=lane)
-    return open_journal(project, loaded.manifest, state, tell, lane=LANES - 1)
+            return open_journals(loaded, project, state, tell, lane=lane)
+    return open_journals(loaded, project, state, tell, lane=LANES - 1)
 
 
 class Hosted:
@@ -56,21 +57,19 @@ class Hosted:
 
     def __init__(self, loaded: Loaded, proof: Proof, project: Project, journal: Journal, tokens: Tokens | None) -> None:
         self.journal, loop = journal, asyncio.get_running_loop()
-        service = Service(loaded, proof, project, journal, tokens, Metrics(), "", tell)
+        service = Service(loaded, proof, project, journal, tokens, Metrics(labels=loaded.labels), "", tell)
         site, self.predictions = service.compose(loop)
         self.life, self.service = service.life, service
         limits = Limits(body_bytes=project.serve.body_limit, request_seconds=project.serve.request_seconds)
         self.site = Mounted(site, limits, loop)
-        manifest, seconds = loaded.manifest, loaded.seconds + proof.seconds
+        seconds = introduce(loaded, proof, tell)
 
         def metrics() -> str:
-            said = model_gauges(manifest, self.life.ready, seconds)
+            said = model_gauges(loaded, self.life.ready, seconds)
             return service.metrics.render([*said, *service.gauges(self.site.port, self.predictions)])
 
         watched = Alone(self.site.port, self.life, metrics)
         self.admin = Mounted(AdminSite(watched), Limits(body_bytes=1024), loop)
-        tell(Step(f"model {manifest.name} {manifest.version} ({manifest.digest[:12]})", seconds))
-        tell(Note(proof.said, warn=not proof.golden))
         self.life.stage = "ready"
         journal.start()
 

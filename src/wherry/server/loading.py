@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from wherry.contract.manifest import Manifest
+from wherry.contract.project import Project
 from wherry.contract.wire import Row
+from wherry.errors import BundlesClash
+from wherry.server.metrics import model_labels
 from wherry.server.pictures import BATCH
 from wherry.server.predictor import Cost, measure
 from wherry.server.problems import example
@@ -18,14 +23,19 @@ if TYPE_CHECKING:
     from wherry.model.loaded import Model
 
 MOST_MEASURED = 64  # rows in one call, when it is measured what they cost
+MOST_MODELS = 15  # in one service: what each counts finds room on the board
 
 
 class Proof(msgspec.Struct, frozen=True):
-    """That the model answered as when it was packed, and what an answer costs. golden: how many rows said so."""
+    """That the model answered as when it was packed, and what an answer costs. golden: how many rows said so.
+
+    others: the same of the models that are served beside it.
+    """
 
     golden: int
     cost: Cost
     seconds: float
+    others: tuple[Proof, ...] = ()
 
     @property
     def said(self) -> str:
@@ -44,14 +54,26 @@ class Loaded:
         from wherry.model.loaded import load  # numpy comes with it: after the number of threads is set
 
         start = time.perf_counter()
+        self.folder = bundle
         self.model: Model = load(bundle, digest)
         if name:
             self.model.manifest = msgspec.structs.replace(self.model.manifest, name=name)
         self.manifest: Manifest = self.model.manifest
         self.seconds = time.perf_counter() - start
+        self.others: tuple[Loaded, ...] = ()  # what is served beside it
 
-    def prove(self, cost: Cost | None = None) -> Proof:
-        """Have the golden rows answered, and measure what that costs unless it is known.
+    @property
+    def all(self) -> tuple[Loaded, ...]:
+        """Every model of the service; this one first."""
+        return (self, *self.others)
+
+    @property
+    def labels(self) -> str:
+        """What tells this model's counts from those of others, where there are others."""
+        return model_labels(self.manifest.name, self.manifest.version) if self.others else ""
+
+    def prove(self, cost: Cost | None = None, others: Sequence[Proof] = ()) -> Proof:
+        """Have the golden rows answered, and measure what that costs unless it is known; of the others likewise.
 
         Raises GoldenDiffers; without golden rows, ModelFailed unless an answer is finite.
         """
@@ -65,7 +87,31 @@ class Loaded:
             rows = list(golden.rows) or [warm_row(self.manifest)]
             most = MOST_MEASURED if self.manifest.signature.picture is None else BATCH
             cost = measure(self.model, in_order(rows, golden.columns, self.manifest), most=most)
-        return Proof(len(golden.rows), cost, time.perf_counter() - start)
+        seconds, known = time.perf_counter() - start, [each.cost for each in others]
+        beside = [each.prove(it) for each, it in zip_longest(self.others, known[: len(self.others)])]
+        return Proof(len(golden.rows), cost, seconds, tuple(beside))
+
+
+def beside(first: Loaded, project: Project) -> Loaded:
+    """`first`, and beside it the models that the project declares. Raises as `Loaded` does, BundlesClash."""
+    further = project.serve.bundles
+    first.others = tuple(Loaded(Path(folder)) for folder in further)
+    distinct([each.manifest for each in first.all], [str(first.folder), *further])
+    return first
+
+
+def distinct(manifests: Sequence[Manifest], folders: Sequence[str]) -> None:
+    """Raises BundlesClash where two of them are one name and version, or where they are too many."""
+    if len(manifests) > MOST_MODELS:
+        raise BundlesClash(f"a service holds {MOST_MODELS} bundles at most, and these are {len(manifests)}")
+    held: dict[tuple[str, str], str] = {}
+    for manifest, folder in zip(manifests, folders, strict=True):
+        other = held.setdefault((manifest.name, manifest.version), folder)
+        if other != folder or list(folders).count(folder) > 1:
+            raise BundlesClash(
+                f"{other} and {folder} both hold {manifest.name} {manifest.version}",
+                hint="wherry pack MODEL --name NAME --version VERSION",
+            )
 
 
 def warm_row(manifest: Manifest) -> Row:

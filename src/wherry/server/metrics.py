@@ -68,13 +68,15 @@ class Histogram:
 class Metrics:
     """Counts since the service started: of this process and of those that used the board before it."""
 
-    def __init__(self, board: Board | None = None) -> None:
-        self.board = board or Board()
+    def __init__(self, board: Board | None = None, labels: str = "") -> None:
+        """labels: what every count bears beside its own, as `model_labels` writes it; empty of an only model."""
+        self.board, self.labels, self.more = board or Board(), labels, labels and f",{labels}"
         self.cells = self.board.cells
-        self.places = {name: self.board.place(name) for name in COUNTERS}
+        held = f"{{{labels}}}" if labels else ""
+        self.places = {name: self.board.place(name + held) for name in COUNTERS}
         self.requests: dict[tuple[str, int], int] = {}
         self.latency: dict[str, Histogram] = {}
-        self.batches = Histogram(self.board, names.METRIC_BATCH_ROWS, "", BATCHES)
+        self.batches = Histogram(self.board, names.METRIC_BATCH_ROWS, labels, BATCHES)
         self.classes: dict[Any, int] = {}
 
     def answered(self, door: str, status: int, seconds: Sequence[float]) -> None:
@@ -82,12 +84,12 @@ class Metrics:
         key = (door, status)
         place = self.requests.get(key)
         if place is None:
-            labels = f'{{door="{door}",status="{status}"}}'
+            labels = f'{{door="{door}",status="{status}"{self.more}}}'
             place = self.requests[key] = self.board.place(names.METRIC_REQUESTS + labels)
         self.cells[place] += len(seconds)
         histogram = self.latency.get(door)
         if histogram is None:
-            histogram = Histogram(self.board, names.METRIC_LATENCY, f'door="{door}"', LATENCIES)
+            histogram = Histogram(self.board, names.METRIC_LATENCY, f'door="{door}"{self.more}', LATENCIES)
             self.latency[door] = histogram
         histogram.observe(seconds)
 
@@ -109,7 +111,7 @@ class Metrics:
         """Where a class is counted that is met for the first time."""
         name = value if isinstance(value, str) else json.dumps(value)
         text = label(shortened(name)) if len(self.classes) < CLASSES else "other classes"
-        place = self.classes[value] = self.board.place(f'{names.METRIC_CLASSES}{{class="{text}"}}')
+        place = self.classes[value] = self.board.place(f'{names.METRIC_CLASSES}{{class="{text}"{self.more}}}')
         return place
 
     def count(self, name: str, more: float = 1.0) -> None:
@@ -151,7 +153,8 @@ def render(counts: Mapping[str, float], gauges: Iterable[Gauge]) -> str:
         lines += [f"{one} {counts[one]:.17g}" for one in sorted(counts) if one.startswith(name + "{")]
     for name, text in COUNTERS.items():
         head(lines, name, "counter", text)
-        lines.append(f"{name} {counts.get(name, 0.0):.17g}")
+        held = sorted(one for one in counts if one.startswith(name + "{")) or [name]
+        lines += [f"{one} {counts.get(one, 0.0):.17g}" for one in held]
     told = set()
     for name, labels, value in gauges:
         if name not in told:
@@ -173,6 +176,11 @@ def histogram_lines(name: str, bounds: Sequence[float], counts: Mapping[str, flo
         tail = f"{{{labels}}}" if labels else ""
         yield f"{name}_sum{tail} {counts.get(f'{name}|{labels}|sum', 0.0):.9g}"
         yield f"{name}_count{tail} {sums[-1]:.17g}"
+
+
+def model_labels(name: str, version: str) -> str:
+    """The labels by which the counts of one of several models are told apart."""
+    return f'model="{label(shortened(name))}",version="{label(shortened(version))}"'
 
 
 def head(lines: list[str], name: str, kind: str, text: str) -> None:

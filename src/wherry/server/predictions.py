@@ -17,7 +17,7 @@ from wherry.contract.names import HEADER_NO_STORE, METRIC_IGNORED, METRIC_MODEL_
 from wherry.contract.project import Project
 from wherry.contract.wire import Row, Rows
 from wherry.errors import DiskFull, FieldsRefused, ModelFailed, Overloaded, StoreFailed, SwitchedOff
-from wherry.server.batching import Batcher, Job
+from wherry.server.batching import Batcher, BesideOthers, Job
 from wherry.server.content import JSON, Content
 from wherry.server.doors import query
 from wherry.server.doors.door import Asked, Door, Encode, Sent
@@ -68,7 +68,9 @@ class Predictions:
         loop: asyncio.AbstractEventLoop,
         journal: Journal,
         metrics: Metrics,
+        taken: Callable[[], float] | None = None,
     ) -> None:
+        """taken: the share of what may wait that other models of this process hold; None where there is no other."""
         self.signature, self.project, self.replies = manifest.signature, project, replies
         self.loop, self.journal, self.metrics = loop, journal, metrics
         self.reader = Worker("wherry-reader")
@@ -91,7 +93,7 @@ class Predictions:
         cores = max(1, usable() // project.serve.workers)
         self.pictures = None if column is None else Pictures(column, loop, cores)
         most = project.serve.batch_rows if column is None else min(project.serve.batch_rows, BATCH)
-        self.batcher = Batcher(
+        self.batcher = (Batcher if taken is None else partial(BesideOthers, taken))(
             predictor,
             self.settle,
             loop,
@@ -124,6 +126,11 @@ class Predictions:
     @property
     def idle(self) -> bool:
         return self.batcher.idle and not self.waiting_rows
+
+    @property
+    def busy_since(self) -> float:
+        """Since when a call of the model goes on beside the loop, by the monotonic clock; 0: none does."""
+        return self.batcher.busy_since
 
     def body(self, exchange: Exchange, asked: bytes) -> None:
         if self.full:

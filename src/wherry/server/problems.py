@@ -140,16 +140,16 @@ def body_of(
     return msgspec.json.encode(fill(template, values)), b"application/json"
 
 
-def curl(record: Any, host: str, picture: str = "", below: str = "") -> str:
+def curl(record: Any, host: str, picture: str = "", path: str = PREDICT) -> str:
     """A line that sends `record` to the service that was called as `host`, and works in every shell and any curl.
 
-    picture: the field that takes one; then it is uploaded. below: the path that the service is mounted below.
+    picture: the field that takes one; then it is uploaded. path: where the service predicts.
     """
-    where = f"{host if HOST.fullmatch(host) else '127.0.0.1:8080'}{below}"
+    where = f"{host if HOST.fullmatch(host) else '127.0.0.1:8080'}{path}"
     if picture:
-        return f"curl -F {shlex.quote(picture)}=@FILE http://{where}{PREDICT}"
+        return f"curl -F {shlex.quote(picture)}=@FILE http://{where}"
     body = msgspec.json.encode(record).decode()
-    return f"curl -H 'Content-Type: application/json' -d {shlex.quote(body)} http://{where}{PREDICT}"
+    return f"curl -H 'Content-Type: application/json' -d {shlex.quote(body)} http://{where}"
 
 
 def example_of(column: Column) -> Any:

@@ -19,6 +19,7 @@ from wherry.contract.wire import (
     INVOCATIONS,
     JSON,
     KSERVE,
+    MODELS,
     OIP,
     PING,
     PREDICT,
@@ -78,8 +79,17 @@ SIZES = tuple(map(size_lines, range(256)))  # of most replies
 class Replies:
     """Writes the replies of one model's service, whatever the path."""
 
-    def __init__(self, manifest: Manifest, project: Project, metrics: Metrics, traces: Noting | None = None) -> None:
+    def __init__(
+        self,
+        manifest: Manifest,
+        project: Project,
+        metrics: Metrics,
+        traces: Noting | None = None,
+        path: str = PREDICT,
+    ) -> None:
+        """path: where the model is asked, for the lines that say how."""
         self.manifest, self.project, self.metrics, self.now = manifest, project, metrics, time.monotonic
+        self.path = path
         version = re.sub(r"[^\x21-\x7e]", "?", manifest.version)[:128]
         self.fields = f"{HEADER_MODEL_VERSION}: {version}\r\n{HEADER_MODEL_DIGEST}: {manifest.digest}\r\n".encode()
         self.answer_fields = b"Content-Type: application/json\r\nCache-Control: no-store\r\n" + self.fields
@@ -215,7 +225,7 @@ class Replies:
 
     def line(self, record: dict[str, Any], exchange: Exchange) -> str:
         column = self.manifest.signature.picture
-        return curl(record, host_of(exchange), column.name if column else "", exchange.below)
+        return curl(record, host_of(exchange), column.name if column else "", exchange.below + self.path)
 
     def check_media(self, exchange: Exchange, taken: tuple[str, ...] = (JSON,)) -> None:
         """Raises MediaWrong unless the body is said to be one of the content types `taken`, texts in UTF-8."""
@@ -243,6 +253,6 @@ def accepts_native(exchange: Exchange) -> bool:
 
 def door_of(exchange: Exchange) -> str:
     """The door by which a request came, for the metrics, where it was refused before it went through one."""
-    if exchange.url.startswith(PREDICT.encode()):
+    if exchange.url.startswith((PREDICT.encode(), f"{MODELS}/".encode())):
         return "native" if exchange.method == b"POST" else "query"
     return next((door for path, door in DOORS.items() if exchange.url.startswith(path)), "other")

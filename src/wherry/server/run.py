@@ -10,7 +10,7 @@ import socket
 from pathlib import Path
 
 from wherry.contract import names
-from wherry.contract.events import Note, Step, Tell, silent
+from wherry.contract.events import Note, Tell, silent
 from wherry.contract.project import Project, Serve
 from wherry.contract.reply import misnamed
 from wherry.errors import SettingProblem, SettingsRefused
@@ -18,13 +18,12 @@ from wherry.server import threads
 from wherry.server.admin import Admin, AdminSite, Alone
 from wherry.server.auth import Tokens
 from wherry.server.drain import Drain
-from wherry.server.journal import open_journal
-from wherry.server.loading import Loaded
+from wherry.server.loading import Loaded, beside
 from wherry.server.metrics import Metrics
 from wherry.server.port import Port
 from wherry.server.ports import address_text, bind, bind_next
-from wherry.server.predictions import Predictions
-from wherry.server.service import Service, announce, memory, model_gauges, run_loop
+from wherry.server.service import Service, announce, introduce, memory, model_gauges, run_loop, said_cost
+from wherry.server.several import Work, open_journals
 from wherry.server.sharing import Sharing
 from wherry.server.tls import Certificate
 
@@ -51,7 +50,7 @@ def serve(
     certificate = certificate_of(project.serve)
     Sharing(project.serve)  # wrong origins are told before the work
     bind(project.serve.host, project.serve.port, listen=False).close()  # a port that is busy is told before the work
-    loaded = Loaded(bundle, name, digest)
+    loaded = beside(Loaded(bundle, name, digest), project)
     if wrong := tuple(misnamed(project.reply, loaded.manifest.signature)):
         raise SettingsRefused(wrong, "the model and the settings")
     with contextlib.ExitStack() as stack:
@@ -64,17 +63,16 @@ def serve(
                 Crew(loaded, project, tokens, certificate, serving, admin, address_text(admin), state, desk), tell
             ).run()
         proof = loaded.prove()
-        manifest, seconds = loaded.manifest, loaded.seconds + proof.seconds
-        tell(Step(f"model {manifest.name} {manifest.version} ({manifest.digest[:12]})", seconds))
-        tell(Note(proof.said, warn=not proof.golden))
+        seconds = introduce(loaded, proof, tell)
         serving, admin = sockets(stack, project, admin_port_fixed, tell)
-        journal = open_journal(project, manifest, state, tell, desk=desk)
+        journal = open_journals(loaded, project, state, tell, desk=desk)
         stack.callback(journal.close)
-        service = Service(loaded, proof, project, journal, tokens, Metrics(), address_text(admin), tell, certificate)
+        counts = Metrics(labels=loaded.labels)
+        service = Service(loaded, proof, project, journal, tokens, counts, address_text(admin), tell, certificate)
 
-        def watch(service: Service, port: Port, predictions: Predictions) -> Admin:
+        def watch(service: Service, port: Port, predictions: Work) -> Admin:
             def metrics() -> str:
-                said = model_gauges(manifest, service.life.ready, seconds)
+                said = model_gauges(loaded, service.life.ready, seconds)
                 return service.metrics.render([*said, *service.gauges(port, predictions)])
 
             return Admin(admin, AdminSite(Alone(port, service.life, metrics)))
@@ -82,8 +80,7 @@ def serve(
         def ready() -> None:
             gc.freeze()  # what is here now stays: the collector need not look at it again
             announce(serving, admin, project, journal.where, tell)
-            cost = 1000 * proof.cost.seconds(1)
-            tell(Note(f"model     loaded in {seconds:.2f} s, {cost:.3g} ms a prediction, {memory()}"))
+            tell(Note(f"model     loaded in {seconds:.2f} s, {said_cost(proof)} a prediction, {memory()}"))
 
         return run_loop(service.run(serving, watch, signals, ready))
 

@@ -10,25 +10,26 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from wherry.contract import names
-from wherry.contract.events import Note, Tell
-from wherry.contract.manifest import Manifest
+from wherry.contract.events import Note, Step, Tell
 from wherry.contract.project import Project
-from wherry.contract.wire import DOCS
-from wherry.server.about import About
+from wherry.contract.wire import DOCS, PREDICT
+from wherry.server.about import About, predict_path
 from wherry.server.app import App
 from wherry.server.auth import Tokens
+from wherry.server.doorways import Doorways
 from wherry.server.drain import Drain, Life
 from wherry.server.journal import Journal
 from wherry.server.limits import Limits
 from wherry.server.loading import Loaded, Proof
-from wherry.server.metrics import Gauge, Metrics, label
+from wherry.server.metrics import Gauge, Metrics, label, model_labels
 from wherry.server.port import Port, Site
 from wherry.server.ports import address_text, everywhere
 from wherry.server.predictions import Predictions
 from wherry.server.predictor import Measured, Predictor
 from wherry.server.replies import Replies
+from wherry.server.several import Journals, Together, Work, apart
 from wherry.server.tls import Certificate
-from wherry.server.tracing import traces
+from wherry.server.tracing import Timed, traces
 
 INTERRUPTED = 130
 
@@ -73,36 +74,58 @@ class Service:
         if project.store.mode == "strict":  # whose callers want a service that keeps, or none
             self.life.full = journal.refusing
 
-    def compose(self, loop: asyncio.AbstractEventLoop) -> tuple[Site, Predictions]:
-        loaded, project = self.loaded, self.project
-        output = loaded.manifest.signature.output
-        replies = Replies(loaded.manifest, project, self.metrics, self.traces)
-        model: Predictor = Measured(
-            loaded.model, self.metrics, classifies=output.kind != "number" and output.width == 1
-        )
-        if self.traces is not None:
-            model = self.traces.timing(model)
-        predictions = Predictions(
+    def compose(self, loop: asyncio.AbstractEventLoop) -> tuple[Site, Work]:
+        first, others = self.loaded, self.loaded.others
+        journals = self.journal.each if isinstance(self.journal, Journals) else (self.journal,)
+        together = Together()
+        ways: list[Doorways] = []
+        for loaded, proof, journal in zip(first.all, (self.proof, *self.proof.others), journals, strict=True):
+            manifest, project, metrics, path = loaded.manifest, self.project, self.metrics, PREDICT
+            if loaded is not first:
+                project, path = apart(project, manifest), predict_path(manifest)
+                metrics = Metrics(metrics.board, model_labels(manifest.name, manifest.version))
+            replies = Replies(manifest, project, metrics, self.traces, path)
+            taken = together.taken_beside(len(ways)) if others else None
+            predictions = self.predictions(loop, loaded, proof, replies, journal, taken)
+            together.parts.append(predictions)
+            ways.append(Doorways(manifest, project, predictions, replies, self.life, path))
+        about = About(first.manifest, self.project, [each.manifest for each in others])
+        app = App(self.project, ways, about, self.life, tokens=self.tokens, admin=self.admin_address)
+        return app, together if others else together.parts[0]
+
+    def predictions(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        loaded: Loaded,
+        proof: Proof,
+        replies: Replies,
+        journal: Journal,
+        taken: Callable[[], float] | None,
+    ) -> Predictions:
+        """What answers one model's predictions."""
+        output, metrics = loaded.manifest.signature.output, replies.metrics
+        model: Predictor = Measured(loaded.model, metrics, classifies=output.kind != "number" and output.width == 1)
+        timed = None if self.traces is None else Timed(model)
+        made = Predictions(
             loaded.manifest,
             loaded.model.golden,
-            model,
-            self.proof.cost,
-            project,
+            timed or model,
+            proof.cost,
+            replies.project,
             replies,
             loop=loop,
-            journal=self.journal,
-            metrics=self.metrics,
+            journal=journal,
+            metrics=metrics,
+            taken=taken,
         )
-        if self.traces is not None:
-            predictions.batcher.settle = self.traces.settling(predictions.batcher.settle)
-        about = About(loaded.manifest, project)
-        app = App(project, replies, predictions, about, self.life, tokens=self.tokens, admin=self.admin_address)
-        return app, predictions
+        if self.traces is not None and timed is not None:
+            made.batcher.settle = self.traces.settling(made.batcher.settle, timed)
+        return made
 
     async def run(
         self,
         serving: socket.socket,
-        watch: Callable[[Service, Port, Predictions], Watch],
+        watch: Callable[[Service, Port, Work], Watch],
         signals: Callable[[asyncio.AbstractEventLoop, Drain], None],
         ready: Callable[[], None],
     ) -> int:
@@ -133,7 +156,7 @@ class Service:
         if self.traces is not None:
             self.traces.close()
 
-    def gauges(self, port: Port, predictions: Predictions) -> list[Gauge]:
+    def gauges(self, port: Port, predictions: Work) -> list[Gauge]:
         """What this process has at this moment; those of several processes add up."""
         counts = self.journal.counts()
         gauges = [
@@ -146,20 +169,35 @@ class Service:
         return gauges
 
 
-def model_gauges(manifest: Manifest, ready: bool, seconds: float) -> list[Gauge]:
+def introduce(loaded: Loaded, proof: Proof, tell: Tell) -> float:
+    """Say which models there are and what proves them; the seconds that all took to load and prove."""
+    seconds = 0.0
+    for each, known in zip(loaded.all, (proof, *proof.others), strict=True):
+        manifest, took = each.manifest, each.seconds + known.seconds
+        tell(Step(f"model {manifest.name} {manifest.version} ({manifest.digest[:12]})", took))
+        tell(Note(known.said, warn=not known.golden))
+        seconds += took
+    return seconds
+
+
+def said_cost(proof: Proof) -> str:
+    """What a prediction costs, of each model."""
+    return ", ".join(f"{1000 * each.cost.seconds(1):.3g} ms" for each in (proof, *proof.others))
+
+
+def model_gauges(loaded: Loaded, ready: bool, seconds: float) -> list[Gauge]:
     """What is said once, however many processes there are."""
-    known = (
-        ("name", manifest.name),
-        ("version", manifest.version),
-        ("digest", manifest.digest),
-        ("flavor", manifest.flavor),
-    )
-    about = ",".join(f'{key}="{label(value)}"' for key, value in known)
-    return [
-        (names.METRIC_READY, "", float(ready)),
-        (names.METRIC_MODEL_INFO, f"{{{about}}}", 1.0),
-        (names.METRIC_LOAD_SECONDS, "", seconds),
-    ]
+    gauges: list[Gauge] = [(names.METRIC_READY, "", float(ready))]
+    for manifest in (each.manifest for each in loaded.all):
+        known = (
+            ("name", manifest.name),
+            ("version", manifest.version),
+            ("digest", manifest.digest),
+            ("flavor", manifest.flavor),
+        )
+        about = ",".join(f'{key}="{label(value)}"' for key, value in known)
+        gauges.append((names.METRIC_MODEL_INFO, f"{{{about}}}", 1.0))
+    return [*gauges, (names.METRIC_LOAD_SECONDS, "", seconds)]
 
 
 def announce(serving: socket.socket, admin: socket.socket, project: Project, where: str, tell: Tell) -> None:

@@ -17,18 +17,18 @@ import traceback
 import warnings
 
 from wherry.contract import names
-from wherry.contract.events import Note, Step, Tell
+from wherry.contract.events import Note, Tell
 from wherry.errors import WherryError, WorkerFailed
 from wherry.server.admin import AdminSite
 from wherry.server.board import total
 from wherry.server.crew import FAILED, FINISH, GAUGE, Crew, Report, cover, work
 from wherry.server.drain import Life
 from wherry.server.limits import Limits
+from wherry.server.loading import Proof
 from wherry.server.metrics import Gauge, render
 from wherry.server.port import Port
 from wherry.server.ports import deafen
-from wherry.server.predictor import Cost
-from wherry.server.service import INTERRUPTED, announce, memory, model_gauges
+from wherry.server.service import INTERRUPTED, announce, introduce, memory, model_gauges, said_cost
 from wherry.server.slot import Slot
 
 LOOK = 0.25  # seconds between looks at the workers' ticks
@@ -46,7 +46,7 @@ class Supervisor:
         self.slots = [Slot(lane) for lane in range(crew.project.serve.workers)]
         self.alive = os.pipe()  # at its end in the workers once this process is gone
         self.replaced = {"died": 0, "hung": 0}
-        self.cost: Cost | None = None  # as the first worker measured it
+        self.proof: Proof | None = None  # as the first worker found it
         self.failure: WherryError | None = None
         self.deadline = 0.0  # when those that still drain are killed; 0: nobody drains
         self.hurried = False
@@ -120,7 +120,7 @@ class Supervisor:
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's Ctrl-C: the supervisor passes it on
             cover({0, 1, 2, self.crew.serving.fileno(), write, self.alive[0]})
             signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)
-            code = work(self.crew, slot.lane, slot.board, self.cost, write, self.alive[0])
+            code = work(self.crew, slot.lane, slot.board, self.proof, write, self.alive[0])
         except BaseException:  # noqa: BLE001  # a worker that cannot go on says why, and ends here whatever it was
             traceback.print_exc()
         finally:
@@ -176,18 +176,15 @@ class Supervisor:
     def welcome(self, slot: Slot, report: Report) -> None:
         slot.ready_since, slot.memory = time.monotonic(), report.memory
         assert report.proof is not None
-        self.cost = self.cost or report.proof.cost
+        self.proof = self.proof or report.proof
         if self.life.stage != "starting" or not all(each.ready_since for each in self.slots):
             return
         self.life.stage = "ready"
         self.told.clear()
-        manifest, tell = self.crew.loaded.manifest, self.tell
-        self.seconds += report.proof.seconds
-        tell(Step(f"model {manifest.name} {manifest.version} ({manifest.digest[:12]})", self.seconds))
-        tell(Note(report.proof.said, warn=not report.proof.golden))
+        tell = self.tell
+        self.seconds = introduce(self.crew.loaded, report.proof, tell)
         announce(self.crew.serving, self.crew.admin, self.crew.project, report.where, tell)
-        cost = 1000 * self.cost.seconds(1)
-        tell(Note(f"model     loaded in {self.seconds:.2f} s, {cost:.3g} ms a prediction, {memory()}"))
+        tell(Note(f"model     loaded in {self.seconds:.2f} s, {said_cost(self.proof)} a prediction, {memory()}"))
         adds = max(each.memory for each in self.slots) / 2**20
         tell(Note(f"workers   {len(self.slots)}, each of which adds up to {adds:.0f} MiB of its own"))
 
@@ -262,7 +259,7 @@ class Supervisor:
         counts = total([slot.board for slot in self.slots])
         workers = self.ready_workers()
         ready = self.life.ready and workers > 0
-        gauges: list[Gauge] = model_gauges(self.crew.loaded.manifest, ready, self.seconds)
+        gauges: list[Gauge] = model_gauges(self.crew.loaded, ready, self.seconds)
         gauges.append((names.METRIC_WORKERS, "", float(workers)))
         for cause, count in self.replaced.items():
             gauges.append((names.METRIC_REPLACED, f'{{cause="{cause}"}}', float(count)))

@@ -97,7 +97,6 @@ class Traces:
         self.waiting: deque[Seen] = deque()
         self.room, self.lost = MOST, 0
         self.calls: dict[int, Scored] = {}
-        self.seconds = 0.0  # in the model, since the last call of it was settled
         self.ending = threading.Event()
         self.thread = threading.Thread(target=self.run, name="wherry-traces", daemon=True)
         self.thread.start()
@@ -123,15 +122,11 @@ class Traces:
             )
         )
 
-    def timing(self, predictor: Predictor) -> Predictor:
-        """The same predictor, with what it takes added up."""
-        return Timed(predictor, self)
-
-    def settling(self, settle: Settle) -> Settle:
+    def settling(self, settle: Settle, timed: Timed) -> Settle:
         """The same, where each request's reply is known to come from this call of the model."""
 
         def known(jobs: Sequence[Job], rows: Rows) -> None:
-            seconds, self.seconds = self.seconds, 0.0
+            seconds, timed.seconds = timed.seconds, 0.0
             for job in jobs:
                 exchange, door = job.exchange, job.door  # type: ignore[attr-defined]  # all are questions
                 self.calls[id(exchange)] = Scored(door, len(job.rows), len(rows), seconds)
@@ -170,14 +165,14 @@ class Traces:
 
 
 class Timed:
-    """Adds up the seconds that a predictor takes."""
+    """The same predictor. seconds: what it took since its last call was settled, added up."""
 
-    def __init__(self, predictor: Predictor, traces: Traces) -> None:
-        self.predictor, self.traces = predictor, traces
+    def __init__(self, predictor: Predictor) -> None:
+        self.predictor, self.seconds = predictor, 0.0
 
     def score(self, rows: Sequence[Row], probabilities: bool = True) -> Outputs:
         start = time.perf_counter()
         try:
             return self.predictor.score(rows, probabilities)
         finally:
-            self.traces.seconds += time.perf_counter() - start
+            self.seconds += time.perf_counter() - start

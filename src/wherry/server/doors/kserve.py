@@ -31,9 +31,9 @@ class Kserve:
         return listed(self.native, rows, form)
 
 
-def models(name: str) -> dict[str, Any]:
+def models(*names: str) -> dict[str, Any]:
     """What GET /v1/models says."""
-    return {"models": [name]}
+    return {"models": list(names)}
 
 
 def model(name: str, ready: bool) -> dict[str, Any]:

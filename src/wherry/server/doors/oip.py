@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -199,8 +200,8 @@ def server(version: str) -> dict[str, Any]:
     return {"name": "wherry", "version": version, "extensions": ["binary_tensor_data"]}
 
 
-def model(manifest: Manifest, probabilities: str) -> dict[str, Any]:
-    """What GET /v2/models/NAME says."""
+def model(manifest: Manifest, probabilities: str, versions: Sequence[str] = ()) -> dict[str, Any]:
+    """What GET /v2/models/NAME says. versions: all that there are of that name, where there are several."""
     signature = manifest.signature
     output = signature.output
     outputs = [{"name": PREDICT, "datatype": OF_COLUMN[output.type], "shape": [-1, output.width]}]
@@ -209,7 +210,7 @@ def model(manifest: Manifest, probabilities: str) -> dict[str, Any]:
     inputs = [{"name": c.name, "datatype": datatype_of(c), "shape": [-1, 1]} for c in signature.columns]
     return {
         "name": manifest.name,
-        "versions": [manifest.version],
+        "versions": list(versions) or [manifest.version],
         "platform": f"wherry_{manifest.flavor}",
         "inputs": inputs,
         "outputs": outputs,

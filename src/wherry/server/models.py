@@ -1,0 +1,65 @@
+"""Several models by name and version: where each is asked, and who says which there are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from urllib.parse import quote, unquote_to_bytes
+
+from wherry.contract.wire import KSERVE, MODELS, OIP
+from wherry.server.about import as_json, beside, info, predict_path
+from wherry.server.doors import kserve
+from wherry.server.doorways import Doorways, Routes, read
+from wherry.server.protocol import Exchange
+from wherry.server.replies import Replies
+
+INDEX = f"{OIP}/repository/index"  # as Triton has it, and its clients ask
+
+
+class Models:
+    """The doors of several models. Without a version the one that comes first of its name is meant."""
+
+    def __init__(self, ways: Sequence[Doorways]) -> None:
+        self.ways, self.manifests = ways, [each.manifest for each in ways]
+        self.versions: dict[str, list[str]] = {}
+        for manifest in self.manifests:
+            self.versions.setdefault(manifest.name, []).append(manifest.version)
+        self.owners: dict[bytes, Doorways] = {}  # whose model is asked there, by path
+
+    @property
+    def said(self) -> str:
+        """Which there are, for people."""
+        return "the models are " + "; ".join(f"{name} {', '.join(held)}" for name, held in self.versions.items())
+
+    def replies(self, exchange: Exchange) -> Replies:
+        """Those of the model that is asked; of the first where none is."""
+        path = exchange.url.partition(b"?")[0]
+        owner = self.owners.get(path) or self.owners.get(unquote_to_bytes(path)) or self.ways[0]
+        return owner.replies
+
+    def routes(self) -> Routes:
+        found: Routes = {}
+        for each in reversed(self.ways):
+            manifest = each.manifest
+            own = each.named(self.versions[manifest.name])
+            about = f"{MODELS}/{manifest.name}"
+            for path in (about, f"{about}/versions/{manifest.version}"):
+                own[path.encode()] = each.said({**info(manifest), "predict": predict_path(manifest)})
+                own[f"{path}/predict".encode()] = {b"POST": each.predict, **read(each.predictions.query)}
+            found |= own
+            self.owners |= dict.fromkeys(own, each)
+        for way in self.ways:
+            predict = f"{MODELS}/{quote(way.manifest.name, safe='')}/predict"
+            if self.owners[unquote_to_bytes(predict)] is way:
+                way.asked |= {predict.encode(), predict_path(way.manifest).encode()}
+        first = self.ways[0]
+        found[MODELS.encode()] = first.said(beside(self.manifests[0], self.manifests[1:]))
+        found[KSERVE.encode()] = first.said(kserve.models(*self.versions))
+        found[INDEX.encode()] = {b"POST": self.index}
+        return found
+
+    def index(self, exchange: Exchange, asked: bytes) -> None:
+        """Which models there are, as Triton's clients ask."""
+        first = self.ways[0]
+        state = "READY" if first.life.ready else "UNAVAILABLE"
+        held = [{"name": each.name, "version": each.version, "state": state, "reason": ""} for each in self.manifests]
+        first.replies.respond(exchange, 200, as_json(held), "oip")

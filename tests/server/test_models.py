@@ -1,0 +1,278 @@
+"""Several bundles in one service, by name and version: each asked at its own doors, proven, counted and kept."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import msgspec
+import numpy as np
+import pytest
+from serving import EXAMPLE, NAMES, Child, Linearly, ask, child, linear_bundle, manifest_of, until
+
+from wherry.contract.events import silent
+from wherry.contract.golden import GoldenRows
+from wherry.contract.project import Project, Serve
+from wherry.contract.signature import Column, OutputSpec, Signature
+from wherry.errors import BundleDamaged, BundlesClash, GoldenDiffers
+from wherry.model import bundle
+from wherry.model.flavors.linear import Form, Linear
+from wherry.server.batching import Batcher, BesideOthers
+from wherry.server.journal import NoJournal
+from wherry.server.loading import Loaded, Proof, beside
+from wherry.server.metrics import Metrics
+from wherry.server.predictor import Cost
+from wherry.server.protocol import Exchange
+from wherry.server.service import Service
+from wherry.server.several import Journals, Together
+
+LENGTHS = (2.0, 5.0, 11.0)
+
+
+def boats(folder: Path, version: str, weight: float, *, honest: bool = True) -> Path:
+    """A bundle that answers `weight` times a length."""
+    model = Linear(
+        form=Form("number", "none", (), (0,), ()),
+        weights=np.array([[weight]]),
+        bias=np.array([0.0]),
+        center=np.zeros(1),
+        low=np.full(1, -np.inf),
+        high=np.full(1, np.inf),
+        missing=np.full((1, 1), np.nan),
+        table=np.zeros((0, 1)),
+    )
+    said = tuple(weight * length + (not honest) for length in LENGTHS)
+    signature = Signature(
+        (Column("length", "number", low=1.0, high=20.0, example=5.0),), OutputSpec("number", "number")
+    )
+    rows = GoldenRows(("length",), tuple((length,) for length in LENGTHS), said)
+    files = {
+        "model.npz": model.dump(),
+        "golden.json": msgspec.json.encode(rows),
+        "baseline.json": b"{}",
+        "example.json": json.dumps({"length": 5.0}).encode(),
+    }
+    manifest = manifest_of(signature, rows=len(LENGTHS), name="boats")
+    bundle.write(folder, msgspec.structs.replace(manifest, version=version), files)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    place = tmp_path_factory.mktemp("models")
+    return [linear_bundle(place / "breast"), boats(place / "one", "1", 10.0), boats(place / "two", "2", 20.0)]
+
+
+@pytest.fixture(scope="module", params=["1", "2"], ids=["one process", "two workers"])
+def service(request: pytest.FixtureRequest, folders: list[Path]) -> Iterator[Child]:
+    further = ",".join(map(str, folders[1:]))
+    with child(folders[0], WHERRY_SERVE_BUNDLES=further, WHERRY_SERVE_WORKERS=request.param) as running:
+        yield running
+
+
+def metrics(service: Child) -> str:
+    return ask(service.admin, "GET", "/metrics").body.decode()
+
+
+def counted(text: str, name: str, **labels: str) -> float:
+    """The sum of the lines of one metric that bear all of the labels."""
+    lines = [line for line in text.splitlines() if re.match(rf"{name}[{{ ]", line)]
+    return sum(float(line.rpartition(" ")[2]) for line in lines if all(f'{k}="{v}"' in line for k, v in labels.items()))
+
+
+def test_what_names_no_model_is_the_first_ones(service: Child) -> None:
+    reply = ask(service.address, "POST", "/predict", EXAMPLE)
+    assert reply.json == {"prediction": 1}
+    assert ask(service.address, "POST", "/invocations", {"instances": [list(EXAMPLE.values())]}).json == {
+        "predictions": [1]
+    }
+    assert ask(service.address, "GET", "/info").json["name"] == "breast"
+
+
+@pytest.mark.parametrize(
+    ("path", "answer", "version"),
+    [
+        ("/models/boats/predict", 50.0, "1"),
+        ("/models/boats/versions/1/predict", 50.0, "1"),
+        ("/models/boats/versions/2/predict", 100.0, "2"),
+    ],
+)
+def test_each_version_answers_at_its_own_path(service: Child, path: str, answer: float, version: str) -> None:
+    for reply in (
+        ask(service.address, "POST", path, {"length": 5}),
+        ask(service.address, "GET", f"{path}?length=5"),
+        ask(service.address, "POST", path, b"length\n5\n", {"Content-Type": "text/csv"}),
+    ):
+        assert reply.status == 200
+        assert reply.json in ({"prediction": answer}, {"predictions": [answer]})
+        assert reply.headers["x-model-version"] == version
+
+
+def test_a_refusal_is_of_the_model_that_was_asked(service: Child) -> None:
+    reply = ask(service.address, "POST", "/models/boats/versions/2/predict", {"lenght": 5})
+    assert reply.status == 422
+    assert reply.headers["x-model-version"] == "2"
+    assert "did you mean length?" in reply.json["errors"][1]["hint"]
+    assert "/models/boats/versions/2/predict" in reply.json["curl"]
+    assert ask(service.address, "POST", "/predict", {"length": 5}).json["errors"][0]["field"] == NAMES[0]
+
+
+def test_what_is_not_there_is_a_404_that_lists_what_is(service: Child) -> None:
+    for path in ("/models/ships/predict", "/v2/models/boats/versions/3/infer", "/v1/models/ships:predict"):
+        reply = ask(service.address, "POST", path, {"length": 5})
+        assert reply.status == 404
+        assert "the models are breast 1; boats 1, 2" in reply.json["hint"]
+
+
+def test_the_lists_of_models(service: Child, folders: list[Path]) -> None:
+    held = ask(service.address, "GET", "/models").json["models"]
+    assert [(each["name"], each["version"]) for each in held] == [("breast", "1"), ("boats", "1"), ("boats", "2")]
+    assert held == ask(service.address, "GET", "/info").json["models"]
+    assert held[2]["digest"] == bundle.verify(folders[2]).digest
+    assert ask(service.address, "POST", held[2]["predict"], {"length": 5}).json == {"prediction": 100.0}
+    about = ask(service.address, "GET", "/models/boats/versions/2").json
+    assert [column["name"] for column in about["columns"]] == ["length"]
+    assert ask(service.address, "GET", "/v1/models").json == {"models": ["breast", "boats"]}
+    assert ask(service.address, "GET", "/v1/models/boats").json == {"name": "boats", "ready": True}
+    assert ask(service.address, "POST", "/v1/models/boats:predict", {"instances": [[5]]}).json == {
+        "predictions": [50.0]
+    }
+
+
+def test_the_official_client_finds_each_by_name_and_version(service: Child) -> None:
+    http = pytest.importorskip("tritonclient.http", reason="tritonclient[http] is not installed")
+    client = http.InferenceServerClient(f"{service.address[0]}:{service.address[1]}")
+    index = client.get_model_repository_index()
+    assert [(each["name"], each["version"], each["state"]) for each in index][1:] == [
+        ("boats", "1", "READY"),
+        ("boats", "2", "READY"),
+    ]
+    assert client.get_model_metadata("boats")["versions"] == ["1", "2"]
+    assert client.is_model_ready("boats", "2")
+    assert not client.is_model_ready("boats", "3")
+    tensor = http.InferInput("length", [2, 1], "FP64")
+    tensor.set_data_from_numpy(np.array([[5.0], [2.0]]))
+    for version, expected in (("", [50.0, 20.0]), ("1", [50.0, 20.0]), ("2", [100.0, 40.0])):
+        found = client.infer("boats", [tensor], model_version=version)
+        assert found.as_numpy("predict").ravel().tolist() == expected
+        assert found.get_response()["model_version"] == (version or "1")
+    rows = http.InferInput("rows", [1, 6], "FP64")
+    rows.set_data_from_numpy(np.array([list(EXAMPLE.values())]))
+    assert client.infer("breast", [rows]).as_numpy("predict").tolist() == [[1]]
+    client.close()
+
+
+def test_counts_are_told_apart_by_model(service: Child) -> None:
+    rows = "wherry_rows_total"
+    before = metrics(service)
+    for _ in range(3):
+        ask(service.address, "POST", "/models/boats/versions/2/predict", [{"length": 5}, {"length": 100}])
+    until(
+        lambda: (
+            counted(metrics(service), rows, model="boats", version="2")
+            > counted(before, rows, model="boats", version="2")
+        )
+    )
+    after = metrics(service)
+    for name, labels, more in (
+        (rows, {"model": "boats", "version": "2"}, 6),
+        (rows, {"model": "boats", "version": "1"}, 0),
+        (rows, {"model": "breast"}, 0),
+        ("wherry_values_out_of_range_total", {"model": "boats", "version": "2"}, 3),
+        ("wherry_requests_total", {"model": "boats", "door": "native", "status": "200"}, 3),
+    ):
+        assert counted(after, name, **labels) - counted(before, name, **labels) == more
+    assert counted(after, "wherry_model_info") == 3
+    assert not re.search(r"^wherry_rows_total \d", after, re.MULTILINE)
+
+
+def test_predictions_are_kept_with_their_models_name_and_version(folders: list[Path], tmp_path: Path) -> None:
+    environ = {
+        "WHERRY_SERVE_BUNDLES": ",".join(map(str, folders[1:])),
+        "WHERRY_STORE_ENABLED": "true",
+        "WHERRY_STORE_URL": f"sqlite:///{tmp_path}/kept.db",
+    }
+    tensor = {"name": "length", "shape": [1, 1], "datatype": "FP64", "data": [5.0]}
+    with child(folders[0], **environ) as service:
+        ask(service.address, "POST", "/predict", EXAMPLE)
+        ask(service.address, "POST", "/models/boats/versions/2/predict", [{"length": 5}, {"length": 2}])
+        ask(service.address, "POST", "/v2/models/boats/infer", {"inputs": [tensor]})
+
+        def kept() -> list[tuple[str, str]]:
+            records = ask(service.address, "GET", "/history").json.get("predictions", [])
+            return sorted((record["model"], record["version"]) for record in records)
+
+        every = [("boats", "1"), ("boats", "2"), ("boats", "2"), ("breast", "1")]
+        until(lambda: kept() == every, what=lambda: service.said)
+
+
+def test_two_of_one_name_and_version_are_refused(folders: list[Path], tmp_path: Path) -> None:
+    same = boats(tmp_path / "same", "1", 3.0)
+    project = Project(serve=Serve(bundles=(str(folders[1]), str(same))))
+    with pytest.raises(BundlesClash, match="both hold boats 1"):
+        beside(Loaded(folders[0]), project)
+    with pytest.raises(BundlesClash, match="both hold breast 1"):
+        beside(Loaded(folders[0]), Project(serve=Serve(bundles=(str(folders[0]),))))
+
+
+def test_each_is_verified_and_proven_before_the_service_is_ready(folders: list[Path], tmp_path: Path) -> None:
+    damaged = boats(tmp_path / "damaged", "1", 3.0)
+    (damaged / "model.npz").write_bytes(b"no more")
+    with pytest.raises(BundleDamaged):
+        beside(Loaded(folders[0]), Project(serve=Serve(bundles=(str(damaged),))))
+    other = boats(tmp_path / "other", "1", 3.0, honest=False)
+    loaded = beside(Loaded(folders[0]), Project(serve=Serve(bundles=(str(other),))))
+    with pytest.raises(GoldenDiffers):
+        loaded.prove()
+
+
+def test_one_bundle_alone_has_no_doors_of_several(folders: list[Path]) -> None:
+    with child(folders[0]) as service:
+        for path in ("/models", "/models/breast/predict", "/v2/repository/index"):
+            assert ask(service.address, "POST", path, EXAMPLE).status == 404
+        assert "models" not in ask(service.address, "GET", "/info").json
+        assert "model=" not in metrics(service).replace("wherry_model_info", "")
+
+
+def test_what_waits_for_one_model_leaves_the_others_less_room() -> None:
+    loop, together = asyncio.new_event_loop(), Together()
+    try:
+        for place in range(2):
+            batcher = BesideOthers(together.taken_beside(place), Linearly(), list, loop, Cost(0.0, 0.01))
+            together.parts.append(SimpleNamespace(batcher=batcher, waiting_rows=0))  # type: ignore[arg-type]
+        first, second = (part.batcher for part in together.parts)
+        alone = Batcher(Linearly(), list, loop, Cost(0.0, 0.01)).queue_rows
+        assert first.queue_rows == second.queue_rows == alone
+        together.parts[0].waiting_rows = alone // 2  # type: ignore[misc]
+        assert first.queue_rows == alone
+        assert second.queue_rows == alone - alone // 2
+        together.parts[0].waiting_rows = alone  # type: ignore[misc]
+        assert second.full
+        assert together.waiting_rows == alone
+    finally:
+        loop.close()
+
+
+def test_each_model_has_the_short_way_of_its_own(folders: list[Path]) -> None:
+    loaded = beside(Loaded(folders[0]), Project(serve=Serve(bundles=tuple(map(str, folders[1:])))))
+    proof = loaded.prove(Cost(1e-6, 1e-7), [Proof(0, Cost(1e-6, 1e-7), 0.0)] * 2)
+    loop = asyncio.new_event_loop()
+    try:
+        service = Service(loaded, proof, Project(), Journals([NoJournal()] * 3), None, Metrics(), "", silent)
+        app, _ = service.compose(loop)
+        for path, short in (
+            (b"/predict", True),
+            (b"/models/breast/predict", True),
+            (b"/models/boats/predict", True),
+            (b"/models/boats/versions/2/predict", True),
+            (b"/models/boats/versions/3/predict", False),
+        ):
+            head = {b"host": b"127.0.0.1", b"content-type": b"application/json"}
+            asked = Exchange(connection=None, started=0.0, method=b"POST", url=path, headers=head)  # type: ignore[arg-type]
+            assert (app.way(asked) != app.receive) is short, path
+    finally:
+        loop.close()
