@@ -16,11 +16,14 @@ from serving import EXAMPLE, NAMES, Child, Linearly, ask, child, linear_bundle, 
 
 from wherry.contract.events import silent
 from wherry.contract.golden import GoldenRows
+from wherry.contract.manifest import Requirements
 from wherry.contract.project import Project, Serve
 from wherry.contract.signature import Column, OutputSpec, Signature
 from wherry.errors import BundleDamaged, BundlesClash, GoldenDiffers
 from wherry.model import bundle
+from wherry.model.bundle import gather
 from wherry.model.flavors.linear import Form, Linear
+from wherry.release.image import plan
 from wherry.server.batching import Batcher, BesideOthers
 from wherry.server.journal import NoJournal
 from wherry.server.loading import Loaded, Proof, beside
@@ -276,3 +279,50 @@ def test_each_model_has_the_short_way_of_its_own(folders: list[Path]) -> None:
             assert (app.way(asked) != app.receive) is short, path
     finally:
         loop.close()
+
+
+def test_gathered_in_one_folder_they_are_served_from_it(folders: list[Path], tmp_path: Path) -> None:
+    whole = gather(tmp_path / "whole", folders[0], folders[1:])
+    assert whole.digest == bundle.verify(tmp_path / "whole").digest
+    with child(tmp_path / "whole") as service:
+        held = ask(service.address, "GET", "/models").json["models"]
+        assert [(each["name"], each["version"]) for each in held] == [("breast", "1"), ("boats", "1"), ("boats", "2")]
+        reply = ask(service.address, "POST", "/predict", EXAMPLE)
+        assert reply.json == {"prediction": 1}
+        assert reply.headers["x-model-digest"] == whole.digest
+        reply = ask(service.address, "POST", "/models/boats/versions/2/predict", {"length": 5})
+        assert reply.json == {"prediction": 100.0}
+        assert reply.headers["x-model-digest"] == bundle.verify(folders[2]).digest
+    (tmp_path / "whole" / "models" / "02" / "model.npz").write_bytes(b"other")
+    with pytest.raises(BundleDamaged):
+        Loaded(tmp_path / "whole")
+
+
+def test_a_change_of_any_is_another_model_and_none_is_not_written_again(folders: list[Path], tmp_path: Path) -> None:
+    to = tmp_path / "whole"
+    first = gather(to, folders[0], folders[1:])
+    written = (to / "manifest.json").stat().st_ino
+    assert gather(to, folders[0], folders[1:]) == first
+    assert (to / "manifest.json").stat().st_ino == written
+    changed = gather(to, folders[0], [folders[1], boats(tmp_path / "two", "2", 21.0)])
+    assert changed.digest != first.digest
+    assert (to / "manifest.json").stat().st_ino != written
+
+
+def test_needs_that_no_environment_has_are_refused(folders: list[Path], tmp_path: Path) -> None:
+    manifest = bundle.verify(folders[1])
+    packages = dict.fromkeys(manifest.requirements.packages, "0.1")
+    unlike = msgspec.structs.replace(manifest, requirements=Requirements(manifest.requirements.python, packages))
+    files = {name: (folders[1] / name).read_bytes() for name in manifest.files}
+    bundle.write(tmp_path / "unlike", unlike, files)
+    with pytest.raises(BundlesClash, match=r"needs numpy 0\.1, another of them numpy"):
+        gather(tmp_path / "whole", folders[0], [tmp_path / "unlike"])
+
+
+def test_an_image_holds_them_all_and_no_path_of_the_desk(folders: list[Path], tmp_path: Path) -> None:
+    project = Project(serve=Serve(bundles=tuple(map(str, folders[1:]))))
+    planned = plan(project, gather(tmp_path / "whole", folders[0], folders[1:]))
+    assert {"manifest.json", "models/01/manifest.json", "models/02/model.npz"} <= set(planned.bundle_files)
+    assert "WHERRY_SERVE_BUNDLES" not in planned.config.environ
+    fewer = plan(project, gather(tmp_path / "fewer", folders[0], folders[1:2]))
+    assert fewer.content_tag != planned.content_tag

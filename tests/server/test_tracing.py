@@ -87,7 +87,7 @@ def test_a_span_says_how_a_request_was_answered(
     assert running.ask("/v1/models/iris:predict", {"instances": [example] * 3}).status == 200
     assert running.ask("/predict", b"a,b\n1,2\n", headers={"Content-Type": "text/csv"}).status == 422
     assert running.ask("/whatever?secret=1").status == 404
-    names = ("POST /predict", "POST /predict", "POST /v1/models/iris:predict", "GET")  # of two workers, each in its time
+    names = ("POST /predict", "POST /predict", "POST /v1/models/iris:predict", "GET")  # each worker in its time
     until(lambda: all(len(collector.named(name)) >= names.count(name) for name in names), seconds=20)
     (traced,) = [span for span in collector.named("POST /predict") if span.trace_id.hex() == TRACE]
     said = attributes(traced)

@@ -82,7 +82,6 @@ def build(
     derived from its content. With -q only REF@sha256:... is printed.
     """
     from wherry.deploy.engines import Engine
-    from wherry.model.bundle import verify
 
     engine = None if load is None else Engine.parse("docker" if load == LONE else load)
     if sign is not None and not push:
@@ -98,7 +97,7 @@ def build(
         "image.severity": severity,
     }
     resolved = project.load(console, flags)
-    manifest = verify(bundle)
+    bundle, manifest = project.packed(resolved.project, bundle)
     reference = imaging.named(resolved.project, manifest, "build")
     if refresh:
         imaging.refreshed(console, resolved.project, manifest, platform or "")

@@ -84,11 +84,10 @@ def compose(
         return
     if expose or namespace:
         raise click.UsageError("--expose and --namespace belong to --to-kubernetes FILE")
-    from wherry.model.bundle import verify
     from wherry.release.objects.model import outside
 
     wanted = project.load(console, {"deploy.image": image, "image.tag": tag}).project
-    manifest = verify(bundle)
+    bundle, manifest = project.packed(wanted, bundle)
     target = to or DEFAULT_FILE
     composing.check(target)
     made = composed(wanted, manifest, database, from_file(bundle, target) if mount or outside(wanted) else "")

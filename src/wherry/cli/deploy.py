@@ -111,7 +111,6 @@ def deploy(
     from wherry.deploy import preflight, pulling, room
     from wherry.deploy.carrying import carry
     from wherry.deploy.deploy import rehearse
-    from wherry.model.bundle import verify as verified
     from wherry.release.release import compose
 
     flags = {
@@ -126,7 +125,7 @@ def deploy(
     if dry_run and way.beside:
         raise click.UsageError("--dry-run shows a plain deploy: leave --canary, --blue-green or --shadow out")
     wanted = project.load(console, flags).project
-    manifest = verified(bundle)
+    bundle, manifest = project.packed(wanted, bundle)
     reference = imaging.named(wanted, manifest, "deploy")
     there = no_build or bool(reference.digest)
     check_model(wanted.deploy.model, copy_model, allow_host_path)

@@ -49,12 +49,11 @@ def diff(
     """
     from wherry.deploy import preflight
     from wherry.deploy.deploy import rehearse
-    from wherry.model.bundle import verify as verified
     from wherry.release.release import compose
 
     flags = {"deploy.image": image, "image.tag": tag, "deploy.context": context, "deploy.namespace": namespace}
     wanted = project.load(console, flags).project
-    manifest = verified(bundle)
+    bundle, manifest = project.packed(wanted, bundle)
     reference = imaging.named(wanted, manifest, "diff")
     with connected(console, wanted, kubeconfig) as cluster:
         release = compose(

@@ -61,7 +61,6 @@ def pipeline(
 
     Every step is one command that runs here, too. A step that fails ends it, and what served goes on serving.
     """
-    from wherry.model.bundle import verify
     from wherry.release.pipelines import files
     from wherry.release.pipelines.steps import delivery
 
@@ -73,7 +72,7 @@ def pipeline(
         "pipeline.schedule": schedule,
     }
     wanted = project.load(console, flags).project
-    manifest = verify(bundle)
+    bundle, manifest = project.packed(wanted, bundle)
     named = imaging.named(wanted, manifest, "pipeline").written
     space = wanted.deploy.namespace or DEFAULT_NAMESPACE
     name = object_name(wanted.deploy.name or manifest.name)

@@ -10,11 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from wherry.cli.console import Console
+from wherry.contract.manifest import Manifest
 from wherry.contract.names import PROJECT_FILE, STATE_DIR
+from wherry.contract.project import Project
 from wherry.contract.settings import Resolved, resolve, with_root
 from wherry.errors import SettingProblem, SettingsRefused, SettingsUnreadable
 
 PYPROJECT = "pyproject.toml"
+GATHERED = "gathered"  # in the state: the bundles of a service that holds several, as they go into an image
 
 
 def load(console: Console, flags: Mapping[str, Any] | None = None, where: Path = Path()) -> Resolved:
@@ -67,6 +70,19 @@ def parse(path: Path) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         line = path.read_bytes()[: error.start].count(b"\n") + 1
         raise SettingsUnreadable(path.name, line, f"byte {error.start} is not UTF-8") from error
+
+
+def packed(declared: Project, bundle: Path) -> tuple[Path, Manifest]:
+    """The bundle that goes out, and its manifest: verified, and with those inside that the project declares beside it.
+
+    Raises what `verify` raises, BundlesClash.
+    """
+    from wherry.model.bundle import gather, verify
+
+    if not declared.serve.bundles:
+        return bundle, verify(bundle)
+    folder = state() / GATHERED
+    return folder, gather(folder, bundle, [Path(further) for further in declared.serve.bundles])
 
 
 def state() -> Path:

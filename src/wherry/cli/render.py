@@ -93,14 +93,13 @@ def render(
 
     Standard output holds one YAML stream and nothing else.
     """
-    from wherry.model.bundle import verify
 
     chosen = [f"--{form}" for form, given in forms.items() if given]
     if len(chosen) > 1:
         raise click.UsageError(f"{' and '.join(chosen)}: one form at a time")
     form = chosen[0].removeprefix("--") if chosen else None
     resolved = project.load(console, {"deploy.image": image, "image.tag": tag, "deploy.namespace": namespace})
-    manifest = verify(bundle)
+    bundle, manifest = project.packed(resolved.project, bundle)
     if form == "dockerfile":
         render_dockerfile(console, resolved.project, manifest, bundle, to)
         return

@@ -93,10 +93,15 @@ class Loaded:
 
 
 def beside(first: Loaded, project: Project) -> Loaded:
-    """`first`, and beside it the models that the project declares. Raises as `Loaded` does, BundlesClash."""
-    further = project.serve.bundles
-    first.others = tuple(Loaded(Path(folder)) for folder in further)
-    distinct([each.manifest for each in first.all], [str(first.folder), *further])
+    """`first`, and beside it the models that its bundle holds, and those that the project declares.
+
+    Raises as `Loaded` does, BundlesClash.
+    """
+    from wherry.model.bundle import inner
+
+    further = [*inner(first.folder, first.manifest), *map(Path, project.serve.bundles)]
+    first.others = tuple(Loaded(folder) for folder in further)
+    distinct([each.manifest for each in first.all], [str(folder) for folder in (first.folder, *further)])
     return first
 
 

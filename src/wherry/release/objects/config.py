@@ -29,7 +29,7 @@ LONGEST_VARIABLE = 128 * 1024 - 1
 def contained(project: Project, *, host: str = ALL_ADDRESSES) -> Project:
     """`project` as it holds in a container: reached from outside, the desk's paths and passwords left behind."""
     tokens = f"{TOKEN_DIR}/{TOKEN_KEY}" if project.serve.token_file else ""
-    serve = msgspec.structs.replace(project.serve, host=host, token_file=tokens, tls_cert="", tls_key="")
+    serve = msgspec.structs.replace(project.serve, host=host, token_file=tokens, tls_cert="", tls_key="", bundles=())
     kept = keeping(project)
     enabled = None if project.store.enabled is None and kept.kind == "nothing" else kept.kind != "nothing"
     store = msgspec.structs.replace(
