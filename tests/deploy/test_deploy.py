@@ -93,7 +93,7 @@ def test_every_object_is_rehearsed_before_the_first_is_applied(
 
 def test_the_probe_asks_for_the_native_reply_and_is_not_stored(probe: Probe) -> None:
     assert probe.headers["Accept"] == "application/vnd.wherry.native+json"
-    assert probe.headers["X-Wherry-No-Store"] == "1"
+    assert probe.headers["X-Wherry-No-Store"] == "probe"
     assert "X-Api-Key" not in probe.headers
     assert msgspec.structs.replace(probe, token="t").headers["X-Api-Key"] == "t"
 

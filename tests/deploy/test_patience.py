@@ -13,7 +13,10 @@ from wherry.deploy.deploy import deploy
 from wherry.deploy.patience import patiently
 from wherry.deploy.probe import Probe
 from wherry.deploy.refusals import is_busy
+from wherry.deploy.resources import POD
 from wherry.errors import NoCluster
+from wherry.testing import FakeApiServer
+from wherry.testing.api import Refused
 
 REFUSED = NoCluster("connection refused", unheard=True)
 CUT = NoCluster("connection reset")
@@ -115,3 +118,26 @@ def test_time_without_an_api_server_counts_against_no_pod(
     began = clock[0]
     watching.follow(fake, Waiting(), lambda event: None)  # type: ignore[arg-type]  # as far as it is used
     assert [round(at - began) for at in seen] == [2, 4, 6]
+
+
+def test_a_server_that_has_no_time_is_asked_again_and_a_service_that_has_none_is_not(
+    fake: Cluster, server: FakeApiServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By anybody, patient or not: what was turned away was not read. A service's own 429 is its answer."""
+    turned_away = [True, True]
+    listed = server.api.list
+
+    def busy(*asked: Any) -> Any:
+        if turned_away:
+            turned_away.pop()
+            raise Refused(429, "too many requests")
+        return listed(*asked)
+
+    monkeypatch.setattr(server.api, "list", busy)
+    assert fake.list(POD) == ()
+    assert not turned_away
+    server.api.put("services", {"metadata": {"name": "ferry"}}, "boats")
+    server.api.answer = lambda name, body: (429, {}, b"full")
+    before = len(server.api.requests)
+    assert fake.ask_service("ferry", 80, "/predict", b"{}", {}).status == 429
+    assert len(server.api.requests) == before + 1

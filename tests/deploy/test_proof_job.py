@@ -166,7 +166,7 @@ def test_the_job_s_pod_is_like_the_service_s_and_is_not_taken_for_one(
     assert job["spec"]["ttlSecondsAfterFinished"] == proof_job.KEPT_SECONDS
     wish = json.loads(container["command"][-1])
     assert wish["url"] == "http://ferry:80/predict"
-    assert wish["headers"]["X-Wherry-No-Store"] == "1"
+    assert wish["headers"]["X-Wherry-No-Store"] == "probe"
     labels = job["spec"]["template"]["metadata"]["labels"]
     selected = release.workload["spec"]["selector"]["matchLabels"]
     assert not selected.items() <= labels.items()

@@ -35,13 +35,12 @@ from serving import (
 from wherry.contract.names import NATIVE_MEDIA
 from wherry.contract.project import Project
 from wherry.contract.reply import Reply
-from wherry.contract.wire import Outputs
 from wherry.errors import StoreFailed
 from wherry.server.auth import Tokens, is_loopback
 from wherry.server.journal import Counts, Entry
 from wherry.server.metrics import CLASSES, Metrics
 from wherry.server.predictions import BIG
-from wherry.server.predictor import Cost, Measured
+from wherry.server.predictor import Cost
 
 UUID7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 
@@ -317,6 +316,29 @@ def test_only_golden_rows_may_ask_not_to_be_kept() -> None:
         assert len(kept.entries) == 2
 
 
+@pytest.mark.usefixtures("under")
+def test_who_only_sees_whether_it_answers_is_counted_apart() -> None:
+    """wherry's own probes are no predictions to a canary, a dashboard or the classes; other rows are, whatever asks."""
+    golden = golden_of()
+    with Running(Linearly(), golden=golden) as service:
+
+        def asked(door: str) -> int:
+            found = re.search(
+                rf'wherry_requests_total\{{door="{door}",status="200"\}} (\d+)', service.metrics.render([])
+            )
+            return int(found[1]) if found else 0
+
+        for headers, rows, door in (
+            ({"X-Wherry-No-Store": "probe"}, golden.request(), "other"),
+            ({"X-Wherry-No-Store": "1"}, golden.request(), "native"),
+            ({"X-Wherry-No-Store": "probe"}, [EXAMPLE, EXAMPLE], "native"),
+        ):
+            before = asked("other"), asked("native")
+            assert predict(service.address, rows, **headers).status == 200
+            more = {"other": asked("other") - before[0], "native": asked("native") - before[1]}
+            assert more == {"other": 0, "native": 0, door: 1}
+
+
 # A model that fails, a model that is slow
 
 
@@ -444,19 +466,11 @@ def test_metrics_are_prometheus_text(service: Running) -> None:
     assert service.metrics.ignored >= 1
 
 
-class Labels:
-    """A classifier that answers with the first cell of each row."""
-
-    def score(self, rows: Any, probabilities: bool = True) -> Outputs:
-        return Outputs([row[0] for row in rows])
-
-
-def counted(*batches: list[Any], classifies: bool = True) -> dict[str, float]:
+def counted(*batches: list[Any]) -> dict[str, float]:
     """What /metrics says of each class after these answers."""
     metrics = Metrics()
-    predictor = Measured(Labels(), metrics, classifies)
     for batch in batches:
-        predictor.score([(value,) for value in batch])
+        metrics.predicted(batch)
     lines = [line for line in metrics.render([]).splitlines() if line.startswith("wherry_predictions_total{")]
     return {line.partition('class="')[2].rpartition('"} ')[0]: float(line.rpartition(" ")[2]) for line in lines}
 
@@ -465,7 +479,6 @@ def test_the_classes_of_a_classifier_are_counted_by_name() -> None:
     assert counted(["B", "M", "B"], ["B"]) == {"B": 3, "M": 1}
     assert counted([0, 1, 1]) == {"0": 1, "1": 2}
     assert counted([True, False]) == {"true": 1, "false": 1}
-    assert counted([0.25, 0.5], classifies=False) == {}
 
 
 def test_names_of_classes_always_find_room_to_be_counted() -> None:

@@ -37,6 +37,7 @@ from serving import (
 from wherry.contract.events import Event, Note
 from wherry.contract.project import Project, Serve
 from wherry.errors import AddressUnusable, PortTaken
+from wherry.model.bundle import golden, read_manifest
 from wherry.server import threads
 from wherry.server.admin import HUNG, Admin, AdminSite, Alone
 from wherry.server.drain import Drain, Life
@@ -65,7 +66,12 @@ def test_a_service_tells_where_everything_is_and_answers(packed: Path) -> None:
         assert metrics.headers["content-type"].startswith("text/plain; version=0.0.4")
         assert b'wherry_requests_total{door="native",status="200"} 1' in metrics.body
         assert b"wherry_ready 1" in metrics.body
-        assert b'wherry_predictions_total{class="' in metrics.body
+        probe = {"X-Wherry-No-Store": "probe"}
+        assert predict(service.address, golden(packed, read_manifest(packed)).request(), **probe).status == 200
+        classes = re.findall(
+            rb'wherry_predictions_total\{class="\d"\} (\d+)', ask(service.admin, "GET", "/metrics").body
+        )
+        assert sum(map(int, classes)) == 1, "one was predicted for somebody"
         assert b'name="breast"' in metrics.body
         assert ask(service.admin, "GET", "/livez").status == 200
         assert ask(service.admin, "GET", "/readyz").json == {"status": "ready"}

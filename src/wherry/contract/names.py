@@ -72,6 +72,7 @@ HEADER_MODEL_DIGEST = "X-Model-Digest"
 HEADER_PREDICTION_ID = "X-Prediction-Id"
 # Set by wherry's own probes of a rollout. Honoured only when every row of the request is a golden row.
 HEADER_NO_STORE = "X-Wherry-No-Store"
+PROBING = "probe"  # its value where nobody wants the answer: counted with what asks for no prediction
 # A request that accepts this type gets the native reply, whatever shape [reply] declares.
 NATIVE_MEDIA = "application/vnd.wherry.native+json"
 

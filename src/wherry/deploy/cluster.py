@@ -382,7 +382,7 @@ class Cluster:
                 body=body,
                 headers=sent,
                 timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=seconds),
-                retries=urllib3.Retry(None, connect=2, read=False, redirect=0, status=0, other=0, backoff_factor=0.2),
+                retries=patience.retries(throttled="/proxy/" not in path),  # behind that, the service answers
                 preload_content=not stream,
             )
         except urllib3.exceptions.HTTPError as error:

@@ -4,13 +4,32 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from wherry.errors import NoCluster
 
 Reply = TypeVar("Reply")
 AWAY_SECONDS = 45.0  # an API server that restarts is back well within this
 ASK_AGAIN = 0.5
+THROTTLED = 6  # times that 429 is taken for "later": some twelve seconds, where the server does not say
+
+
+def retries(*, throttled: bool) -> Any:
+    """How one exchange is repeated: where no connection came about; `throttled`: where it was turned away unread."""
+    import urllib3
+
+    return urllib3.Retry(
+        None,
+        connect=2,
+        read=False,
+        redirect=0,
+        status=THROTTLED if throttled else 0,
+        other=0,
+        backoff_factor=0.2,
+        allowed_methods=None,
+        status_forcelist=(429,) if throttled else (),
+        raise_on_status=False,
+    )
 
 
 def patiently(

@@ -14,7 +14,7 @@ from wherry.contract import wire
 from wherry.contract.events import Note, Tell
 from wherry.contract.golden import GoldenRows, differences
 from wherry.contract.manifest import Manifest
-from wherry.contract.names import HEADER_MODEL_DIGEST, HEADER_NO_STORE, NATIVE_MEDIA
+from wherry.contract.names import HEADER_MODEL_DIGEST, HEADER_NO_STORE, NATIVE_MEDIA, PROBING
 from wherry.deploy import proof_job
 from wherry.deploy.cluster import Answer, Cluster
 from wherry.deploy.resources import name_of
@@ -49,7 +49,7 @@ class Probe(msgspec.Struct, frozen=True):
 
     @property
     def headers(self) -> dict[str, str]:
-        asked = {"Accept": NATIVE_MEDIA, "Content-Type": wire.JSON, HEADER_NO_STORE: "1"}
+        asked = {"Accept": NATIVE_MEDIA, "Content-Type": wire.JSON, HEADER_NO_STORE: PROBING}
         return asked | ({"X-Api-Key": self.token} if self.token else {})
 
 

@@ -13,7 +13,14 @@ import msgspec
 
 from wherry.contract.golden import GoldenRows
 from wherry.contract.manifest import Manifest
-from wherry.contract.names import HEADER_NO_STORE, METRIC_IGNORED, METRIC_MODEL_FAILURES, METRIC_OUTSIDE, METRIC_SKIPPED
+from wherry.contract.names import (
+    HEADER_NO_STORE,
+    METRIC_IGNORED,
+    METRIC_MODEL_FAILURES,
+    METRIC_OUTSIDE,
+    METRIC_SKIPPED,
+    PROBING,
+)
 from wherry.contract.project import Project
 from wherry.contract.wire import Row, Rows
 from wherry.errors import DiskFull, FieldsRefused, ModelFailed, Overloaded, StoreFailed, SwitchedOff
@@ -40,6 +47,7 @@ BIG = 256 * 1024  # bytes of a body that is read in a thread: reading it takes l
 TOO_MANY = "more requests wait than can be answered in time"
 YES = frozenset({"true", "1", "yes", ""})
 NO_STORE = HEADER_NO_STORE.lower().encode()
+APART = "other"  # the door of what asks for no prediction
 
 
 class Question(Job, kw_only=True, eq=False):
@@ -87,6 +95,7 @@ class Predictions:
         self.shares = project.serve.probabilities == "always" and self.signature.output.probabilities
         # Whether a reply that asks for nothing besides needs them all the same: for the journal, or as it is declared.
         self.always = self.keeps or self.shares or self.shapes.declared is not None or bool(self.signature.output.top)
+        self.classifies = self.signature.output.kind != "number" and self.signature.output.width == 1
         self.ranges = Ranges(self.signature)
         self.shadow = shadow_of(project, manifest, metrics)
         column = self.signature.picture
@@ -232,7 +241,10 @@ class Predictions:
             self.metrics.count(METRIC_IGNORED, read.ignored)
         if not read.store:
             self.metrics.count(METRIC_SKIPPED, len(read.rows))
-        keep = self.keeps and read.store and not (NO_STORE in exchange.headers and self.golden.issuperset(read.rows))
+        ours = NO_STORE in exchange.headers and self.golden.issuperset(read.rows)
+        keep = self.keeps and read.store and not ours
+        if ours and exchange.headers[NO_STORE] == PROBING.encode():
+            door = APART
         asked = time.time_ns()
         question = Question(
             read.rows, probabilities, exchange=exchange, encode=encode, door=door, keep=keep, time_ns=asked
@@ -305,6 +317,9 @@ class Predictions:
             exchanges = [job.exchange for job in answered if job.door == door]
             if seconds := [now - each.started for each in exchanges if each.reply is None]:
                 self.metrics.answered(door, 200, seconds)
+        if self.classifies:
+            wanted = (job.outputs for job in answered if job.outputs is not None and job.door != APART)
+            self.metrics.predicted([value for outputs in wanted for value in outputs.predictions])
         outside = self.ranges.outside(rows)
         if outside:
             self.metrics.count(METRIC_OUTSIDE, outside)

@@ -80,17 +80,14 @@ def finite(value: Any) -> bool:
 
 
 class Measured:
-    """Counts what the model is asked, how long it takes, and which classes it answers with."""
+    """Counts what the model is asked, and how long it takes."""
 
-    def __init__(self, predictor: Predictor, metrics: Metrics, classifies: bool = False) -> None:
-        self.predictor, self.metrics, self.classifies = predictor, metrics, classifies
+    def __init__(self, predictor: Predictor, metrics: Metrics) -> None:
+        self.predictor, self.metrics = predictor, metrics
 
     def score(self, rows: Sequence[Row], probabilities: bool = True) -> Outputs:
         start = time.perf_counter()
         try:
-            outputs = self.predictor.score(rows, probabilities)
+            return self.predictor.score(rows, probabilities)
         finally:
             self.metrics.scored(len(rows), time.perf_counter() - start)
-        if self.classifies:
-            self.metrics.predicted(outputs.predictions)
-        return outputs

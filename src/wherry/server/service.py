@@ -103,8 +103,8 @@ class Service:
         taken: Callable[[], float] | None,
     ) -> Predictions:
         """What answers one model's predictions."""
-        output, metrics = loaded.manifest.signature.output, replies.metrics
-        model: Predictor = Measured(loaded.model, metrics, classifies=output.kind != "number" and output.width == 1)
+        metrics = replies.metrics
+        model: Predictor = Measured(loaded.model, metrics)
         timed = None if self.traces is None else Timed(model)
         made = Predictions(
             loaded.manifest,
