@@ -13,6 +13,7 @@ from typing import Any
 
 MODELS = ("m1", "m2", "m3", "m4")
 BODIES = 569  # different records, asked in turns
+BEANS = Path(__file__).parents[2] / "shared" / "data" / "dry_bean.csv"
 FIELDS = ("mean concavity", "mean concave points", "perimeter error", "area error", "worst texture", "worst area")
 
 

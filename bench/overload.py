@@ -1,6 +1,6 @@
 """A service that is asked for more than it can answer: what it still gives, how it refuses, how it comes back.
 
-python bench/overload.py [SECONDS] [FOLD ...]: a random forest served by scikit-learn on core 0, 64 rows a call at most,
+python bench/overload.py [SECONDS] [FOLD ...]: a forest of 200 trees served by scikit-learn on core 0, 64 rows a call,
 requests at a set rate from core 1, whatever comes back. Finds the capacity, then asks for FOLD times it (3 and 5) for
 SECONDS (10), with 0.8 of it before and 0.5 of it after.
 """
@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import json
 import os
 import sys
 import tempfile
@@ -22,6 +21,7 @@ from typing import Any, NamedTuple
 import httptools
 import numpy as np
 import uvloop
+from models import BEANS, pack
 from turns import SENDER_CORE, Peer, cpu, free_port, settle, started
 
 MOST_CONNECTIONS = 950  # a service takes a thousand
@@ -199,26 +199,14 @@ def resident(pid: int) -> int:
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def forest(folder: Path) -> list[str]:
-    """A forest over thirty columns, left to scikit-learn; the bodies of requests."""
-    from sklearn.datasets import load_breast_cancer
-    from sklearn.ensemble import RandomForestClassifier
-
-    import wherry
-    from wherry.model.proving import convert
-
-    X, y = load_breast_cancer(return_X_y=True, as_frame=True)
-    convert.FORMS = {"skops": convert.FORMS["skops"]}
-    wherry.pack(RandomForestClassifier(100, random_state=0).fit(X, y), X, y, to=str(folder / "bundle"), name="forest")
-    return [json.dumps(record) for record in X.to_dict("records")]
-
-
 def main(asked: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
-        bodies = forest(Path(name))
+        folder = Path(name)
+        bundle = pack(folder, ("skops",), "m4", asked.beans)["skops"]
+        bodies = (folder / "rows.jsonl").read_text().splitlines()
         port = free_port()
         environ = {
-            "WHERRY_BUNDLE": str(Path(name) / "bundle"),
+            "WHERRY_BUNDLE": str(bundle),
             "WHERRY_SERVE_PORT": str(port),
             "WHERRY_SERVE_ADMIN_PORT": str(free_port()),
             "WHERRY_STORE_ENABLED": "false",
@@ -234,4 +222,5 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("seconds", type=float, nargs="?", default=10.0)
     parser.add_argument("folds", type=float, nargs="*")
+    parser.add_argument("--beans", type=Path, default=BEANS, metavar="CSV")
     sys.exit(main(parser.parse_args()))

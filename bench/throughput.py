@@ -30,7 +30,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from models import MODELS, pack
+from models import BEANS, MODELS, pack
 from turns import SENDER_CORE, Peer, constant, cpu, free_port, started, tree
 
 HERE = Path(__file__).parent
@@ -125,7 +125,7 @@ def peers(folder: Path, environments: Path) -> Iterator[tuple[str, Asked]]:
         return Peer([str(own / command[0]), *command[1:]], port, environ | path)
 
     port = free_port()
-    options = ("--port", str(port), "--no-access-log", "--log-level", "warning")
+    options: tuple[str, ...] = ("--port", str(port), "--no-access-log", "--log-level", "warning")
     yield FASTAPI, Asked(peer("fastapi", "uvicorn", *options, "fastapi_numpy:app", port=port), rows)
 
     port = free_port()
@@ -285,6 +285,6 @@ if __name__ == "__main__":
     parser.add_argument("--connections", type=int, nargs="+", default=(1, 64))
     parser.add_argument("--peers", type=Path, metavar="FOLDER")
     parser.add_argument("--only", nargs="+", metavar="TEXT", help="servers whose titles have one of these in them")
-    parser.add_argument("--beans", type=Path, default=HERE.parent.parent / "shared" / "data" / "dry_bean.csv")
+    parser.add_argument("--beans", type=Path, default=BEANS, metavar="CSV")
     parser.add_argument("--record", type=Path, metavar="FILE")
     sys.exit(main(parser.parse_args()))
