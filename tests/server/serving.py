@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -372,3 +373,13 @@ def until(condition: Callable[[], bool], *, seconds: float = 10.0, what: Callabl
     while not condition():
         assert time.monotonic() < end, f"not within {seconds} s: {what()}"
         time.sleep(0.005)
+
+
+def metrics(service: Child) -> str:
+    return ask(service.admin, "GET", "/metrics").body.decode()
+
+
+def counted(text: str, name: str, **labels: str) -> float:
+    """The sum of the lines of one metric that bear all of the labels."""
+    lines = [line for line in text.splitlines() if re.match(rf"{name}[{{ ]", line)]
+    return sum(float(line.rpartition(" ")[2]) for line in lines if all(f'{k}="{v}"' in line for k, v in labels.items()))

@@ -112,3 +112,54 @@ def test_slow_clients_keep_nobody_from_being_answered(patient: bool) -> None:
             assert len(service.port.connections) > 0.9 * SLOW
         else:
             until(lambda: not service.port.connections)
+
+
+def test_a_model_that_is_ten_times_too_slow_holds_no_more_than_may_wait() -> None:
+    """T38: 504 at the deadline, refusals past what may wait, one call of the model at a time; then all is as before."""
+    deadline = 0.3
+    model = Fake(lambda row: 1, seconds=10 * deadline)
+    with Running(model, limits=Limits(request_seconds=deadline), cost=Cost(10 * deadline, 0.0)) as service:
+        port, batcher = service.port, service.predictions.batcher
+        clients = [socket.create_connection(service.address, 10) for _ in range(150)]
+        begun = time.monotonic()
+        for sock in clients:
+            sock.sendall(POST)
+        until(lambda: port.in_flight == 0)
+        late = time.monotonic() - begun - deadline
+        statuses = [int(sock.recv(65536).split()[1]) for sock in clients]
+        assert set(statuses) == {503, 504}
+        assert statuses.count(504) <= 1 + batcher.burst_rows  # what was scored, and what waited
+        assert late < 5 * deadline  # long before the model has come back
+        assert model.calls == [] or model.calls == [1]
+        until(lambda: batcher.idle, seconds=15)
+        assert sum(model.calls) == 1  # nobody waited for the others any more
+        model.seconds = 0.0
+        assert predict(service.address, EXAMPLE).status == 200
+        for sock in clients:
+            sock.close()
+
+
+REUSED = int(os.environ.get("WHERRY_TEST_REUSED", "60"))  # T43 asks for 10,000
+
+
+@pytest.mark.parametrize("idle", [0.2, 1.1], ids=["under", "control"])
+def test_a_connection_is_used_again_until_its_idle_time_is_over(idle: float) -> None:
+    """T43: who pauses for less than the service does meets no reset; the control pauses for longer."""
+    ended = 0
+    with Running(Linearly(), limits=Limits(idle_seconds=0.6)) as service:
+        clients = [socket.create_connection(service.address, 10) for _ in range(20)]
+        for turn in range(max(1, REUSED // len(clients))):
+            for number, sock in enumerate(clients):
+                try:
+                    sock.sendall(POST)
+                    answered = sock.recv(65536).startswith(b"HTTP/1.1 200")
+                except OSError:
+                    answered = False
+                if not answered:
+                    ended += 1
+                    sock.close()
+                    clients[number] = socket.create_connection(service.address, 10)
+            time.sleep(idle + 0.01 * (turn % 5))
+        for sock in clients:
+            sock.close()
+    assert ended == 0 if idle == 0.2 else ended > 0

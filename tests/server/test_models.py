@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import msgspec
 import numpy as np
 import pytest
-from serving import EXAMPLE, NAMES, Child, Linearly, ask, child, linear_bundle, manifest_of, until
+from serving import EXAMPLE, NAMES, Child, Linearly, ask, child, counted, linear_bundle, manifest_of, metrics, until
 
 from wherry.contract.events import silent
 from wherry.contract.golden import GoldenRows
@@ -75,16 +75,6 @@ def service(request: pytest.FixtureRequest, folders: list[Path]) -> Iterator[Chi
     further = ",".join(map(str, folders[1:]))
     with child(folders[0], WHERRY_SERVE_BUNDLES=further, WHERRY_SERVE_WORKERS=request.param) as running:
         yield running
-
-
-def metrics(service: Child) -> str:
-    return ask(service.admin, "GET", "/metrics").body.decode()
-
-
-def counted(text: str, name: str, **labels: str) -> float:
-    """The sum of the lines of one metric that bear all of the labels."""
-    lines = [line for line in text.splitlines() if re.match(rf"{name}[{{ ]", line)]
-    return sum(float(line.rpartition(" ")[2]) for line in lines if all(f'{k}="{v}"' in line for k, v in labels.items()))
 
 
 def test_what_names_no_model_is_the_first_ones(service: Child) -> None:

@@ -75,14 +75,19 @@ def parse(path: Path) -> dict[str, Any]:
 def packed(declared: Project, bundle: Path) -> tuple[Path, Manifest]:
     """The bundle that goes out, and its manifest: verified, and with those inside that the project declares beside it.
 
-    Raises what `verify` raises, BundlesClash.
+    Raises what `verify` raises, BundlesClash, ChainRefused.
     """
-    from wherry.model.bundle import gather, verify
+    from wherry.contract.chains import joins, steps_of
+    from wherry.model.bundle import gather, read_manifest, verify
 
-    if not declared.serve.bundles:
-        return bundle, verify(bundle)
-    folder = state() / GATHERED
-    return folder, gather(folder, bundle, [Path(further) for further in declared.serve.bundles])
+    further, chain = [Path(folder) for folder in declared.serve.bundles], declared.serve.chain
+    manifest, folder = verify(bundle), bundle
+    manifests = [manifest, *map(read_manifest, further)]
+    joins(chain, [manifests[place] for place in steps_of(chain, manifests)])
+    if further:
+        folder = state() / GATHERED
+        manifest = gather(folder, bundle, further)
+    return folder, manifest
 
 
 def state() -> Path:

@@ -83,6 +83,7 @@ METRIC_ROWS = "wherry_rows_total"
 METRIC_CLASSES = "wherry_predictions_total"  # by class, of a classifier
 METRIC_BATCH_ROWS = "wherry_batch_rows"  # histogram: rows scored in one call of the model
 METRIC_MODEL_SECONDS = "wherry_model_seconds_total"
+METRIC_STEP_SECONDS = "wherry_step_seconds"  # histogram by step, of a chain of models
 METRIC_MODEL_FAILURES = "wherry_model_failures_total"
 METRIC_IN_FLIGHT = "wherry_requests_in_flight"
 METRIC_QUEUE_ROWS = "wherry_queue_rows"

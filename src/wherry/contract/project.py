@@ -25,6 +25,16 @@ class Shadow(Struct, frozen=True, kw_only=True):
     rate: Annotated[float, Meta(gt=0, le=10_000, description="copies a second at most, of each process")] = 50.0
 
 
+class Chain(Struct, frozen=True, kw_only=True):
+    """Models of the service that answer one after the other, as a model of its own."""
+
+    steps: Annotated[
+        tuple[str, ...], Meta(description="its models in their order, each as NAME or NAME:VERSION; empty: no chain")
+    ] = ()
+    name: Annotated[str, Meta(min_length=1, description="name that it is asked by")] = "chain"
+    version: Annotated[str, Meta(min_length=1, description="version that it is asked by")] = "1"
+
+
 class Serve(Struct, frozen=True, kw_only=True):
     """The service itself."""
 
@@ -67,6 +77,7 @@ class Serve(Struct, frozen=True, kw_only=True):
     bundles: Annotated[
         tuple[str, ...], Meta(description="folders of further bundles to serve, each by its own name and version")
     ] = ()
+    chain: Chain = Chain()
     shadow: Shadow = Shadow()
 
 

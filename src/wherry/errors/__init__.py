@@ -4,7 +4,7 @@
       UsageRefused            what was asked cannot be done as it was asked: flags, settings, files that are not there
         SettingsRefused  SettingsUnreadable  FileMissing  FolderTaken  ExtraMissing  NoImageName  ImageNameRefused
         NotVouched  NotConfirmed  StoreRefused  ExpressionRefused  LoadRefused  KeyUnusable  DatabaseUnreadable
-        EngineUnknown  FileTaken  ComposeUnreadable  BundlesClash
+        EngineUnknown  FileTaken  ComposeUnreadable  BundlesClash  ChainRefused
       DataUnreadable          a table or a target that cannot be used: EncodingWrong, TableEmpty, TargetMissing
         SampleUnfit
       ModelUnreadable         a model file: ModelUnknown, ModelUnsafe, ModelNotFitted, VersionDrift, NotStorable
@@ -43,6 +43,7 @@ from wherry.errors.bundles import (
     BundlesClash,
     BundleUnfit,
     BundleUnreadable,
+    ChainRefused,
     CodeFailed,
     DataUnreadable,
     EncodingWrong,
@@ -201,6 +202,7 @@ __all__ = [
     "CallFailed",
     "CallRefused",
     "CanaryAborted",
+    "ChainRefused",
     "ClaimMissing",
     "ClaimUnfit",
     "ClusterFailed",

@@ -70,6 +70,14 @@ class BundlesClash(UsageRefused):
         super().__init__(reason, hint=hint)
 
 
+class ChainRefused(UsageRefused):
+    """Models that cannot answer one after the other."""
+
+    def __init__(self, chain: str, reason: str, hint: str) -> None:
+        self.chain, self.reason = chain, reason
+        super().__init__(f"the chain {chain} cannot be: {reason}", hint=hint)
+
+
 class BundleUnfit(BundleUnreadable):
     """The bundle is sound, but it was made for other versions than those that are here."""
 

@@ -244,6 +244,8 @@ def call(predictor: Predictor, rows: Sequence[Row], start: int, probabilities: b
         outputs = predictor.score(rows, probabilities)
     except ModelFailed as error:  # its rows are known; its words may hold internals
         what = "raised an error" if error.reason.startswith("raised") else "has no finite answer"
+        if error.step and error.reason.startswith("gave"):
+            what = error.reason
         whole = start == 0 and isinstance(error.outputs, Outputs)  # of a later part: the parts before it are not there
         rows_at_fault, left = tuple(start + row for row in error.rows), error.outputs if whole else None
         raise ModelFailed(what + (f" at its step {error.step}" if error.step else ""), rows_at_fault, left) from error

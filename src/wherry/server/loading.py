@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from wherry.contract.golden import GoldenRows
 from wherry.contract.manifest import Manifest
 from wherry.contract.project import Project
 from wherry.contract.wire import Row
 from wherry.errors import BundlesClash
-from wherry.server.metrics import model_labels
+from wherry.server.metrics import Metrics, model_labels
 from wherry.server.pictures import BATCH
-from wherry.server.predictor import Cost, measure
+from wherry.server.predictor import Cost, Predictor, measure
 from wherry.server.problems import example
 
 if TYPE_CHECKING:
@@ -29,16 +30,19 @@ MOST_MODELS = 15  # in one service: what each counts finds room on the board
 class Proof(msgspec.Struct, frozen=True):
     """That the model answered as when it was packed, and what an answer costs. golden: how many rows said so.
 
-    others: the same of the models that are served beside it.
+    others: the same of the models that are served beside it. steps: of a chain, how many there are.
     """
 
     golden: int
     cost: Cost
     seconds: float
     others: tuple[Proof, ...] = ()
+    steps: int = 0
 
     @property
     def said(self) -> str:
+        if self.steps:
+            return f"{self.golden} rows went through its {self.steps} steps, whose own golden rows were right"
         if self.golden:
             return f"{self.golden} golden rows answered as when it was packed"
         return "no golden rows: one warm-up answer, which is finite, is all that was proven"
@@ -72,6 +76,10 @@ class Loaded:
         """What tells this model's counts from those of others, where there are others."""
         return model_labels(self.manifest.name, self.manifest.version) if self.others else ""
 
+    def predictor(self, metrics: Metrics) -> Predictor:
+        """What answers; what it counts by itself goes to `metrics`."""
+        return self.model
+
     def prove(self, cost: Cost | None = None, others: Sequence[Proof] = ()) -> Proof:
         """Have the golden rows answered, and measure what that costs unless it is known; of the others likewise.
 
@@ -84,9 +92,8 @@ class Loaded:
         else:
             self.model.score([warm_row(self.manifest)])
         if cost is None:
-            rows = list(golden.rows) or [warm_row(self.manifest)]
-            most = MOST_MEASURED if self.manifest.signature.picture is None else BATCH
-            cost = measure(self.model, in_order(rows, golden.columns, self.manifest), most=most)
+            rows, most = sample(self.manifest, golden)
+            cost = measure(self.model, rows, most=most)
         seconds, known = time.perf_counter() - start, [each.cost for each in others]
         beside = [each.prove(it) for each, it in zip_longest(self.others, known[: len(self.others)])]
         return Proof(len(golden.rows), cost, seconds, tuple(beside))
@@ -99,9 +106,14 @@ def beside(first: Loaded, project: Project) -> Loaded:
     """
     from wherry.model.bundle import inner
 
+    chain = project.serve.chain
     further = [*inner(first.folder, first.manifest), *map(Path, project.serve.bundles)]
     first.others = tuple(Loaded(folder) for folder in further)
-    distinct([each.manifest for each in first.all], [str(folder) for folder in (first.folder, *further)])
+    if chain.steps:
+        from wherry.server.chain import LoadedChain
+
+        first.others = (*first.others, LoadedChain(chain, first.all))
+    distinct([each.manifest for each in first.all], [str(each.folder) for each in first.all])
     return first
 
 
@@ -117,6 +129,12 @@ def distinct(manifests: Sequence[Manifest], folders: Sequence[str]) -> None:
                 f"{other} and {folder} both hold {manifest.name} {manifest.version}",
                 hint="wherry pack MODEL --name NAME --version VERSION",
             )
+
+
+def sample(manifest: Manifest, golden: GoldenRows) -> tuple[list[Row], int]:
+    """Rows to measure a model with, and how many of them in one call."""
+    rows = in_order(list(golden.rows) or [warm_row(manifest)], golden.columns, manifest)
+    return rows, MOST_MEASURED if manifest.signature.picture is None else BATCH
 
 
 def warm_row(manifest: Manifest) -> Row:

@@ -145,6 +145,8 @@ def render(counts: Mapping[str, float], gauges: Iterable[Gauge]) -> str:
     lines += histogram_lines(names.METRIC_LATENCY, LATENCIES, counts)
     head(lines, names.METRIC_BATCH_ROWS, "histogram", "Rows scored in one call of the model.")
     lines += histogram_lines(names.METRIC_BATCH_ROWS, BATCHES, counts)
+    head(lines, names.METRIC_STEP_SECONDS, "histogram", "Seconds of one call of a step, of a chain of models.")
+    lines += histogram_lines(names.METRIC_STEP_SECONDS, LATENCIES, counts)
     head(lines, names.METRIC_CLASSES, "counter", "Rows answered with each class, of a classifier.")
     answered = sorted(name for name in counts if name.startswith(names.METRIC_CLASSES + "{"))
     lines += [f"{name} {counts[name]:.17g}" for name in answered]

@@ -104,7 +104,7 @@ class Service:
     ) -> Predictions:
         """What answers one model's predictions."""
         metrics = replies.metrics
-        model: Predictor = Measured(loaded.model, metrics)
+        model: Predictor = Measured(loaded.predictor(metrics), metrics)
         timed = None if self.traces is None else Timed(model)
         made = Predictions(
             loaded.manifest,

@@ -1,0 +1,119 @@
+"""Models that answer one after the other: whether they fit together, and the model that they make. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import msgspec
+
+from wherry.contract.manifest import Conversion, Golden, Manifest, Measured, Origin
+from wherry.contract.project import Chain
+from wherry.contract.signature import Column, OutputSpec, Signature, cell_of
+from wherry.contract.wire import Outputs, Row
+from wherry.errors import ChainRefused
+
+FLAVOR = "chain"
+# What an output may be for a column of this type.
+TAKEN = {"number": ("number", "integer"), "integer": ("integer",), "boolean": ("boolean",), "string": ("string",)}
+
+
+class Join(msgspec.Struct, frozen=True):
+    """How the answers of one step become rows of the next.
+
+    order: of several outputs a row, the place of each column's. shares: whether the columns are the classes' chances.
+    """
+
+    columns: tuple[Column, ...]
+    order: tuple[int, ...] = ()
+    shares: bool = False
+
+    def rows(self, outputs: Outputs) -> tuple[list[Row], list[int]]:
+        """The rows, and the places of those that the next step does not take."""
+        given = outputs.probabilities or () if self.shares else outputs.predictions
+        if self.order and all(column.type == "number" and not column.categories for column in self.columns):
+            return [tuple([float(answer[each]) for each in self.order]) for answer in given], []
+        made, bad = [], []
+        for place, answer in enumerate(given):
+            values = [answer[each] for each in self.order] if self.order else [answer]
+            cells = [cell_of(column, value, place) for column, value in zip(self.columns, values, strict=True)]
+            made.append(tuple(cell for cell, _ in cells))
+            if any(problem is not None for _, problem in cells):
+                bad.append(place)
+        return made, bad
+
+
+def steps_of(chain: Chain, manifests: Sequence[Manifest]) -> list[int]:
+    """Which of the models each step is: by NAME, the first of it, or NAME:VERSION. Raises ChainRefused."""
+    places: dict[str, int] = {}
+    for place, manifest in enumerate(manifests):
+        places.setdefault(manifest.name, place)
+        places[f"{manifest.name}:{manifest.version}"] = place
+    for step in chain.steps:
+        if step not in places:
+            held = ", ".join(f"{each.name}:{each.version}" for each in manifests)
+            raise ChainRefused(chain.name, f"its step {step} is no model of this service", f"its models are {held}")
+    return [places[step] for step in chain.steps]
+
+
+def joins(chain: Chain, steps: Sequence[Manifest]) -> list[Join]:
+    """How each step's answers go into the next. Raises ChainRefused where they do not."""
+    pairs = zip(steps, steps[1:], chain.steps, chain.steps[1:], strict=False)
+    return [join(chain, one.signature.output, other.signature, names) for one, other, *names in pairs]
+
+
+def join(chain: Chain, output: OutputSpec, following: Signature, names: list[str]) -> Join:
+    columns, width = following.columns, len(following.columns)
+    if output.width == width and (width > 1 or fits(output, columns[0])):
+        found = Join(columns)
+        if width > 1:
+            called = list(output.names)
+            by_name = sorted(called) == sorted(following.names)
+            order = [called.index(name) if by_name else place for place, name in enumerate(following.names)]
+            found = Join(columns, tuple(order))
+    elif output.probabilities and len(output.classes) == width > 1:
+        called = list(map(str, output.classes))
+        by_name = sorted(called) == sorted(following.names)
+        order = [called.index(name) if by_name else place for place, name in enumerate(following.names)]
+        found = Join(columns, tuple(order), shares=True)
+        output = OutputSpec("number", "number")
+    else:
+        found = None
+    if found is None or not all(fits(output, column) for column in columns):
+        told = f"{output.width} {output.type}{'s' if output.width > 1 else ''} a row"
+        wanted = ", ".join(f"{column.name} ({column.type})" for column in columns[:10])
+        reason = f"{names[0]} answers {told}, and {names[1]} takes {wanted}"
+        raise ChainRefused(chain.name, reason, "let each step answer what the next one takes")
+    return found
+
+
+def fits(output: OutputSpec, column: Column) -> bool:
+    """Whether each answer is a value of the column."""
+    if output.type not in TAKEN.get(column.type, ()):
+        return False
+    strict = column.categories and not column.unknown_ok and output.classes
+    return not strict or set(output.classes) <= set(column.categories)
+
+
+def chained(chain: Chain, steps: Sequence[Manifest]) -> Manifest:
+    """The manifest of the model that they make: it takes what the first takes and answers what the last answers."""
+    first, last = steps[0], steps[-1]
+    digest = hashlib.sha256("\n".join(each.digest for each in steps).encode()).hexdigest()
+    return Manifest(
+        format=first.format,
+        name=chain.name,
+        version=chain.version,
+        digest=digest,
+        flavor=FLAVOR,
+        model="",
+        signature=msgspec.structs.replace(first.signature, output=last.signature.output, target=last.signature.target),
+        golden=Golden("", 0),
+        baseline="",
+        requirements=first.requirements,
+        files={},
+        origin=Origin(" > ".join(chain.steps)),
+        conversion=Conversion(FLAVOR),
+        measured=Measured(
+            sum(each.measured.load_seconds for each in steps), sum(each.measured.peak_bytes for each in steps)
+        ),
+    )
