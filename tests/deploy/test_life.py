@@ -73,6 +73,12 @@ def test_a_missing_namespace_is_named_as_missing(name: str, server: FakeApiServe
             assert life.status(elsewhere) == ()
 
 
+def test_nothing_goes_of_a_namespace_that_is_missing(server: FakeApiServer, tmp_path: Path, told: list[Any]) -> None:
+    with connect(kubeconfig=str(server.kubeconfig(tmp_path / "config", "baots"))) as elsewhere:
+        assert life.down(elsewhere, "ferry", tell=told.append).objects == ()
+    assert told[-1].text == "there is nothing named ferry to remove in namespace baots, which does not exist"
+
+
 NIGHTLY = {"cron": "30 3 * * *", "time_zone": "Europe/Oslo", "command": ["true"]}
 CLOCK = datetime(2026, 3, 1, 12, tzinfo=UTC)
 

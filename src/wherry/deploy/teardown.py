@@ -75,7 +75,9 @@ def down(
     if not found:
         if own and not dry_run and not name and not _left(cluster, ()):
             return _last(cluster, Removal("", cluster.namespace, (), ()), began, timeout, tell)
-        tell(Note(f"there is nothing{f' named {name}' if name else ''} to remove in namespace {cluster.namespace}"))
+        missing = "" if namespace_of(cluster) else ", which does not exist"
+        named = f" named {name}" if name else ""
+        tell(Note(f"there is nothing{named} to remove in namespace {cluster.namespace}{missing}"))
         return Removal(name, cluster.namespace, (), ())
     name = _only_name(found, cluster)
     going = tuple(one for one in found if delete_data or one.kind not in KEEPS_DATA)
