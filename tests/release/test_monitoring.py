@@ -199,7 +199,8 @@ def test_every_panel_shows_something_that_a_service_says(
 ) -> None:
     running = service(linear_bundle, "--workers", "2")
     example = json.loads((linear_bundle / "example.json").read_text())
-    ask, asked = prometheus(running.admin_url.removeprefix("http://")), queries(shown)
+    ask = prometheus(running.admin_url.removeprefix("http://"))
+    asked = {panel: query for panel, query in queries(shown).items() if "_step_" not in query}  # there is no chain
     silent: list[str] = list(asked)
 
     def numbers(query: str) -> list[str]:

@@ -110,8 +110,15 @@ PANELS = (
     ),
     Panel(
         "Model time a row",
-        "Seconds in the model for each row that it scored.",
-        ((f"{rate(names.METRIC_MODEL_SECONDS)} / {rate(names.METRIC_ROWS)}", "a row"),),
+        "Seconds in the model for each row that it scored; of a chain, in each call of a step.",
+        (
+            (f"{rate(names.METRIC_MODEL_SECONDS)} / {rate(names.METRIC_ROWS)}", "a row"),
+            (
+                f"{rate(f'{names.METRIC_STEP_SECONDS}_sum', 'step')} / "
+                f"{rate(f'{names.METRIC_STEP_SECONDS}_count', 'step')}",
+                "a call of {{step}}",
+            ),
+        ),
         "s",
     ),
     Panel(
