@@ -129,6 +129,8 @@ def test_the_lists_of_models(service: Child, folders: list[Path]) -> None:
     assert ask(service.address, "POST", held[2]["predict"], {"length": 5}).json == {"prediction": 100.0}
     about = ask(service.address, "GET", "/models/boats/versions/2").json
     assert [column["name"] for column in about["columns"]] == ["length"]
+    described = ask(service.address, "GET", "/openapi.json").json["paths"][held[2]["predict"]]["post"]
+    assert described["summary"] == "Predict with boats 2"
     assert ask(service.address, "GET", "/v1/models").json == {"models": ["breast", "boats"]}
     assert ask(service.address, "GET", "/v1/models/boats").json == {"name": "boats", "ready": True}
     assert ask(service.address, "POST", "/v1/models/boats:predict", {"instances": [[5]]}).json == {

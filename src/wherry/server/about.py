@@ -41,7 +41,9 @@ class About:
     def openapi(self, below: str = "") -> Content:
         """below: the path that the service is mounted below."""
         servers = {"servers": [{"url": below}]} if below else {}
-        return self.once(f"openapi{below}", lambda: as_json({**document(self.manifest, self.project), **servers}))
+        return self.once(
+            f"openapi{below}", lambda: as_json({**document(self.manifest, self.project, self.others), **servers})
+        )
 
     def once(self, name: str, make: Any) -> Content:
         """Made when first asked for: start-up does not wait for it."""
@@ -57,10 +59,10 @@ def pages() -> Any:
     return page
 
 
-def document(manifest: Manifest, project: Project) -> dict[str, Any]:
+def document(manifest: Manifest, project: Project, others: Sequence[Manifest]) -> dict[str, Any]:
     from wherry.server.openapi import openapi
 
-    return openapi(manifest, project)
+    return openapi(manifest, project, others)
 
 
 def as_json(value: Any) -> Content:

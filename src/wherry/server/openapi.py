@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from msgspec import UNSET
@@ -30,7 +31,7 @@ from wherry.contract.wire import (
 )
 from wherry.server.about import filled
 from wherry.server.doors.image import FORM
-from wherry.server.openapi_doors import csv, paths
+from wherry.server.openapi_doors import csv, of_several, paths
 from wherry.server.openapi_doors import get as got
 from wherry.server.problems import example
 
@@ -49,8 +50,8 @@ PROBLEMS = {
 REFUSALS = {status: {"$ref": f"#/components/responses/{status}"} for status in PROBLEMS}
 
 
-def openapi(manifest: Manifest, project: Project) -> dict[str, Any]:
-    """The document that /openapi.json sends."""
+def openapi(manifest: Manifest, project: Project, others: Sequence[Manifest] = ()) -> dict[str, Any]:
+    """The document that /openapi.json sends. others: of the models that are served beside the first."""
     signature = manifest.signature
     document: dict[str, Any] = {
         "openapi": "3.1.0",
@@ -62,6 +63,7 @@ def openapi(manifest: Manifest, project: Project) -> dict[str, Any]:
             LIVEZ: {"get": plain("Whether the process lives")},
             READYZ: {"get": plain("Whether it answers predictions", {"503": {"description": "It does not"}})},
             **paths(manifest, project, REFUSALS),
+            **(of_several((manifest, *others), REFUSALS) if others else {}),
             **own_paths(manifest, project),
         },
         "components": {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -9,7 +10,20 @@ from wherry import __version__
 from wherry.contract.manifest import Manifest
 from wherry.contract.project import Project
 from wherry.contract.signature import OutputSpec
-from wherry.contract.wire import CSV, FEEDBACK, HISTORY, INVOCATIONS, JSON, KSERVE, OIP, PING, SELDON, SELDON_FEEDBACK
+from wherry.contract.wire import (
+    CSV,
+    FEEDBACK,
+    HISTORY,
+    INVOCATIONS,
+    JSON,
+    KSERVE,
+    MODELS,
+    OIP,
+    PING,
+    SELDON,
+    SELDON_FEEDBACK,
+)
+from wherry.server.about import predict_path
 from wherry.server.doors import kserve, oip
 from wherry.server.doors.tensors import OF_COLUMN, datatype_of
 from wherry.server.problems import example
@@ -82,6 +96,16 @@ def paths(manifest: Manifest, project: Project, errors: dict[str, Any]) -> dict[
         },
         SELDON: {"post": post("Predict as Seldon's first protocol has it", {JSON: arrays}, seldon, errors)},
     }
+
+
+def of_several(manifests: Sequence[Manifest], errors: dict[str, Any]) -> dict[str, Any]:
+    """The paths that a service of several models has for them, in its own form."""
+    found: dict[str, Any] = {MODELS: {"get": get("The models, each with where it is asked")}}
+    for each in manifests:
+        reply = {"prediction": example_prediction(each.signature.output)}
+        record = {JSON: {"record": example(each.signature)}}
+        found[predict_path(each)] = {"post": post(f"Predict with {each.name} {each.version}", record, reply, errors)}
+    return found
 
 
 def post(summary: str, bodies: dict[str, dict[str, Any]], reply: Any, errors: dict[str, Any]) -> dict[str, Any]:
