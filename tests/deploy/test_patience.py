@@ -14,7 +14,7 @@ from wherry.deploy.patience import patiently
 from wherry.deploy.probe import Probe
 from wherry.deploy.refusals import is_busy
 from wherry.deploy.resources import POD
-from wherry.errors import NoCluster
+from wherry.errors import NoCluster, ObjectChanged
 from wherry.testing import FakeApiServer
 from wherry.testing.api import Refused
 
@@ -56,6 +56,18 @@ def test_what_is_asked_again(answers: tuple[Any, ...], safe: bool, outcome: Any)
             patiently(ask, 60, safe=safe)
     else:
         assert patiently(ask, 60, safe=safe, busy=lambda reply: reply == "busy") == outcome
+
+
+def test_what_is_created_is_created_once_though_the_answer_was_lost() -> None:
+    mine, theirs = {"metadata": {}, "spec": {"holder": "me"}}, {"metadata": {}, "spec": {"holder": "you"}}
+    there = ObjectChanged("lease/ferry", "boats", "already exists")
+    assert patience.once(saying(CUT, there), lambda: mine, mine, 60) is mine
+    with pytest.raises(ObjectChanged):
+        patience.once(saying(CUT, there), lambda: theirs, mine, 60)
+    with pytest.raises(ObjectChanged):
+        patience.once(saying(there), lambda: mine, mine, 60)  # nothing was lost: it was there before
+    with pytest.raises(NoCluster):
+        patience.once(saying(CUT), lambda: mine, mine, 0)
 
 
 def test_patience_ends_and_none_is_none() -> None:

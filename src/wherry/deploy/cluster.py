@@ -131,14 +131,16 @@ class Cluster:
         Raises Conflict naming who owns which field, ObjectRefused, NamespaceMissing.
         """
         query = {"fieldManager": manager, "fieldValidation": "Strict", "force": str(force).lower()}
-        if dry_run:
-            query["dryRun"] = "All"
+        query["dryRun"] = "All" if dry_run else ""  # what is empty is not sent
         asked = self._asked("patch", kind_of(made), name_of(made))
         return self._json("PATCH", asked, query, json.dumps(made).encode(), {"Content-Type": _APPLY})
 
     def create(self, made: Object) -> Object:
         """The object as the server has it. Raises ObjectChanged where there is one of that name already."""
-        return self._json("POST", self._asked("create", kind_of(made)), body=json.dumps(made).encode())
+        ask = functools.partial(
+            self._json, "POST", self._asked("create", kind_of(made)), body=json.dumps(made).encode()
+        )
+        return patience.once(ask, lambda: self.get(kind_of(made), name_of(made)), made, self._patience)
 
     def replace(self, made: Object) -> Object:
         """The object in the place of the version that its resourceVersion names; ObjectChanged where that is past."""
@@ -168,8 +170,7 @@ class Cluster:
 
         since: the resourceVersion to go on from; empty: begins with everything there is, as ADDED.
         """
-        until = time.monotonic() + seconds
-        version = since
+        until, version = time.monotonic() + seconds, since
         while (left := until - time.monotonic()) > 0:
             if not version:
                 known, version = self._listed(kind, labels, "")
@@ -241,8 +242,7 @@ class Cluster:
     ) -> Iterator[str]:
         """The lines of a pod's log, oldest first; with `follow` until the container ends. Raises ObjectMissing."""
         query = {"container": container, "follow": str(follow).lower(), "previous": str(previous).lower()}
-        if tail is not None:
-            query["tailLines"] = str(tail)
+        query["tailLines"] = "" if tail is None else str(tail)
         asked = self._asked("get", POD, pod, "log")
         path = POD.path(self.namespace, pod, "log")
         reply = self._send("GET", path, query, stream=True, seconds=None if follow else READ_SECONDS)
@@ -319,8 +319,7 @@ class Cluster:
             if not query["continue"]:
                 break
         for item in items:  # a list's items leave out what the list says once
-            item.setdefault("kind", kind.kind)
-            item.setdefault("apiVersion", kind.api_version)
+            item |= {"kind": kind.kind, "apiVersion": kind.api_version} | item
         return tuple(items), str(reply["metadata"].get("resourceVersion", ""))  # metrics have none
 
     def _json(
@@ -330,7 +329,7 @@ class Cluster:
         reply = patiently(
             lambda: self._send(method, path, query, body, headers),
             self._patience,
-            safe=method in ("GET", "PATCH"),  # every PATCH is an apply
+            safe=method in ("GET", "PATCH", "DELETE"),  # every PATCH is an apply
             busy=lambda reply: is_busy(reply.status, reply.data),
         )
         if reply.status >= 400:
@@ -370,9 +369,10 @@ class Cluster:
         """One HTTP exchange. Only what is safe to repeat is repeated, and only when no connection came about."""
         import urllib3
 
-        sent = {"Accept": "application/json", "User-Agent": "wherry", **(headers or {}), **self._credentials()}
-        if body is not None:
-            sent.setdefault("Content-Type", "application/json")
+        carried = {} if body is None else {"Content-Type": "application/json"}
+        sent = (
+            {"Accept": "application/json", "User-Agent": "wherry"} | carried | dict(headers or {}) | self._credentials()
+        )
         filled = {key: value for key, value in (query or {}).items() if value}
         url = f"{self.server}{path}" + (f"?{urlencode(filled)}" if filled else "")
         try:

@@ -33,7 +33,8 @@ def hold(cluster: Cluster, name: str, tell: Tell = silent, *, ttl: float = TTL_S
     An API server that restarts meanwhile is waited for.
     """
     lock = Lock(cluster, name, ttl)
-    lock.take(tell)
+    with cluster.patient():
+        lock.take(tell)
     try:
         with cluster.patient():
             yield lock

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from wherry.errors import NoCluster
+from wherry.errors import NoCluster, ObjectChanged
 
 Reply = TypeVar("Reply")
 AWAY_SECONDS = 45.0  # an API server that restarts is back well within this
@@ -49,4 +49,24 @@ def patiently(
         else:
             if time.monotonic() >= until or not busy(reply):
                 return reply
+        time.sleep(ASK_AGAIN)
+
+
+def once(
+    create: Callable[[], dict[str, Any]], get: Callable[[], dict[str, Any] | None], made: dict[str, Any], seconds: float
+) -> dict[str, Any]:
+    """What `create` gives; where its answer was lost, the object that is there, if it is the one that was asked for."""
+    until, lost = time.monotonic() + seconds, False
+    while True:
+        try:
+            return create()
+        except ObjectChanged:
+            there = get() if lost else None
+            if there is None or any(there.get(key) != made[key] for key in made if key in ("spec", "data")):
+                raise
+            return there
+        except NoCluster:
+            if time.monotonic() >= until:
+                raise
+            lost = True
         time.sleep(ASK_AGAIN)
