@@ -18,6 +18,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from serving import (
     EXAMPLE,
@@ -38,6 +39,7 @@ from serving import (
 
 from wherry import asgi
 from wherry.errors import ModelFailed, SettingsRefused
+from wherry.model import bundle
 from wherry.server import hosted
 from wherry.server.limits import Limits
 from wherry.server.mounted import Mounted
@@ -132,6 +134,26 @@ def test_each_of_several_workers_keeps_what_it_answers(uvicorn: Callable[..., Ch
     with contextlib.closing(sqlite3.connect(folder / ".wherry" / "predictions.db")) as database:
         (count,) = database.execute("select count(*) from predictions").fetchone()
     assert count == 20
+
+
+def test_several_models_answer_and_keep(uvicorn: Callable[..., Child], folder: Path) -> None:
+    first = bundle.verify(folder / "bundle")
+    files = {name: (folder / "bundle" / name).read_bytes() for name in first.files}
+    bundle.write(folder / "next", msgspec.structs.replace(first, version="2"), files)
+    (folder / "wherry.toml").write_text('[serve]\nbundles = ["next"]\n')
+    child = uvicorn(PLAIN, "--workers", "2")
+    child.ready()
+    for path, version in (
+        ("/predict", "1"),
+        ("/models/breast/predict", "1"),
+        ("/models/breast/versions/2/predict", "2"),
+    ):
+        answer = child.ask("POST", path, EXAMPLE)
+        assert (answer.json, answer.headers["x-model-version"]) == ({"prediction": 1}, version)
+    assert child.stop() == 0
+    with contextlib.closing(sqlite3.connect(folder / ".wherry" / "predictions.db")) as database:
+        kept = database.execute("select model_version, count(*) from predictions group by 1 order by 1").fetchall()
+    assert kept == [("1", 2), ("2", 1)]
 
 
 def test_a_bundle_that_is_damaged_never_serves(uvicorn: Callable[..., Child], folder: Path) -> None:
