@@ -29,6 +29,7 @@ from wherry.testing import FakeApiServer
 for helper in (
     "deploy_parts",
     "fake_parts",
+    "faulty_parts",
     "image_files",
     "small_registry",
     "attesting_parts",

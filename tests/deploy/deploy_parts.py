@@ -6,6 +6,7 @@ import copy
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,10 @@ import msgspec
 
 from wherry.contract import settings
 from wherry.contract.manifest import Manifest
+from wherry.deploy.cluster import Cluster
+from wherry.deploy.deploy import Verdict, deploy
 from wherry.deploy.probe import Probe
+from wherry.deploy.resources import POD, name_of, selector
 from wherry.model.bundle import golden, read_manifest
 from wherry.release.release import Release, compose
 
@@ -124,3 +128,39 @@ class Load:
         for report in reports:
             print(f"\n{report}")
         return reports
+
+
+class Serving:
+    """Version 1 as two pods under load. `failed` is for after the end."""
+
+    def __init__(self, cluster: Cluster, images: dict[str, Versioned], rate: float = 500, **how: Any) -> None:
+        self.cluster, self.images, self.how = cluster, images, how
+        first = deploy(images["1"].release(cluster.namespace, **how), cluster, images["1"].probe)
+        assert first.address is not None
+        self.load = Load(first.address.url, rate)
+        self.reports: list[dict[str, Any]] = []
+
+    def __enter__(self) -> Serving:
+        self.load.__enter__()
+        time.sleep(2)  # before, as after: what is steady
+        return self
+
+    def __exit__(self, *ended: Any) -> None:
+        time.sleep(2)
+        self.reports = self.load.stop() if ended[0] is None else []
+        self.load.__exit__(*ended)
+
+    def update(self) -> Verdict:
+        return deploy(
+            self.images["2"].release(self.cluster.namespace, **self.how), self.cluster, self.images["2"].probe
+        )
+
+    @property
+    def failed(self) -> int:
+        return sum(report["failed"] for report in self.reports)
+
+    @property
+    def pods(self) -> dict[str, int]:
+        """Restarts by pod."""
+        found = self.cluster.list(POD, selector("iris"))
+        return {name_of(pod): pod["status"]["containerStatuses"][0]["restartCount"] for pod in found}

@@ -1,7 +1,7 @@
 """Parts of the cluster restarted, slowed and stopped under load: what callers and deploys see of it.
 
 Everybody who shares the cluster sees it too, so no test run collects this file; it is named, with the program that
-restarts a part of the cluster (PROGRAM stop|start|restart NAME):
+restarts a part of the cluster (PROGRAM stop|start|restart NAME). At its end is what takes too long for the tests:
 
     WHERRY_TEST_DISTURB=PROGRAM pytest -s tests/deploy/disturbances.py
 
@@ -20,60 +20,26 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
-from deploy_parts import Load, Versioned
+from deploy_parts import Serving, Versioned
+from faulty_parts import Faulty
 
-from wherry.deploy import watching
+from wherry.deploy import life, watching
 from wherry.deploy.cluster import Cluster
-from wherry.deploy.deploy import Verdict, deploy
-from wherry.deploy.resources import POD, name_of, selector
-from wherry.errors import NoCluster
+from wherry.deploy.deploy import deploy
+from wherry.deploy.resources import CONFIG_MAP, LEASE, POD, REPLICA_SET, selector
+from wherry.errors import NoCluster, RolloutFailed
 
 PROGRAM = os.environ.get("WHERRY_TEST_DISTURB", "")
 RATE = float(os.environ.get("WHERRY_TEST_RATE", 500))
 
-pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(390)]
 
 
 def part(verb: str, name: str) -> None:
     assert PROGRAM, "WHERRY_TEST_DISTURB names the program that restarts a part of the cluster"
     subprocess.run([PROGRAM, verb, name], check=True, timeout=60)
-
-
-class Serving:
-    """Version 1 as two pods under load. `failed` is for after the end."""
-
-    def __init__(self, cluster: Cluster, images: dict[str, Versioned], rate: float = RATE, **how: Any) -> None:
-        self.cluster, self.images, self.how = cluster, images, how
-        first = deploy(images["1"].release(cluster.namespace, **how), cluster, images["1"].probe)
-        assert first.address is not None
-        self.load = Load(first.address.url, rate)
-        self.reports: list[dict[str, Any]] = []
-
-    def __enter__(self) -> Serving:
-        self.load.__enter__()
-        time.sleep(2)  # before, as after: what is steady
-        return self
-
-    def __exit__(self, *ended: Any) -> None:
-        time.sleep(2)
-        self.reports = self.load.stop() if ended[0] is None else []
-        self.load.__exit__(*ended)
-
-    def update(self) -> Verdict:
-        return deploy(
-            self.images["2"].release(self.cluster.namespace, **self.how), self.cluster, self.images["2"].probe
-        )
-
-    @property
-    def failed(self) -> int:
-        return sum(report["failed"] for report in self.reports)
-
-    @property
-    def pods(self) -> dict[str, int]:
-        """Restarts by pod."""
-        found = self.cluster.list(POD, selector("iris"))
-        return {name_of(pod): pod["status"]["containerStatuses"][0]["restartCount"] for pod in found}
 
 
 def again_and_again(name: str, times: int, pause: float) -> threading.Thread:
@@ -105,7 +71,7 @@ def test_a_deploy_outlives_restarts_of_the_api_server(
 ) -> None:
     """Three of them in one update; without patience the first one ends it."""
     cluster = spaces()
-    with Serving(cluster, images) as serving:
+    with Serving(cluster, images, RATE) as serving:
         restarts = again_and_again("apiserver", 3, 3)
         try:
             verdict = serving.update()
@@ -128,7 +94,7 @@ def test_a_deploy_outlives_restarts_of_the_api_server(
 def test_a_slow_etcd_costs_time_alone(spaces: Callable[[], Cluster], images: dict[str, Versioned]) -> None:
     """Half a second for each write to its disk, all through an update; the same change is timed without."""
     cluster = spaces()
-    with Serving(cluster, images) as serving:
+    with Serving(cluster, images, RATE) as serving:
         usual = noted(cluster)
         with slow_writes():
             slowed = noted(cluster)
@@ -174,7 +140,7 @@ def program(process: Path) -> str:
 def test_callers_notice_no_restart_of(name: str, spaces: Callable[[], Cluster], images: dict[str, Versioned]) -> None:
     """Three restarts, and no pod restarts; where both pods are killed at once the same load does lose some."""
     cluster = spaces()
-    with Serving(cluster, images) as serving:
+    with Serving(cluster, images, RATE) as serving:
         before = serving.pods
         again_and_again(name, 3, 3).join()
         time.sleep(8)  # as long as the kubelet takes to look at every pod again
@@ -193,7 +159,7 @@ def test_a_pod_that_is_leaving_ends_in_time_whatever_restarts(
 ) -> None:
     """containerd and kubelet restart in the middle of a termination: its time may begin again, once."""
     cluster = spaces()
-    with Serving(cluster, images) as serving:
+    with Serving(cluster, images, RATE) as serving:
         pod = next(iter(serving.pods))
         grace = cluster.get(POD, pod)["spec"]["terminationGracePeriodSeconds"]  # type: ignore[index]  # it was listed
         began = time.monotonic()
@@ -213,7 +179,7 @@ def test_a_pod_that_is_leaving_ends_in_time_whatever_restarts(
 def test_without_names_a_service_answers_on(spaces: Callable[[], Cluster], images: dict[str, Versioned]) -> None:
     """The cluster's DNS away for 30 s, and nothing of the path to an answer takes a name."""
     cluster = spaces()
-    with Serving(cluster, images) as serving:
+    with Serving(cluster, images, RATE) as serving:
         part("stop", "coredns")
         try:
             time.sleep(1)
@@ -229,3 +195,76 @@ def test_without_names_a_service_answers_on(spaces: Callable[[], Cluster], image
 
 
 LOOK_UP = "import socket; socket.getaddrinfo('iris', 80)"
+
+
+# --- too long for the tests, and rude to nobody ---------------------------------------------------------------------
+
+
+@pytest.fixture
+def registry(cluster: Any) -> Iterator[Faulty]:
+    """Another way to the registry, by a port of this machine's own."""
+    proxy = Faulty(int(cluster.registry.rpartition(":")[2]), "none")
+    threading.Thread(target=proxy.serve_forever, args=(0.05,), daemon=True).start()
+    yield proxy
+    proxy.shutdown()
+    proxy.server_close()
+
+
+def by(proxy: Faulty, version: Versioned) -> Versioned:
+    """The same image, to be pulled through the proxy: by a name that the node does not know yet."""
+    path = version.image.partition("/")[2]
+    return msgspec.structs.replace(version, image=f"localhost:{proxy.server_address[1]}/{path}")
+
+
+def test_a_registry_that_fails_costs_no_request(
+    spaces: Callable[[], Cluster], images: dict[str, Versioned], registry: Faulty
+) -> None:
+    """Slow, then refusing what a node lacks, then away altogether, when what the node has still starts."""
+    named = {version: by(registry, one) for version, one in images.items()}
+    registry.fault = "slow"
+    with Serving(spaces(), named, 100) as serving:
+        assert registry.faults > 0, "the node pulls through the proxy"
+        registry.fault = "refusing"
+        began = time.monotonic()
+        with pytest.raises(RolloutFailed) as refused:
+            serving.update()
+        print(f"\nrefusing: {refused.value.cause} after {time.monotonic() - began:.1f} s: {refused.value}")
+        registry.shutdown()
+        registry.server_close()
+        with pytest.raises(RolloutFailed) as away:
+            serving.update()
+        print(f"\naway: {away.value.cause}: {away.value}")
+        assert serving.update("1", serve={"page": False}).ok, "with what the node has it needs no registry"
+    assert (refused.value.cause, refused.value.outcome) == ("image_pull", "restored")
+    assert (away.value.cause, away.value.outcome) == ("image_pull", "restored")
+    assert serving.failed == 0
+
+
+def test_changed_settings_restart_the_pods_and_the_same_do_not(
+    spaces: Callable[[], Cluster], images: dict[str, Versioned]
+) -> None:
+    with Serving(spaces(), images, RATE) as serving:
+        before = set(serving.pods)
+        assert serving.update("1").ok
+        assert set(serving.pods) == before
+        assert serving.update("1", serve={"page": False}).ok
+        assert not set(serving.pods) & before
+        began = time.monotonic()
+        assert life.rollback(serving.cluster, 1).ok
+        print(f"\nthe way back took {time.monotonic() - began:.1f} s")
+    assert serving.failed == 0
+
+
+def test_fifty_deploys_leave_no_more_than_is_kept(spaces: Callable[[], Cluster], make_release: Any, probe: Any) -> None:
+    cluster = spaces()
+    deploy(make_release(cluster.namespace), cluster, probe)
+    files, began = len(list(Path("/proc/self/fd").iterdir())), time.monotonic()
+    for number in range(50):
+        assert deploy(make_release(cluster.namespace, version=str(2 + number)), cluster, probe).ok
+    took = (time.monotonic() - began) / 50
+    sets, settings = cluster.list(REPLICA_SET), cluster.list(CONFIG_MAP, selector("ferry"))
+    print(f"\n{took:.1f} s each; left: {len(sets)} ReplicaSets, {len(settings)} ConfigMaps")
+    assert len(sets) <= 11
+    assert len(settings) <= 10 + 11
+    assert cluster.list(LEASE) == ()
+    assert len(list(Path("/proc/self/fd").iterdir())) <= files + 2
