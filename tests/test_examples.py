@@ -301,6 +301,31 @@ def test_a_page_is_at_the_root_where_the_project_has_one(lived: Lived) -> None:
         assert said == (ROOT / "examples" / "dry-beans" / "home.html").read_bytes()
 
 
+# The models that an example has beside its first one, each a project of its own in a folder of it.
+FURTHER = sorted(path.parent for path in (ROOT / "examples").glob("*/*/README.md"))
+
+
+@pytest.mark.parametrize("project", FURTHER, ids=lambda path: path.name)
+def test_a_further_model_of_an_example_is_served_as_its_readme_says(
+    project: Path, tmp_path: Path, free_ports: Callable[[int], list[int]]
+) -> None:
+    example, folder = project.parent.name, tmp_path / "example"
+    run([sys.executable, "-m", "wherry", "example", example, "--to", str(folder)], tmp_path)
+    reader = readme.Reader(folder / project.name, free_ports(1)[0], {}, {})
+    try:
+        for block in readme.blocks(project / "README.md"):
+            reader.read(block)
+    finally:
+        reader.stop()
+
+
+def test_no_project_has_more_than_one_file_of_code_beside_training() -> None:
+    assert [path.name for path in FURTHER] == ["score", "seldon"]
+    for folder in [*(ROOT / "examples" / name for name in EXAMPLES), *FURTHER]:
+        own = [path.name for path in folder.glob("*.py") if path.name != "train.py"]
+        assert len(own) <= 1, (folder.name, own)
+
+
 def written(text: str) -> int:
     """The lines that say something: no blanks, no comments."""
     return sum(bool(line.strip()) and not line.strip().startswith("#") for line in text.splitlines())
@@ -308,7 +333,7 @@ def written(text: str) -> int:
 
 @pytest.mark.parametrize("name", WALKTHROUGHS)
 def test_what_a_user_writes_beside_training_is_little(name: str, record_property: Any) -> None:
-    files = (ROOT / "examples" / name).iterdir()
+    files = (ROOT / "examples" / name).rglob("*.*")
     own = sum(
         written(path.read_text())
         for path in files

@@ -92,8 +92,10 @@ def copy(chosen: Example, target: Path) -> list[str]:
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as staging:
         new = Path(staging) / "new"
         new.mkdir()
-        files = [path for path in sorted(chosen.path.iterdir()) if path.suffix in WRITTEN or path.name in DATA]
+        found = sorted(chosen.path.rglob("*"))
+        files = [path.relative_to(chosen.path) for path in found if path.suffix in WRITTEN or path.name in DATA]
         for path in files:
-            shutil.copyfile(path, new / path.name)
+            (new / path).parent.mkdir(exist_ok=True)
+            shutil.copyfile(chosen.path / path, new / path)
         new.rename(target)
-    return [path.name for path in files]
+    return [str(path) for path in files]

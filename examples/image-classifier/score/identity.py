@@ -1,0 +1,2 @@
+def predict(X: list[float]) -> list[float]:
+    return X
