@@ -17,6 +17,10 @@ from typing import Any
 
 import pytest
 
+from wherry.cli.advise_batch import SIZES, batches, rows_of
+from wherry.cli.stress_asks import Asking
+from wherry.stress.plan import asks_of, target_of
+
 HELD = 40.0  # requests a second that the stub answers; each keeps it busy for a fortieth
 
 
@@ -57,7 +61,7 @@ FAST = ("--probe", "1s", "--first", "20", "--slo", "p99<300ms,errors<1%")
 @pytest.mark.slow
 def test_the_knee_of_a_service_that_is_known(slow: str, wherry: Callable[..., Any], tmp_path: Path) -> None:
     (tmp_path / "wherry.toml").write_text("# ours\n[deploy.resources]\ncpu = '100m'  # a guess\n")
-    done = wherry("advise", slow, *FAST, "--time", "45s", "--yes", "--peak", "100", "--json", timeout=200)
+    done = wherry("advise", slow, *FAST, "--time", "25s", "--yes", "--peak", "100", "--json", timeout=200)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     # a stub that sleeps a fortieth of a second can only be slower; 300 ms of queue over a second let it pass more
@@ -125,3 +129,52 @@ def test_ctrl_c_ends_it_with_what_was_found(slow: str, tmp_path: Path) -> None:
     assert process.returncode == 130
     assert not (tmp_path / "wherry.toml").exists()
     assert "Traceback" not in out
+
+
+class Rows(Slow):
+    """A reply for each row that is asked, two milliseconds each; more than a hundred are refused."""
+
+    def do_POST(self) -> None:
+        rows = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        time.sleep(len(rows) * 0.002)
+        body = json.dumps({"predictions": [0] * len(rows)}).encode()
+        self.send_response(200 if len(rows) <= 100 else 413)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+@pytest.mark.parametrize("most", [20.0, 100_000.0])
+def test_more_and_more_rows_until_they_take_too_long_or_are_refused(most: float) -> None:
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Rows)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    target = target_of(f"http://127.0.0.1:{server.server_address[1]}/predict")
+    found = batches(Asking(target, asks_of(target, [b'{"a":1}'], {})), None, most)
+    server.shutdown()
+    server.server_close()
+    thread.join()
+    assert tuple(size for size, _ in found) == SIZES[: len(found)]
+    assert all(2 * size <= took for size, took in found)
+    assert all(took < most for _, took in found[:-1])
+    if most > 10_000:
+        assert found[-1][0] == 64  # the next were refused
+    else:
+        assert found[-1][1] >= most
+        assert len(found) < 4
+
+
+@pytest.mark.parametrize(
+    ("body", "rows"),
+    [
+        (b'{"a":1}', [{"a": 1}]),
+        (b'[{"a":1},{"a":2}]', [{"a": 1}, {"a": 2}]),
+        (b'{"columns":["a"],"rows":[[1],[2]]}', [{"a": 1}, {"a": 2}]),
+        (b"[[1]]", []),
+        (b"", []),
+        (b"a,b\n1,2", []),
+    ],
+)
+def test_the_rows_of_a_request(body: bytes, rows: list[dict[str, int]]) -> None:
+    assert rows_of(b"POST /predict HTTP/1.1\r\n\r\n" + body) == rows

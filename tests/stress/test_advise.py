@@ -124,7 +124,16 @@ def by_path(lines: tuple[Line, ...]) -> dict[str, object]:
 
 
 MEASURED = Measured(
-    knee=310.0, found=True, slo="p99<100ms", limit=100, cost=0.75, idle=5, memory=100 * 2**20, cpu_limit=250, start=6
+    knee=310.0,
+    found=True,
+    slo="p99<100ms",
+    limit=100,
+    cost=0.75,
+    idle=5,
+    memory=100 * 2**20,
+    cpu_limit=250,
+    start=6,
+    batches=((1, 2.0), (4, 2.5), (16, 6.0), (64, 22.0), (256, 90.0)),
 )
 
 
@@ -132,6 +141,7 @@ def test_the_settings_that_follow() -> None:
     lines = advise(MEASURED, Wishes(peak=1000, fewest=2, most=10))
     assert by_path(lines) == {
         "serve.workers": 1,
+        "serve.batch_rows": 64,  # 22 ms are within a quarter of 100 ms, 90 are not
         "deploy.resources.cpu": "240m",  # 5 + 0.75 * 310 = 237.5
         "deploy.resources.cpu_limit": "250m",
         "deploy.resources.memory": "160Mi",  # 150 MiB, in whole steps of 16
@@ -156,6 +166,21 @@ def test_what_was_not_seen_is_not_set() -> None:
     assert "capacity.cost" not in paths
     assert paths["deploy.resources.cpu_limit"] is None
     assert paths["deploy.autoscale.max"] == 10
+
+
+def test_the_batch_cap() -> None:
+    def cap(*batches: tuple[int, float]) -> Line:
+        return next(
+            one
+            for one in advise(msgspec.structs.replace(MEASURED, batches=batches), Wishes())
+            if one.path == "serve.batch_rows"
+        )
+
+    assert cap().value is None
+    assert cap((1, 80.0)).value == 1  # one row at least, however long it takes
+    assert cap((1, 2.0), (4, 3.0)).value == 4
+    assert "64 took 22 ms, 256 took 90 ms" in cap((64, 22.0), (256, 90.0)).reason
+    assert "a quarter of the objective's 100 ms" in cap((64, 22.0)).reason
 
 
 def test_a_request_never_passes_its_limit() -> None:

@@ -78,10 +78,11 @@ def advise(
     Load rises until the objective is missed, then closes in on the highest rate at which it holds: the knee. From that
     follow resources, workers, the autoscaler's target and bounds, each with its reason; the change is shown first.
     """
+    from wherry.cli.advise_batch import batches
     from wherry.cli.advise_run import STEADY, Prober, subject, with_cost
     from wherry.cli.forecast import goal_of
     from wherry.cli.stress_run import Sending
-    from wherry.stress.advising.advice import Measured, Wishes
+    from wherry.stress.advising.advice import BATCH_SHARE, Measured, Wishes
     from wherry.stress.advising.advice import advise as settings_for
     from wherry.stress.advising.knee import Limits, Search
     from wherry.stress.grammar import read_duration, read_objective
@@ -116,6 +117,7 @@ def advise(
             limit=1000 * goal.limit,
             cpu_limit=under.cpu_limit,
             start=under.start,
+            batches=batches(under.asking, token_file, BATCH_SHARE * 1000 * goal.limit),
         )
         console.note(f"what it uses is seen at {STEADY * knee.rate:.4g}/s for {under.steady_seconds:.0f} s")
         used = prober.used(STEADY * knee.rate)

@@ -22,7 +22,7 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
     """What one replica did. Rates a second, CPU in millicores, memory in bytes; None where it was not seen.
 
     cost: CPU of one request in millicore-seconds. cpu_limit: the limit it ran under. limit: latency of the objective in
-    ms. start: seconds from a pod's creation to its readiness.
+    ms. start: seconds from a pod's creation to its readiness. batches: rows of a request and the ms that it took alone.
     """
 
     knee: float
@@ -34,6 +34,7 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
     memory: int | None = None
     cpu_limit: float | None = None
     start: float | None = None
+    batches: tuple[tuple[int, float], ...] = ()
 
 
 class Wishes(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,6 +58,7 @@ def advise(measured: Measured, wishes: Wishes) -> tuple[Line, ...]:
     found: list[Line] = []
     knee = measured.knee
     found.append(Line("serve.workers", *workers(measured)))
+    found.append(Line("serve.batch_rows", *batch_rows(measured)))
     full = cpu_at_knee(measured)
     request = None
     if full is not None:
@@ -101,6 +103,18 @@ def workers(measured: Measured) -> tuple[int, str]:
     if measured.cpu_limit is not None and cores >= 2:
         return int(cores), f"a worker uses one core, and the limit gives {cores:g}"
     return 1, "a worker fills one core; more load is met by more replicas, which can be on other nodes"
+
+
+def batch_rows(measured: Measured) -> tuple[int | None, str]:
+    """The most rows of one call of the model, which whoever comes meanwhile waits for."""
+    room = BATCH_SHARE * measured.limit
+    within = [one for one in measured.batches if one[1] <= room]
+    beyond = [one for one in measured.batches if one[1] > room]
+    if not measured.batches:
+        return None, "batch cap: left as it is, for no request with more and more rows could be tried"
+    told = ", ".join(f"{rows:,} took {took:.3g} ms" for rows, took in [*within[-1:], *beyond[:1]])
+    why = f"rows scored in one call: {told}, and a call may take a quarter of the objective's {measured.limit:g} ms"
+    return (within[-1][0] if within else 1), why
 
 
 def cpu_limit(measured: Measured) -> tuple[str | None, str]:
