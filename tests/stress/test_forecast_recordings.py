@@ -15,7 +15,7 @@ from wherry.stress.forecasting import replay
 from wherry.stress.forecasting.forecast import Forecast, Setup, forecast
 
 RECORDINGS = Path(__file__).resolve().parent.parent / "data" / "recordings"
-RUNS = ["forest-ramp", "forest-step", "ramp", "spike", "step"]
+RUNS = ["autoscaling", "forest-ramp", "forest-step", "ramp", "spike", "step"]
 TIMED = [name for name in RUNS if name != "step"]
 
 

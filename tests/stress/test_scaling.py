@@ -123,7 +123,7 @@ def test_a_long_list_of_happenings_is_cut(count: int) -> None:
 
 def test_the_picture_in_the_docs_is_of_the_run_that_is_kept() -> None:
     """One pod to three and back, recorded on a real cluster; write it again with timeline.alone."""
-    run = decode((ROOT / "tests" / "data" / "autoscaling.json").read_bytes())
+    run = decode((ROOT / "tests" / "data" / "recordings" / "autoscaling.json").read_bytes())
     assert (ROOT / "docs" / "pictures" / "autoscaling.svg").read_text() == alone(run)
     found = scaling_of(run)
     assert (found.begun, found.most, found.ended) == (1, 3, 1)
