@@ -15,6 +15,7 @@ import msgspec
 
 from wherry.contract import settings
 from wherry.contract.manifest import Manifest
+from wherry.deploy.canary import restarts_of
 from wherry.deploy.cluster import Cluster
 from wherry.deploy.deploy import Verdict, deploy
 from wherry.deploy.probe import Probe
@@ -163,4 +164,4 @@ class Serving:
     def pods(self) -> dict[str, int]:
         """Restarts by pod."""
         found = self.cluster.list(POD, selector("iris"))
-        return {name_of(pod): pod["status"]["containerStatuses"][0]["restartCount"] for pod in found}
+        return {name_of(pod): restarts_of(pod) for pod in found}
