@@ -2,8 +2,8 @@
 
 python bench/slow.py [SECONDS] [CONNECTIONS]: a linear model on core 0, 200 requests a second from core 1, for SECONDS
 (60) alone, and then beside CONNECTIONS (1,000) that drip a header, drip a body, or ask and do not read, and that
-come back when they are ended. Ends with 1 when a good request fails, when the p99 is over twice the one before and 5 ms more,
-or when more than 50 connections are open 15 seconds later.
+come back when they are ended. Ends with 1 when a good request fails, when the p99 is over twice the one
+before and 5 ms more, or when more than 50 connections are open 15 seconds later.
 """
 
 from __future__ import annotations
