@@ -238,16 +238,15 @@ def test_what_waits_for_one_model_leaves_the_others_less_room() -> None:
     try:
         for place in range(2):
             batcher = BesideOthers(together.taken_beside(place), Linearly(), list, loop, Cost(0.0, 0.01))
-            together.parts.append(SimpleNamespace(batcher=batcher, waiting_rows=0))  # type: ignore[arg-type]
+            together.parts.append(SimpleNamespace(batcher=batcher, pictures=None))  # type: ignore[arg-type]
         first, second = (part.batcher for part in together.parts)
         alone = Batcher(Linearly(), list, loop, Cost(0.0, 0.01)).queue_rows
         assert first.queue_rows == second.queue_rows == alone
-        together.parts[0].waiting_rows = alone // 2  # type: ignore[misc]
+        first.waiting_rows = alone // 2
         assert first.queue_rows == alone
         assert second.queue_rows == alone - alone // 2
-        together.parts[0].waiting_rows = alone  # type: ignore[misc]
+        first.waiting_rows = alone
         assert second.full
-        assert together.waiting_rows == alone
     finally:
         loop.close()
 

@@ -173,7 +173,8 @@ class BesideOthers(Batcher):
 
     @property
     def queue_rows(self) -> int:
-        return max(0, int(self.bound * (1 - self.taken())))
+        taken = self.taken()
+        return self.bound if not taken else max(0, int(self.bound * (1 - taken)))
 
     @queue_rows.setter
     def queue_rows(self, rows: int) -> None:

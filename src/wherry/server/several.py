@@ -13,6 +13,7 @@ from wherry.contract.events import Tell
 from wherry.contract.manifest import Manifest
 from wherry.contract.project import Project, Shadow
 from wherry.contract.reply import Reply
+from wherry.server.batching import Batcher
 from wherry.server.journal import Counts, Journal, open_journal
 from wherry.server.loading import Loaded
 from wherry.server.predictions import Predictions
@@ -62,9 +63,21 @@ class Together:
     def taken_beside(self, place: int) -> Callable[[], float]:
         """The share of what may wait that all but one of them hold."""
 
-        def taken() -> float:
-            others = [part for each, part in enumerate(self.parts) if each != place and part.waiting_rows]
-            return sum(part.waiting_rows / part.batcher.burst_rows for part in others)
+        others: list[Batcher] = []
+        pictures: list[Predictions] = []
+
+        def taken() -> float:  # asked for every request: what waits is looked at where it is kept
+            if not others:
+                parts = [part for each, part in enumerate(self.parts) if each != place]
+                others.extend([part.batcher for part in parts])
+                pictures.extend([part for part in parts if part.pictures is not None])
+            share = 0.0
+            for batcher in others:
+                if batcher.waiting_rows:
+                    share += batcher.waiting_rows / batcher.burst_rows
+            for part in pictures:
+                share += (part.waiting_rows - part.batcher.waiting_rows) / part.batcher.burst_rows
+            return share
 
         return taken
 
