@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tomllib
 from ctypes.util import find_library
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -62,7 +63,7 @@ INTRUDERS = [
     ("release", "import subprocess", "Rendering touches nothing"),
     ("server", "import sklearn", "scikit-learn and its family"),
     ("model", "import onnxruntime", "onnxruntime lives in"),
-    ("server", "import xgboost", "XGBoost and LightGBM live in"),
+    ("server", "import xgboost", "XGBoost, LightGBM, PyTorch and Keras live in"),
     ("server", "import pandas", "pandas and pyarrow come only where"),
     ("server", "import PIL", "Pictures are read in model.pictures"),
     ("cli", "import kubernetes", "The Kubernetes client lives in"),
@@ -100,8 +101,9 @@ def test_every_contract_is_tried(broken: list[str]) -> None:
 
 
 def loadable() -> list[str]:
-    """Our modules, without the one whose library cannot be loaded where the system has no OpenMP."""
-    lacking = {"wherry.model.flavors.lightgbm"} if find_library("gomp") is None else set()
+    """Our modules, without those whose library is not here: LightGBM's cannot be loaded without the system's OpenMP."""
+    lacking = {f"wherry.model.flavors.{name}" for name in ("keras", "torch") if find_spec(name) is None}
+    lacking |= {"wherry.model.flavors.lightgbm"} if find_library("gomp") is None else set()
     return [name for name in map(name_of, MODULES) if name not in lacking]
 
 

@@ -96,11 +96,14 @@ def states_columns(model: Path) -> bool:
 
 
 def of_tables(model: Path) -> bool:
-    """Whether the model is a graph that takes rows of a table, not pictures."""
+    """Whether labels are for the columns of a table: of a graph that does not take pictures, or of what becomes one."""
     from wherry.model.reading import files
     from wherry.model.reading.graph_head import head_of
 
-    head = head_of(file.content) if (file := files.read(model)).kind == "onnx" else None
+    file = files.read(model)
+    if file.kind in ("pt2", "torchscript", "keras"):
+        return True
+    head = head_of(file.content) if file.kind == "onnx" else None
     return head is not None and bool(head.inputs) and not head.of_pictures
 
 

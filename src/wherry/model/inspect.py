@@ -134,6 +134,7 @@ def of_file(path: Path) -> Description:
         return of_graph(file)
     if file.kind not in vouch.LOADABLE:
         said = {"python": vouch.PROGRAM, "xgboost": NO_CODE, "lightgbm": NO_CODE}
+        said |= dict.fromkeys(("pt2", "torchscript", "keras"), vouch.GRAPHED)
         verdict = said.get(file.kind, "never loaded")
         return Description(
             file.path, CALLED[file.kind], file.sha256, file.size, compression=file.compression, verdict=verdict

@@ -32,7 +32,8 @@ TYPES: dict[str, ColumnType] = {
 PRECISION = {"tensor(double)": 1e-6, "tensor(float16)": 1e-2}
 SINGLE = 1e-4
 DYNAMIC = (
-    "export it with an open first axis: dynamic_shapes of torch.onnx.export, [None, n] in initial_types of skl2onnx"
+    "export it with an open first axis: dynamic_shapes=({0: torch.export.Dim.DYNAMIC},) in PyTorch, [None, n] in "
+    "initial_types of skl2onnx"
 )
 Original = Callable[[Signature], Reference]
 
@@ -61,8 +62,10 @@ def kept(
     *,
     name: str = "ONNX graph",
     original: Original | None = None,
+    otherwise: str = "",
 ) -> Kept:
-    """What packing keeps of a graph. labels: the classes that its numbers are of; original: what it was made of.
+    """What packing keeps of a graph. labels: the classes that its numbers are of; original: what it was made of, and
+    otherwise: what to do where that answers differently.
 
     Raises ModelUnknown, ModelUnsafe; UsageRefused for a graph of pictures.
     """
@@ -92,6 +95,7 @@ def kept(
         precision=max(PRECISION.get(each.type, SINGLE) for each in (*inputs, *outputs)),
         scorer=lambda signature: onnx.OnnxScorer(content, signature, path),
         original=original,
+        otherwise=otherwise,
     )
 
 

@@ -61,6 +61,12 @@ def open_subject(
 
         note = f"{path} is {CALLED[file.kind]}, in which there is no code: no --trust needed"
         return Opened(Unconverted(graphs.kept(file.content, str(path), labels)), file.sha256, note)
+    if file.kind in ("pt2", "torchscript", "keras"):
+        vouch.check_program(file, trust, vouch.GRAPHED)
+        from wherry.model.pack.converting import Program  # imports ONNX Runtime, and the library where it is needed
+
+        note = f"{path} (sha256:{file.sha256}) is read as vouched for; the bundle holds an ONNX graph made of it"
+        return Opened(Program(file, labels), file.sha256, note)
     if labels:
         hint = "leave --labels out"
         raise UsageRefused(

@@ -195,7 +195,7 @@ def drafted(
         baseline=BASELINE_FILE,
         requirements=stored.requirements,
         files={},
-        origin=task.origin,
+        origin=msgspec.structs.replace(task.origin, estimator=task.subject.name),  # known once it was described
         conversion=stored.conversion,
         measured=Measured(0.0, 0),
         metrics=figures,

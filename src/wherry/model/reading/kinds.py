@@ -18,6 +18,8 @@ Kind = Literal[
     "lightgbm",
     "npz",
     "keras",
+    "pt2",
+    "torchscript",
     "torch",
     "hdf5",
     "zip",
@@ -43,7 +45,9 @@ CALLED: dict[Kind, str] = {
     "lightgbm": "a LightGBM model",
     "npz": "a numpy archive (.npz)",
     "keras": "a Keras model",
-    "torch": "a PyTorch model",
+    "pt2": "a PyTorch program (torch.export)",
+    "torchscript": "a TorchScript program",
+    "torch": "a PyTorch checkpoint (torch.save)",
     "hdf5": "an HDF5 file (Keras keeps models so)",
     "zip": "a zip archive",
     "parquet": "a Parquet table",
@@ -89,6 +93,11 @@ def kind_of_zip(content: bytes) -> Kind:
         return "skops"
     if "config.json" in names and any(name.endswith(".h5") for name in names):
         return "keras"
+    ends = {name.partition("/")[2] for name in names}
+    if "archive_format" in ends or "serialized_exported_program.json" in names:
+        return "pt2"
+    if {"data.pkl", "constants.pkl"} <= ends and any(end.startswith("code/") for end in ends):
+        return "torchscript"
     if any(name.rpartition("/")[2] == "data.pkl" for name in names):
         return "torch"
     if names and all(name.endswith(".npy") for name in names):

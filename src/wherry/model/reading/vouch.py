@@ -16,12 +16,22 @@ import msgspec
 from wherry.errors import ModelUnknown, ModelUnsafe, NotVouched
 from wherry.model.reading import files, pickles, skops_schema
 from wherry.model.reading.files import ModelFile
-from wherry.model.reading.kinds import CALLED
+from wherry.model.reading.kinds import CALLED, Kind
 from wherry.model.reading.pickles import Contents
 from wherry.model.requirements import obtaining
 
 LOADABLE = frozenset({"pickle", "skops"})
 PROGRAM = "is a program: packing runs it, and so does loading the bundle"
+# What is read by a library that looks up what the file names, and kept as a graph, which has nothing to run.
+GRAPHED = "can run code when it is read, which packing does; what the bundle keeps is a graph, and has no code in it"
+# Of what is no model by itself, the way to one.
+WAYS: dict[Kind, str] = {
+    "torch": (
+        "it needs the classes that made it. Save the program itself: torch.export.save(torch.export.export("
+        "model.eval(), (rows,), dynamic_shapes=({0: torch.export.Dim.DYNAMIC},)), 'model.pt2')"
+    ),
+    "hdf5": "save it in Keras 3's own format: model.save('model.keras')",
+}
 CUT_OFF = "ends too early (it is cut off)"
 
 
@@ -80,10 +90,10 @@ def check(file: ModelFile, contents: Contents, trust: bool | str) -> bool:
     return False
 
 
-def check_program(file: ModelFile, trust: bool | str) -> None:
-    """Nothing when the user vouched for this file of Python code. Raises NotVouched."""
-    if not named(file, trust, PROGRAM, ""):
-        raise NotVouched(file.path, file.sha256, PROGRAM, "")
+def check_program(file: ModelFile, trust: bool | str, verdict: str = PROGRAM) -> None:
+    """Nothing when the user vouched for this file of code. Raises NotVouched."""
+    if not named(file, trust, verdict, ""):
+        raise NotVouched(file.path, file.sha256, verdict, "")
 
 
 def named(file: ModelFile, trust: bool | str, verdict: str, estimator: str) -> bool:
@@ -99,7 +109,7 @@ def named(file: ModelFile, trust: bool | str, verdict: str, estimator: str) -> b
 def refuse_unknown(file: ModelFile, contents: Contents) -> None:
     """Nothing when it may be a model of ours. Raises ModelUnknown, ModelUnsafe where vouching would not help."""
     if file.kind not in LOADABLE:
-        hint = ""
+        hint = WAYS.get(file.kind, "")
         if file.kind in ("text", "parquet"):
             hint = "is this the sample? The model comes first: wherry pack MODEL --data FILE"
         raise ModelUnknown(file.path, CALLED[file.kind], "is not a model that this wherry packs", hint)
