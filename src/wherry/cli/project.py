@@ -77,13 +77,16 @@ def packed(declared: Project, bundle: Path) -> tuple[Path, Manifest]:
 
     Raises what `verify` raises, BundlesClash, ChainRefused.
     """
-    from wherry.contract.chains import joins, steps_of
+    from wherry.contract.chains import DECLARED, chained, distinct, joins, steps_of
     from wherry.model.bundle import gather, read_manifest, verify
 
     further, chain = [Path(folder) for folder in declared.serve.bundles], declared.serve.chain
     manifest, folder = verify(bundle), bundle
     manifests = [manifest, *map(read_manifest, further)]
-    joins(chain, [manifests[place] for place in steps_of(chain, manifests)])
+    steps = [manifests[place] for place in steps_of(chain, manifests)]
+    joins(chain, steps)
+    made = [chained(chain, steps)] if steps else []
+    distinct([*manifests, *made], [str(bundle), *map(str, further), *[DECLARED] * len(made)])
     if further:
         folder = state() / GATHERED
         manifest = gather(folder, bundle, further)

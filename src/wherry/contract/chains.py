@@ -1,4 +1,4 @@
-"""Models that answer one after the other: whether they fit together, and the model that they make. Pure."""
+"""The models of one service: which can be held together, which fit one after the other, and what they make. Pure."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ from wherry.contract.manifest import Conversion, Golden, Manifest, Measured, Ori
 from wherry.contract.project import Chain
 from wherry.contract.signature import Column, OutputSpec, Signature, cell_of
 from wherry.contract.wire import Outputs, Row
-from wherry.errors import ChainRefused
+from wherry.errors import BundlesClash, ChainRefused
 
 FLAVOR = "chain"
+DECLARED = "[serve.chain]"  # where a chain comes from, as a folder is where a bundle does
+MOST_MODELS = 15  # in one service: what each counts finds room on its board
 # What an output may be for a column of this type.
 TAKEN = {"number": ("number", "integer"), "integer": ("integer",), "boolean": ("boolean",), "string": ("string",)}
 
@@ -41,6 +43,21 @@ class Join(msgspec.Struct, frozen=True):
             if any(problem is not None for _, problem in cells):
                 bad.append(place)
         return made, bad
+
+
+def distinct(manifests: Sequence[Manifest], folders: Sequence[str]) -> None:
+    """Raises BundlesClash where two of one service's models are one name and version, or where they are too many."""
+    if len(manifests) > MOST_MODELS:
+        raise BundlesClash(f"a service holds {MOST_MODELS} models at most, and these are {len(manifests)}")
+    held: dict[tuple[str, str], str] = {}
+    for manifest, folder in zip(manifests, folders, strict=True):
+        key = (manifest.name, manifest.version)
+        if key in held:
+            hint = "wherry pack MODEL --name NAME --version VERSION"
+            if folder == DECLARED:
+                hint = f"name the chain otherwise: {DECLARED} name"
+            raise BundlesClash(f"{held[key]} and {folder} both hold {manifest.name} {manifest.version}", hint)
+        held[key] = folder
 
 
 def steps_of(chain: Chain, manifests: Sequence[Manifest]) -> list[int]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wherry.contract import names
-from wherry.contract.chains import chained, joins, steps_of
+from wherry.contract.chains import DECLARED, chained, joins, steps_of
 from wherry.contract.golden import GoldenRows
 from wherry.contract.project import Chain
 from wherry.contract.wire import Outputs, Row
@@ -63,7 +63,7 @@ class LoadedChain(Loaded):
 
     def __init__(self, chain: Chain, models: Sequence[Loaded]) -> None:
         places = steps_of(chain, [each.manifest for each in models])
-        self.folder, self.seconds, self.others = Path("[serve.chain]"), 0.0, ()
+        self.folder, self.seconds, self.others = Path(DECLARED), 0.0, ()
         self.model = self.steps = Steps(chain, [models[place].model for place in places])  # type: ignore[assignment]  # all that is asked of it
         self.manifest = self.steps.manifest
 

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from wherry.contract.chains import distinct
 from wherry.contract.golden import GoldenRows
 from wherry.contract.manifest import Manifest
 from wherry.contract.project import Project
 from wherry.contract.wire import Row
-from wherry.errors import BundlesClash
 from wherry.server.metrics import Metrics, model_labels
 from wherry.server.pictures import BATCH
 from wherry.server.predictor import Cost, Predictor, measure
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from wherry.model.loaded import Model
 
 MOST_MEASURED = 64  # rows in one call, when it is measured what they cost
-MOST_MODELS = 15  # in one service: what each counts finds room on the board
 
 
 class Proof(msgspec.Struct, frozen=True):
@@ -42,7 +41,7 @@ class Proof(msgspec.Struct, frozen=True):
     @property
     def said(self) -> str:
         if self.steps:
-            return f"{self.golden} rows went through its {self.steps} steps, whose own golden rows were right"
+            return f"its {self.steps} steps are proven above, and answered one after the other"
         if self.golden:
             return f"{self.golden} golden rows answered as when it was packed"
         return "no golden rows: one warm-up answer, which is finite, is all that was proven"
@@ -115,20 +114,6 @@ def beside(first: Loaded, project: Project) -> Loaded:
         first.others = (*first.others, LoadedChain(chain, first.all))
     distinct([each.manifest for each in first.all], [str(each.folder) for each in first.all])
     return first
-
-
-def distinct(manifests: Sequence[Manifest], folders: Sequence[str]) -> None:
-    """Raises BundlesClash where two of them are one name and version, or where they are too many."""
-    if len(manifests) > MOST_MODELS:
-        raise BundlesClash(f"a service holds {MOST_MODELS} bundles at most, and these are {len(manifests)}")
-    held: dict[tuple[str, str], str] = {}
-    for manifest, folder in zip(manifests, folders, strict=True):
-        other = held.setdefault((manifest.name, manifest.version), folder)
-        if other != folder or list(folders).count(folder) > 1:
-            raise BundlesClash(
-                f"{other} and {folder} both hold {manifest.name} {manifest.version}",
-                hint="wherry pack MODEL --name NAME --version VERSION",
-            )
 
 
 def sample(manifest: Manifest, golden: GoldenRows) -> tuple[list[Row], int]:
