@@ -13,13 +13,14 @@ from typing import Any, NamedTuple
 
 import msgspec
 import pytest
-from deploy_parts import Load, Versioned
+from deploy_parts import Load, Serving, Versioned
 
 from wherry.cli.failures import exit_code
 from wherry.contract.events import Step
 from wherry.deploy import life
 from wherry.deploy.cluster import Cluster
 from wherry.deploy.deploy import deploy
+from wherry.deploy.resources import POD, name_of
 from wherry.errors import RolloutFailed
 
 LONG = os.environ.get("WHERRY_TEST_LONG") == "1"
@@ -150,3 +151,44 @@ def test_a_bad_version_under_load_costs_no_request_and_goes_again(
         for report in failed.reports:
             assert (report["failed"], set(report["answers"])) == (0, {"1"})
             assert report["sent"] > 100
+
+
+def evicted(kube: Any, namespace: str, pod: str) -> int:
+    """What the eviction API says, as `kubectl drain` and a node without memory hear it."""
+    body = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod, "namespace": namespace}}
+    try:
+        kube.call("POST", f"/api/v1/namespaces/{namespace}/pods/{pod}/eviction", body)
+    except AssertionError as error:
+        return int(str(error).split(": ")[1].split()[0])
+    return 201
+
+
+@pytest.mark.timeout(300)
+def test_evicted_pods_cost_no_request(
+    spaces: Callable[[], Cluster], images: dict[str, Versioned], make_release: Any, probe: Any, kube: Any
+) -> None:
+    """Both of two, the second as soon as it may go; one alone goes too; where both are killed, requests are lost."""
+    alone = spaces()
+    deploy(make_release(alone.namespace, replicas=1), alone, probe)
+    with Serving(spaces(), images, 100) as serving:
+        (single,) = [name_of(pod) for pod in alone.list(POD)]
+        assert evicted(kube, alone.namespace, single) == 201, "a single replica does not keep a node from being drained"
+        began, refused = time.monotonic(), 0
+        before = dict(serving.pods)
+        for pod in before:
+            while (said := evicted(kube, serving.cluster.namespace, pod)) != 201:
+                assert said == 429, "the budget lets one go at a time"
+                assert time.monotonic() < began + 120
+                refused += 1
+                time.sleep(0.2)
+        while set(serving.pods) & set(before) or life.status(serving.cluster)[0].ready < 2:
+            assert time.monotonic() < began + 120
+            time.sleep(0.2)
+        print(f"\ndrained after {time.monotonic() - began:.1f} s")
+    assert refused > 0
+    assert serving.failed == 0
+    with Serving(serving.cluster, images, 100) as careless:
+        for pod in careless.pods:
+            options = {"apiVersion": "v1", "kind": "DeleteOptions", "gracePeriodSeconds": 0}
+            kube.call("DELETE", f"/api/v1/namespaces/{careless.cluster.namespace}/pods/{pod}", options)
+    assert careless.failed > 0, "the load does not see pods that are killed"
