@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import shutil
 import subprocess
 import tomllib
 from collections.abc import Callable
@@ -177,9 +178,28 @@ def test_the_breast_cancer_listings_answer_their_request(
     assert told.json == {"label": "M", "prediction": 1}
 
 
-def test_pictures_are_said_to_be_lost(wherry: Wherry, tmp_path: Path) -> None:
-    _, lost = started(wherry, unpack(1, tmp_path / "old"), tmp_path / "new")
-    assert any("pictures are uploaded; this wherry serves models of tables" in each for each in lost)
+@pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
+def test_the_image_classifier_s_listings_answer_their_request(
+    wherry: Wherry, tmp_path: Path, service: Any, picture_bundle: Path, pictures: Any
+) -> None:
+    settings, lost = started(wherry, unpack(1, tmp_path / "old"), tmp_path / "new")
+    assert settings["model"] == {"image": {"labels": "labels.txt"}}
+    assert settings["reply"] == {
+        "record": {"predictions": "$top", "success": True},
+        "error": {"success": False, "detail": "$detail"},
+    }
+    assert any("the name of each class on a line of labels.txt" in each for each in lost)
+    running = service(picture_bundle, cwd=tmp_path / "new")
+    (tmp_path / "dog.jpeg").write_bytes(pictures.picture("red", kind="JPEG"))
+    words = ["curl", "-sS", "--noproxy", "*", "-X", "POST", "-F", "image=@dog.jpeg", f"{running.url}/predict"]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=True)
+    told = json.loads(done.stdout)
+    assert list(told) == ["predictions", "success"]
+    assert told["success"] is True
+    assert {tuple(each) for each in told["predictions"]} == {("label", "probability")}
+    wrong = running.ask("/predict", {"Y": 1})
+    assert 400 <= wrong.status < 500
+    assert wrong.json["success"] is False
 
 
 BODYWORK = """\

@@ -85,8 +85,14 @@ def place(path: Path, content: bytes) -> None:
 
 
 def pack_line(carried: Carried, root: Path) -> str:
+    if takes_pictures(carried):
+        return "wherry pack MODEL.onnx"
     model = str(root / carried.models[0]) if len(carried.models) == 1 else "MODEL"
     return f"wherry pack {shlex.quote(model)} --data ROWS.csv --target COLUMN --trust"
+
+
+def takes_pictures(carried: Carried) -> bool:
+    return "model.image.labels" in carried.settings
 
 
 def show(console: Console, carried: Carried, text: str, next_line: str) -> None:
@@ -97,7 +103,7 @@ def show(console: Console, carried: Carried, text: str, next_line: str) -> None:
         lines = [part for each in carried.lost for part in table.folded(each, max(console.width - 4, 0), 2)]
         console.note("not carried over:", hint="\n  ".join(lines))
     columns = f" with the columns {', '.join(carried.columns)}" if carried.columns else ""
-    console.note(
-        f"Next, where ROWS.csv holds rows like those the model was trained on{columns}:",
-        hint=f"{next_line}\n  wherry serve",
-    )
+    given = f"ROWS.csv holds rows like those the model was trained on{columns}"
+    if takes_pictures(carried):
+        given = "MODEL.onnx is the network"
+    console.note(f"Next, where {given}:", hint=f"{next_line}\n  wherry serve")

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any, TypeAlias
 
 from wherry.doctor.carrying.carried import Carried
+from wherry.doctor.carrying.pictures import read_pictures, takes_pictures
 from wherry.doctor.project import Project
 from wherry.doctor.rules.asked import payloads, predicts
 from wherry.doctor.source import Function, Route, Source, constant
@@ -72,8 +73,8 @@ def read_page(project: Project, source: Source, route: Route, name: str, carried
 def read_predict(source: Source, route: Route, carried: Carried) -> None:
     function = route.function
     where = f"{source.path}:{source.at(function)}"
-    if "request.files" in ast.unparse(function) or "UploadFile" in source.text:
-        carried.lose(f"{where}: pictures are uploaded; this wherry serves models of tables")
+    if takes_pictures(source, function):
+        read_pictures(source, function, where, carried)
         return
     if route.path != "/predict":
         carried.set("reply.predict_paths", [route.path])

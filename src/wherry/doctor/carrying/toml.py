@@ -6,6 +6,7 @@ import json
 import re
 from typing import Any
 
+TABLES = ("model", "serve", "store", "image", "reply", "deploy")
 HEAD = "# `wherry config` prints every setting, its value and where that comes from.\n"
 
 
@@ -18,9 +19,7 @@ def written(settings: dict[str, Any]) -> str:
             tables.setdefault(path, {}).update(value)
         else:
             tables.setdefault(table, {})[key] = value
-    order = sorted(
-        tables, key=lambda name: (("serve", "store", "image", "reply", "deploy").index(name.partition(".")[0]), name)
-    )
+    order = sorted(tables, key=lambda name: (TABLES.index(name.partition(".")[0]), name))
     parts = [
         f"[{name}]\n" + "".join(f"{key_of(key)} = {value_of(value)}\n" for key, value in tables[name].items())
         for name in order
