@@ -77,9 +77,9 @@ def pack(folder: Path, forms: tuple[str, ...], model: str = "m1", beans: Path = 
     bundles, every = {}, dict(convert.FORMS)
     for form in forms:
         convert.FORMS = {form: every[form]} if form else every  # the others are not what is measured
-        made = wherry.pack(fitted, X, y, to=str(folder / f"bundle-{form}"), name="limit").conversion.form
+        made = wherry.pack(fitted, X, y, to=str(folder / (form or "chosen")), name="limit").conversion.form
         if form and made != form:
             raise SystemExit(f"stored as {made}, not {form}")
-        bundles[made] = folder / f"bundle-{form}"
+        bundles[made] = folder / (form or "chosen")
     convert.FORMS = every
     return bundles
