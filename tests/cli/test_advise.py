@@ -61,16 +61,19 @@ FAST = ("--probe", "1s", "--first", "20", "--slo", "p99<300ms,errors<1%")
 @pytest.mark.slow
 def test_the_knee_of_a_service_that_is_known(slow: str, wherry: Callable[..., Any], tmp_path: Path) -> None:
     (tmp_path / "wherry.toml").write_text("# ours\n[deploy.resources]\ncpu = '100m'  # a guess\n")
-    done = wherry("advise", slow, *FAST, "--time", "25s", "--yes", "--peak", "100", "--json", timeout=200)
+    # an objective so wide that a short probe ends before a queue could break it: the rate is not held all the same
+    done = wherry(
+        "advise", slow, *FAST[:-1], "p99<3s,errors<1%", "--time", "25s", "--yes", "--peak", "100", "--json", timeout=200
+    )
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
-    # a stub that sleeps a fortieth of a second can only be slower; 300 ms of queue over a second let it pass more
+    # a stub that sleeps a fortieth of a second can only be slower; a quarter of a second for the rest lets more pass
     assert 0.5 * HELD <= found["knee"]["rate"] <= 1.4 * HELD
     assert found["written"] is True
     written = (tmp_path / "wherry.toml").read_text()
     assert written.startswith("# ours\n")
     assert tomllib.loads(written)["capacity"]["knee"] == pytest.approx(found["knee"]["rate"], rel=0.01)
-    assert tomllib.loads(written)["capacity"]["slo"] == "p99<300ms,errors<1%"
+    assert tomllib.loads(written)["capacity"]["slo"] == "p99<3s,errors<1%"
     # what was written is what forecast reads
     (tmp_path / "day.csv").write_text("0,10\n600,30\n")
     assert wherry("forecast", "day.csv").returncode == 0

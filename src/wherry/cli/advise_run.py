@@ -30,6 +30,7 @@ SETTLE = 1.0  # seconds between two probes, for what is still queued
 STEADY = 0.75  # of the knee: the rate at which CPU and memory are seen
 STEADY_SECONDS = 40.0  # in a cluster, where usage is told every quarter of a minute
 DESK_SECONDS = 5.0
+LEFT, LEFT_SECONDS = 0.1, 0.25  # of a probe's time, but so many seconds at least, that it may take to answer the rest
 LAG_SHARE = 0.2  # of the objective's latency that the generator may be late by
 
 
@@ -129,16 +130,19 @@ class Prober:
 
         time.sleep(SETTLE)
         plan = plan_of(self.subject.asking, Load(bounded(constant(rate, seconds))), self.sending, 0.0)
+        begun = time.monotonic()
         report = report_of(plan, run(plan, silent), self.limits)
         if report.interrupted:
             self.interrupted = True
             return None
+        # a queue that grows all the time is within a wide objective for as long as a short probe lasts
+        kept_up = time.monotonic() - begun - seconds <= max(LEFT * seconds, LEFT_SECONDS)
         lag = report.lag_p99 or 0.0
         return Probe(
             rate=rate,
             seconds=seconds + SETTLE,
             sent=report.sent,
-            held=report.met and report.sent > 0,
+            held=report.met and report.sent > 0 and kept_up,
             throughput=report.throughput,
             tail=next((one.measured for one in report.slo if one.objective == self.latency.text), None),
             errors=report.errors,
