@@ -173,7 +173,8 @@ def trained(wherry: Wherry, folder: Path, example: str) -> None:
         shutil.copy(picture, folder / "dog.jpeg")
     before = (folder / "README.md").read_text().partition("```sh serve")[0]
     own = {key: value for key, value in os.environ.items() if not key.startswith("WHERRY_")}
-    environ = {**own, "PATH": f"{programs}{os.pathsep}{own['PATH']}"}
+    # The environment with torch may be another checkout's: what is tried is this one.
+    environ = {**own, "PATH": f"{programs}{os.pathsep}{own['PATH']}", "PYTHONPATH": str(ROOT / "src")}
     for block in re.findall(r"^```sh\n(.*?)^```", before, re.M | re.S):
         subprocess.run(["bash", "-euc", block], cwd=folder, env=environ, check=True, capture_output=True)
 
