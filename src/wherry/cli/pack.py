@@ -24,6 +24,7 @@ from wherry.errors import NotVouched
         "wherry pack model.skops --data train.parquet --target price --to bundles/price",
         "wherry pack model.pkl --data train.csv --encoding latin-1 --trust=sha256:HEX",
         "wherry pack price.onnx --data train.csv --target price",
+        "wherry pack net.pt2 --data train.csv --labels classes.txt --trust",
         "wherry pack resnet50.onnx --labels imagenet.txt",
         "wherry pack service.py --with weights.npz --trust",
     ],
@@ -37,7 +38,9 @@ from wherry.errors import NotVouched
 )
 @click.option("--target", metavar="COL", help="Column that holds the right answers.")
 @click.option(
-    "--labels", metavar="FILE", help="The classes that MODEL, an ONNX file, has a number for: one a line in FILE."
+    "--labels",
+    metavar="FILE",
+    help="The classes that MODEL (ONNX, PyTorch, Keras) has a number for: one a line in FILE.",
 )
 @click.option(
     "--to",
@@ -66,7 +69,7 @@ from wherry.errors import NotVouched
 @click.pass_obj
 def pack(console: Console, /, model: Path, trust: str | None, to: Path, labels: str | None, **options: Any) -> None:
     """Turn MODEL into a bundle: a joblib, pickle or skops file, one of XGBoost or LightGBM, an ONNX file for tables or
-    pictures, a folder that MLflow saved, or Python code.
+    pictures, a program of PyTorch (.pt2, TorchScript), a .keras file, a folder that MLflow saved, or Python code.
 
     Its columns, their types and ranges come from the estimator and the sample. The model is stored in the simplest form
     that is proven to answer alike: linear arrays, ONNX, skops, and pickle only with --allow-pickle. What is done to

@@ -169,3 +169,34 @@ def test_what_mlflow_itself_saves(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         assert wherry.load(tmp_path / "bundle").predict(X) == model.predict(X).tolist()
         theirs = mlflow.pyfunc.load_model(str(folder)).predict(X)
         assert pd.Series(theirs).tolist() == model.predict(X).tolist()
+
+
+@pytest.mark.heavy
+@pytest.mark.filterwarnings("ignore")  # MLflow's own, PyTorch's and Keras'
+def test_what_mlflow_saves_of_networks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each folder holds a file that is packed as if it had been named: gates, proofs and graphs are the same."""
+    torch = pytest.importorskip("torch", reason="needs torch: scripts/heavy-env")
+    monkeypatch.setenv("KERAS_BACKEND", "torch")
+    keras, mlflow = pytest.importorskip("keras"), pytest.importorskip("mlflow")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    rows = X.to_numpy().astype("float32")[:20]
+    pd.DataFrame(rows, columns=["x0", "x1", "x2", "x3"]).to_csv(tmp_path / "rows.csv", index=False)
+    net = torch.nn.Sequential(torch.nn.Linear(4, 3)).eval()
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+    shape = {"input": {0: torch.export.Dim.DYNAMIC}}
+    graph = torch.onnx.export(net, (torch.zeros(2, 4),), dynamo=True, verbose=False, dynamic_shapes=shape)
+    tensors = mlflow.models.infer_signature(rows, net(torch.from_numpy(rows)).detach().numpy())
+    for flavor, saved in {"pytorch": net, "keras": model, "onnx": graph.model_proto}.items():
+        folder = tmp_path / flavor
+        module = importlib.import_module(f"mlflow.{flavor}")
+        example = {} if flavor == "keras" else {"input_example": rows}  # which its own save_model stumbles over
+        module.save_model(saved, str(folder), signature=tensors, **example)
+        if flavor != "onnx":
+            with pytest.raises(NotVouched):
+                packed(folder)
+        given = {} if example else {"data": tmp_path / "rows.csv"}
+        manifest = packed(folder, trust=flavor != "onnx", **given)
+        assert (manifest.flavor, manifest.golden.rows) == ("onnx", 20)
+        wanted = model.predict(rows, verbose=0) if flavor == "keras" else net(torch.from_numpy(rows)).detach().numpy()
+        found = wherry.load(tmp_path / "bundle").predict(rows.tolist())
+        assert found == [pytest.approx(row, rel=1e-4, abs=1e-5) for row in wanted.tolist()]

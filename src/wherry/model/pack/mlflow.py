@@ -16,8 +16,16 @@ import yaml
 from wherry.errors import ModelUnknown
 
 MLMODEL = "MLmodel"
-# Of each flavor that is packed, the key that names its file.
-FILES = {"sklearn": "pickled_model", "xgboost": "data", "lightgbm": "data"}
+# Of each flavor that is packed, the key that names its file, or the folder of one, which is called so.
+FILES = {
+    "sklearn": "pickled_model",
+    "xgboost": "data",
+    "lightgbm": "data",
+    "pytorch": "model_data",
+    "keras": "data",
+    "onnx": "data",
+}
+IN_FOLDER = {"pytorch": ("model.pt2", "model.pth"), "keras": ("model.keras",)}
 # MLflow's types of columns, as pandas calls them. Others stay as they were read.
 TYPES = {"double": "float64", "float": "float32", "long": "int64", "integer": "int32", "boolean": "bool"}
 
@@ -48,13 +56,15 @@ def read(folder: Path) -> Folder:
         raise unreadable(folder, "it names no flavors")
     for flavor, key in FILES.items():
         if isinstance(own := flavors.get(flavor), dict):
-            path = inside(folder, own.get(key))
+            name = own.get(key)
+            called = [f"{name}/{each}" for each in IN_FOLDER.get(flavor, ())]
+            path = inside(folder, next((each for each in called if (folder / each).is_file()), name))
             return Folder(path, flavor, str(described.get("mlflow_version", "")), example_of(folder, described))
     names = ", ".join(str(name) for name in flavors)
     raise ModelUnknown(
         str(folder),
         f"an MLflow model of flavor {names}",
-        "is not packed as it is: sklearn, xgboost and lightgbm are",
+        "is not packed as it is: sklearn, xgboost, lightgbm, pytorch, keras and onnx are",
         "pack a Python file whose load() calls mlflow.pyfunc.load_model, with each file of the folder by --with",
     )
 
@@ -83,12 +93,16 @@ def inside(folder: Path, name: Any) -> Path:
 def example_of(folder: Path, described: dict[str, Any]) -> Any:
     """The input example as a frame, its columns of the types that the signature states; None where there is none."""
     said = described.get("saved_input_example_info")
-    if not isinstance(said, dict) or said.get("type") != "dataframe":
+    if not isinstance(said, dict) or said.get("type") not in ("dataframe", "ndarray"):
         return None
     try:
         held = json.loads(inside(folder, said.get("artifact_path")).read_bytes())
-        names, rows = held["columns"], held["data"]
-    except (ValueError, KeyError, TypeError) as error:
+        if said["type"] == "ndarray":  # rows without names
+            rows = held["inputs"] if isinstance(held, dict) else held
+            names = [f"x{place}" for place in range(len(rows[0]))]
+        else:
+            names, rows = held["columns"], held["data"]
+    except (ValueError, KeyError, TypeError, IndexError) as error:
         raise unreadable(folder, f"its input example is no table: {error}") from error
     from wherry.model.tables.table import framed  # imports pandas
 
