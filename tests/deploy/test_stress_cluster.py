@@ -46,9 +46,9 @@ def desk(
 def test_load_takes_one_replica_to_three_and_its_end_takes_them_back(desk: Desk) -> None:
     desk.deploy()
     desk.rest()
-    load = ("--shape", "step:90,0", "--duration", "6m") if LONG else ("--rate", "90", "--duration", "90s")
+    load = ("--shape", "step:90,0", "--duration", "6m") if LONG else ("--rate", "90", "--duration", "65s")
     outputs = ("--record", "run.json", "--html", "run.html")
-    done = desk.wherry("stress", NAME, *load, *outputs, timeout=500)
+    done = desk.wherry("stress", NAME, *load, *outputs, timeout=500, first=True)
     assert done.returncode == 0, done.stderr
     run = decode((desk.folder / "run.json").read_bytes())
     scaling = scaling_of(run)
