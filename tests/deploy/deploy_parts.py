@@ -151,10 +151,9 @@ class Serving:
         self.reports = self.load.stop() if ended[0] is None else []
         self.load.__exit__(*ended)
 
-    def update(self) -> Verdict:
-        return deploy(
-            self.images["2"].release(self.cluster.namespace, **self.how), self.cluster, self.images["2"].probe
-        )
+    def update(self, version: str = "2", **how: Any) -> Verdict:
+        one = self.images[version]
+        return deploy(one.release(self.cluster.namespace, **{**self.how, **how}), self.cluster, one.probe)
 
     @property
     def failed(self) -> int:
