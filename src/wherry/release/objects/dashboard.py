@@ -114,8 +114,7 @@ PANELS = (
         (
             (f"{rate(names.METRIC_MODEL_SECONDS)} / {rate(names.METRIC_ROWS)}", "a row"),
             (
-                f"{rate(f'{names.METRIC_STEP_SECONDS}_sum', 'step')} / "
-                f"{rate(f'{names.METRIC_STEP_SECONDS}_count', 'step')}",
+                " / ".join(rate(f"{names.METRIC_STEP_SECONDS}_{part}", "step") for part in ("sum", "count")),
                 "a call of {{step}}",
             ),
         ),
