@@ -161,6 +161,7 @@ class Serving:
 
     @property
     def pods(self) -> dict[str, int]:
-        """Restarts by pod."""
-        found = self.cluster.list(POD, selector("iris"))
+        """Restarts by pod, of those that stay."""
+        listed = self.cluster.list(POD, selector("iris"))
+        found = [pod for pod in listed if "deletionTimestamp" not in pod["metadata"]]
         return {name_of(pod): restarts_of(pod) for pod in found}
