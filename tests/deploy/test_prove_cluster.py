@@ -26,7 +26,7 @@ from scaling_parts import Desk, project
 from wherry.cli.rewriting import rewritten
 from wherry.stress.advising.advice import Measured, Wishes, advise
 
-pytestmark = [pytest.mark.cluster, pytest.mark.slow]
+pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.alone]
 
 LONG = os.environ.get("WHERRY_TEST_LONG") == "1"
 # Few requests that cost much: what sends them needs little of the processors that it shares with who answers.

@@ -24,7 +24,7 @@ KEEP = os.environ.get("WHERRY_TEST_KEEP", "")
 NAME = "breast-cancer"
 DOWN = 60 if LONG else 300  # seconds that fewer pods must be enough; the default takes five minutes to show
 
-pytestmark = [pytest.mark.cluster, pytest.mark.slow]
+pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.alone]
 
 
 @pytest.fixture
