@@ -22,8 +22,9 @@ from overload import Sender, good, p99
 from turns import SENDER_CORE, Peer, free_port, settle, started
 
 RATE, DRIP_SECONDS, AFTER_SECONDS, MOST_OPEN, MORE_MS = 200.0, 1.0, 15.0, 50, 5.0
-HEAD = b"POST /predict HTTP/1.1\r\nHost: slow\r\n"
-BEGINNINGS = (HEAD, HEAD + b"Content-Length: 100000\r\n\r\n", b"GET /openapi.json HTTP/1.1\r\nHost: slow\r\n\r\n" * 400)
+HEAD = b"POST /predict HTTP/1.1\r\nHost: localhost\r\n"
+LARGE = b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n" * 20
+BEGINNINGS = (HEAD, HEAD + b"Content-Length: 100000\r\n\r\n", LARGE)
 
 
 async def slow(port: int, mode: int) -> None:

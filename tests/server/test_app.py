@@ -470,7 +470,7 @@ def counted(*batches: list[Any]) -> dict[str, float]:
     """What /metrics says of each class after these answers."""
     metrics = Metrics()
     for batch in batches:
-        metrics.predicted(batch)
+        metrics.predicted([Outputs(batch)])
     lines = [line for line in metrics.render([]).splitlines() if line.startswith("wherry_predictions_total{")]
     return {line.partition('class="')[2].rpartition('"} ')[0]: float(line.rpartition(" ")[2]) for line in lines}
 

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 from wherry.contract import names
 from wherry.contract.signature import Signature
-from wherry.contract.wire import Rows
+from wherry.contract.wire import Outputs, Rows
 from wherry.server.board import Board
 
 LATENCIES = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -100,12 +100,13 @@ class Metrics:
         cells[batches.places[bisect_left(BATCHES, rows)]] += 1.0
         cells[batches.places[-1]] += rows
 
-    def predicted(self, predictions: Sequence[Any]) -> None:
+    def predicted(self, answers: Sequence[Outputs | None]) -> None:
         """Count the classes that a classifier answered with."""
         cells, classes = self.cells, self.classes
-        for value in predictions:
-            place = classes.get(value)
-            cells[self.class_place(value) if place is None else place] += 1.0
+        for outputs in answers:
+            for value in outputs.predictions if outputs is not None else ():
+                place = classes.get(value)
+                cells[self.class_place(value) if place is None else place] += 1.0
 
     def class_place(self, value: Any) -> int:
         """Where a class is counted that is met for the first time."""

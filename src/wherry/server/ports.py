@@ -14,6 +14,7 @@ from pathlib import Path
 from wherry.errors import AddressUnusable, PortTaken
 
 BACKLOG = 1024  # connections that the kernel makes and keeps for us
+UNSENT = 64 * 1024  # bytes of replies that the kernel takes for a client which does not read, beside what is on its way
 NEXT_PORTS = 50  # ports after a busy one that are tried
 ATTACH_FILTER = 26  # SO_ATTACH_FILTER of Linux, which the socket module does not name; elsewhere no such option
 # A program for the kernel's packet filter: load the byte of TCP flags; with SYN set drop the packet, else keep it.
@@ -36,6 +37,8 @@ def bind(host: str, port: int, *, setting: str = "--port", listen: bool = True) 
     sock = socket.socket(family, kind, protocol)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        with contextlib.suppress(AttributeError, OSError):  # not every system has it; connections inherit it
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT)
         if family == socket.AF_INET6 and address[0] == "::":
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         sock.bind(address)

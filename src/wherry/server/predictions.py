@@ -318,8 +318,7 @@ class Predictions:
             if seconds := [now - each.started for each in exchanges if each.reply is None]:
                 self.metrics.answered(door, 200, seconds)
         if self.classifies:
-            wanted = (job.outputs for job in answered if job.outputs is not None and job.door != APART)
-            self.metrics.predicted([value for outputs in wanted for value in outputs.predictions])
+            self.metrics.predicted([job.outputs for job in answered if job.door != APART])
         outside = self.ranges.outside(rows)
         if outside:
             self.metrics.count(METRIC_OUTSIDE, outside)
