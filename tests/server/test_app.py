@@ -35,6 +35,7 @@ from serving import (
 from wherry.contract.names import NATIVE_MEDIA
 from wherry.contract.project import Project
 from wherry.contract.reply import Reply
+from wherry.contract.wire import Outputs
 from wherry.errors import StoreFailed
 from wherry.server.auth import Tokens, is_loopback
 from wherry.server.journal import Counts, Entry
