@@ -33,7 +33,7 @@ from wherry.deploy.resources import (
 from wherry.errors import (
     ClusterFailed,
     Conflict,
-    NothingDeployed,
+    NamespaceMissing,
     NotPermitted,
     ObjectForeign,
     ObjectRefused,
@@ -128,7 +128,7 @@ def test_the_life_of_a_service(own: Cluster, make_release: Any, probe: Probe, to
     assert removal.stays == ("image localhost:5000/library/python:3.11-slim",)
     assert own.get(NAMESPACE, own.namespace) is None
     assert life.down(own).objects == ()
-    with pytest.raises(NothingDeployed):
+    with pytest.raises(NamespaceMissing):
         life.scale(own, 1)
 
 
