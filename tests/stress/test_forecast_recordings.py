@@ -1,4 +1,4 @@
-"""Forecasts held against what a real cluster did: recorded runs of 21 November 2026, Kubernetes 1.35, two processors."""
+"""Forecasts held against what a real cluster did: runs recorded on 21 November 2026, Kubernetes 1.35, 2 cores."""
 
 from __future__ import annotations
 
