@@ -29,6 +29,15 @@ RIGHT = {version: {"prediction": labels[0]} for version, labels in VERSIONS.item
 LOAD = Path(__file__).parent / "steady_load.py"
 
 
+SLOW = """
+import runpy, time
+from wherry.server.predictor import Measured
+quick = Measured.score
+Measured.score = lambda self, *asked: (time.sleep(0.03), quick(self, *asked))[1]
+runpy.run_module("wherry.server", run_name="__main__", alter_sys=True)
+"""
+
+
 class Versioned(msgspec.Struct, frozen=True):
     """One version: its bundle, and its image by digest."""
 
@@ -44,18 +53,30 @@ class Versioned(msgspec.Struct, frozen=True):
         return Probe.of(golden(self.bundle, self.manifest), self.manifest)
 
     def release(
-        self, namespace: str, *, replicas: int = 2, serve: Mapping[str, Any] = {}, careless: bool = False, **deploy: Any
+        self,
+        namespace: str,
+        *,
+        replicas: int = 2,
+        serve: Mapping[str, Any] = {},
+        careless: bool = False,
+        slow: bool = False,
+        **deploy: Any,
     ) -> Release:
-        """As a user's would be, on a NodePort. careless: without preStop, as most are written by hand."""
+        """As a user's would be, on a NodePort. careless: without preStop, as most are written by hand. slow: its model
+        takes 30 ms a call."""
         wanted = {"replicas": replicas, "resources": {"cpu": "20m"}, "service": {"type": "NodePort"}, **deploy}
         project = settings.resolve({"deploy": wanted, "serve": dict(serve)}, {}, {}).project
         made = compose(project, self.manifest, image=self.image, namespace=namespace, local=True)
-        if not careless:
+        if not careless and not slow:
             return made
         objects = copy.deepcopy(made.objects)
         for one in objects:
             if one["kind"] == "Deployment":
-                del one["spec"]["template"]["spec"]["containers"][0]["lifecycle"]
+                container = one["spec"]["template"]["spec"]["containers"][0]
+                if careless:
+                    del container["lifecycle"]
+                if slow:
+                    container["command"] = ["python3", "-c", SLOW]
         return msgspec.structs.replace(made, objects=objects)
 
 

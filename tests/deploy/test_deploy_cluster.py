@@ -224,11 +224,10 @@ class Failed(msgspec.Struct):
 @pytest.fixture(scope="module")
 def space(cluster: Any) -> Iterator[Cluster]:
     name = f"wherry-d1-{uuid.uuid4().hex[:8]}"
-    made = connect(namespace=name, kubeconfig=str(cluster.kubeconfig))
-    made.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
-    yield made
-    made.delete(NAMESPACE, name)
-    made.close()
+    with connect(namespace=name, kubeconfig=str(cluster.kubeconfig)) as made:
+        made.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+        yield made
+        made.delete(NAMESPACE, name)
 
 
 @pytest.fixture(scope="module")

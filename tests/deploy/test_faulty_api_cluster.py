@@ -67,12 +67,13 @@ def updated(proxy: Faulty, cluster: Cluster, make_release: Any, probe: Any, fold
         verdict = deploy(make_release(cluster.namespace, version="2"), through, probe)
     took = time.monotonic() - began
     own = [at - began for at, path in proxy.asked[before:] if "/proxy/" not in path]
-    rate = sum(at > BEGINNING for at in own) / (took - BEGINNING)
+    rate = sum(at > BEGINNING for at in own) / max(took - BEGINNING, SHORTEST)
     print(f"\n{proxy.fault}: {took:.1f} s, {proxy.faults} faults, {len(own)} requests, then {rate:.1f} a second")
     return verdict.ok, rate
 
 
 BEGINNING = 3.0  # seconds in which everything is looked at, rehearsed and applied; what comes then is the watching
+SHORTEST = 5.0  # seconds of watching: after fewer, what is written down at the end would outweigh it
 FAULTS = ("none", "cut", "expired", "busy", "silence")
 
 

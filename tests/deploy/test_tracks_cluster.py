@@ -101,7 +101,7 @@ def too_early(cluster: Cluster, url: str) -> int:
 # What makes a worse version, and what the canary is taken away for.
 WORSE: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "answers otherwise": ({}, {}, "differs"),
-    "is slow": ({"resources": {"cpu": "20m", "cpu_limit": "40m"}}, {"differing": 1.0}, "latency"),
+    "is slow": ({"slow": True}, {"differing": 1.0}, "latency"),
 }
 
 
