@@ -13,7 +13,7 @@ from wherry.model.bundle import golden, read_manifest
 from wherry.testing import FakeApiServer
 
 Wherry = Callable[..., "subprocess.CompletedProcess[str]"]
-IMAGE = f"localhost:5000/iris@sha256:{'a' * 64}"
+IMAGE = f"localhost:9/iris@sha256:{'a' * 64}"  # no registry is there, so none says that it does not hold this
 
 
 @pytest.fixture
