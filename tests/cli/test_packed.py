@@ -43,7 +43,7 @@ def test_several_go_out_together(linear_bundle: Path, second: Path) -> None:
 
 
 def test_what_no_service_could_hold_is_refused_before_it_is_built(linear_bundle: Path, second: Path) -> None:
-    with pytest.raises(BundlesClash, match="both hold"):
+    with pytest.raises(BundlesClash, match="is named twice"):
         project.packed(declared(linear_bundle), linear_bundle)
     name = bundle.verify(linear_bundle).name
     chain = Chain(steps=(name,), name=name, version="next")

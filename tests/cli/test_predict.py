@@ -171,3 +171,18 @@ def test_quality_stands_beside_that_of_the_dullest_answer() -> None:
     assert (error.value, error.baseline, error.rows) == (0.0, 0.5, 2)
     assert quality("class", [1], [""]) == []
     assert quality("class", [1, 0], ["1", "0"])[0].value == 1.0
+
+
+def test_nothing_to_check_with_is_no_success(wherry: Wherry, tmp_path: Path) -> None:
+    for version in ("1", "2"):
+        (tmp_path / "boats.py").write_text(
+            f"def predict(x: list[float]) -> list[float]:\n    return [{version} * each for each in x]\n"
+        )
+        packed = wherry("pack", tmp_path / "boats.py", "--trust", "--version", version, "--to", tmp_path / version)
+        assert packed.returncode == 0, packed.stderr
+    checked = wherry("predict", "--check", tmp_path / "1", "http://127.0.0.1:9")
+    assert checked.returncode == 2
+    assert "holds no golden rows to check" in checked.stderr
+    compared = wherry("inspect", tmp_path / "1", tmp_path / "2")
+    assert "their answers were not compared" in compared.stdout
+    assert "differs" not in compared.stdout

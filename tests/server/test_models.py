@@ -210,7 +210,7 @@ def test_two_of_one_name_and_version_are_refused(folders: list[Path], tmp_path: 
     project = Project(serve=Serve(bundles=(str(folders[1]), str(same))))
     with pytest.raises(BundlesClash, match="both hold boats 1"):
         beside(Loaded(folders[0]), project)
-    with pytest.raises(BundlesClash, match="both hold breast 1"):
+    with pytest.raises(BundlesClash, match="is named twice"):
         beside(Loaded(folders[0]), Project(serve=Serve(bundles=(str(folders[0]),))))
 
 

@@ -130,7 +130,7 @@ def show_changes(console: Console, found: Comparison) -> None:
     if found.golden_common:
         console.say(f"{same} of {table.count(found.golden_common, 'golden row')} that both have are answered alike")
     else:
-        console.say("the two have no golden rows in common")
+        console.say("the two have no golden rows in common, so their answers were not compared")
     if found.alike:
         console.say(f"{found.b} differs from {found.a} in nothing that a client could notice")
 

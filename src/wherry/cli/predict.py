@@ -176,10 +176,14 @@ def replay(console: Console, asked: payload.Words, answers: Asker) -> int:
     manifest = verify(bundle)
     rows = golden(bundle, manifest)
     where = asked.url or str(bundle)
-    found: tuple[Difference, ...] = ()
-    if rows.rows:
-        answered = answers.replay(rows.request())
-        found = differences(rows.predictions, answered, rtol=manifest.golden.rtol, atol=manifest.golden.atol)
+    if not rows.rows:
+        raise UsageRefused(
+            f"{bundle} holds no golden rows to check with", hint="wherry pack MODEL --data FILE keeps some"
+        )
+    answered = answers.replay(rows.request())
+    found: tuple[Difference, ...] = differences(
+        rows.predictions, answered, rtol=manifest.golden.rtol, atol=manifest.golden.atol
+    )
     if console.as_json:
         console.document({"checked": len(rows.rows), "differences": found})
     elif found:

@@ -77,6 +77,8 @@ def serve(
     }
     resolved = project.load(console, flags)
     bundle = bundles[0] if bundles else Path(BUNDLE_DIR)
+    if files := [further for further in bundles[1:] if further.is_file()]:
+        raise click.UsageError(f"only the first may be a model file; wherry pack {files[0]} makes a bundle of it")
     if bundle.is_file() or (bundle / "MLmodel").is_file():
         bundle = packed(console, bundle, resolved.project.model.image, data, target, trust_of(trust))
     elif data or target or trust:

@@ -52,6 +52,9 @@ def distinct(manifests: Sequence[Manifest], folders: Sequence[str]) -> None:
     held: dict[tuple[str, str], str] = {}
     for manifest, folder in zip(manifests, folders, strict=True):
         key = (manifest.name, manifest.version)
+        if held.get(key) == folder:
+            hint = "once is enough: on the command line, or in [serve] bundles of wherry.toml"
+            raise BundlesClash(f"{folder} is named twice", hint)
         if key in held:
             hint = "wherry pack MODEL --name NAME --version VERSION"
             if folder == DECLARED:

@@ -91,8 +91,9 @@ class Comparison(msgspec.Struct, frozen=True):
 
     @property
     def alike(self) -> bool:
-        """Whether nothing that a client could notice differs."""
-        return not (self.signature or self.libraries or self.metrics or self.golden_changed)
+        """Whether it was seen that nothing differs which a client could notice."""
+        differ = self.signature or self.libraries or self.metrics or self.golden_changed
+        return self.digests[0] == self.digests[1] or bool(self.golden_common and not differ)
 
 
 def inspect(path: Path) -> Description:

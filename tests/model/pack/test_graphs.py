@@ -135,6 +135,10 @@ def test_a_text_that_a_graph_has_never_seen_is_refused_where_it_raises(tmp_path:
         types = [("city", StringTensorType([None, 1])), ("area", FloatTensorType([None, 1]))]
         city = packed(converted(tmp_path / "m.onnx", fitted, types), frame).signature.columns[0]
         assert (city.type, city.unknown_ok) == ("string", unknown == "ignore")
+    packed(tmp_path / "m.onnx")  # without rows the example is made up, of what the graph takes
+    example = json.loads((tmp_path / "bundle" / "example.json").read_text())
+    assert isinstance(example["city"], str)
+    assert len(wherry.load(tmp_path / "bundle").predict(example)) == 1
 
 
 def test_a_regressor_takes_fractions_where_the_sample_has_none(tmp_path: Path) -> None:

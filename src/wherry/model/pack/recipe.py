@@ -20,6 +20,7 @@ from wherry.contract.signature import Signature
 from wherry.contract.wire import Cell, Outputs
 from wherry.model import bundle, golden, measure, tables
 from wherry.model.pack import baseline, metrics, mlflow, naming
+from wherry.model.pack.keeping import warm
 from wherry.model.pack.opening import open_subject
 from wherry.model.pack.subject import SAMPLE, Estimator, Given, Subject
 from wherry.model.proving.convert import Stored
@@ -237,10 +238,7 @@ def example(signature: Signature, asked: GoldenRows) -> dict[str, Cell]:
     row = next((row for row in asked.rows if None not in row), asked.rows[0] if asked.rows else None)
     if row is not None:
         return dict(zip(asked.columns, row, strict=True))
-    return {
-        c.name: c.example if c.example is not None else c.categories[0] if c.categories else 0.0
-        for c in signature.columns
-    }
+    return {c.name: 0.0 if c.type == "number" and c.example is None else warm(c) for c in signature.columns}
 
 
 @contextmanager
