@@ -45,12 +45,18 @@ def files(tmp_path: Path) -> list[tuple[str, Path]]:
     return [(path, folder / path) for path in ("manifest.json", "parts/model.bin")]
 
 
+@pytest.fixture
+def volume(tmp_path: Path) -> Path:
+    """Where a model of yesterday lies."""
+    held = tmp_path / "volume"
+    (held / "breast").mkdir(parents=True)
+    (held / "breast" / "of-yesterday").touch()
+    return held
+
+
 def test_a_folder_is_there_whole_and_replaces_what_was(
-    files: list[tuple[str, Path]], tmp_path: Path, free_ports: Any
+    files: list[tuple[str, Path]], volume: Path, free_ports: Any
 ) -> None:
-    volume = tmp_path / "volume"
-    (volume / "breast").mkdir(parents=True)
-    (volume / "breast" / "of-yesterday").touch()
     with taking(volume, free_ports(1)[0]) as far:
         carrying.sent(far, files, "models")
     found = {str(path.relative_to(volume)) for path in volume.rglob("*") if path.is_file()}
@@ -58,12 +64,7 @@ def test_a_folder_is_there_whole_and_replaces_what_was(
     assert (volume / "breast" / "parts" / "model.bin").read_bytes() == files[1][1].read_bytes()
 
 
-def test_a_connection_that_breaks_leaves_what_was(
-    files: list[tuple[str, Path]], tmp_path: Path, free_ports: Any
-) -> None:
-    volume = tmp_path / "volume"
-    (volume / "breast").mkdir(parents=True)
-    (volume / "breast" / "of-yesterday").touch()
+def test_a_connection_that_breaks_leaves_what_was(files: list[tuple[str, Path]], volume: Path, free_ports: Any) -> None:
     with taking(volume, free_ports(1)[0]) as far:
         far.sendall(json.dumps([["manifest.json", 2], ["parts/model.bin", 99]]).encode() + b"\n{}" + b"half")
         far.shutdown(socket.SHUT_WR)

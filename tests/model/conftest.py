@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+import wherry
+from wherry.contract.manifest import Measured
+
 for path in ("model_parts.py", "reading/honest.py", "reading/malicious.py"):
     name = Path(path).stem
     spec = importlib.util.spec_from_file_location(name, Path(__file__).parent / path)
@@ -17,6 +20,17 @@ for path in ("model_parts.py", "reading/honest.py", "reading/malicious.py"):
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     spec.loader.exec_module(module)
+
+
+@pytest.fixture
+def measured_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bundle is loaded and replayed in this process, where packing would take one of its own for each."""
+
+    def measure(folder: Path) -> Measured:
+        wherry.load(folder).replay()
+        return Measured(0.1, 100_000_000)
+
+    monkeypatch.setattr("wherry.model.measure.measure", measure)
 
 
 @pytest.fixture

@@ -14,7 +14,6 @@ import pandas as pd
 import pytest
 
 import wherry
-from wherry.contract.manifest import Measured
 from wherry.errors import ModelUnknown
 from wherry.model.pack import pack_file
 
@@ -44,15 +43,6 @@ def packed(path: Path, rows: pd.DataFrame = ROWS, **options: Any) -> Any:
     rows.to_csv(path.with_name("rows.csv"), index=False)
     given = {"data": path.with_name("rows.csv"), "target": None, "to": path.with_name("bundle"), "trust": True}
     return pack_file(path, **{**given, **options})
-
-
-@pytest.fixture
-def measured_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    def measure(folder: Path) -> Measured:
-        wherry.load(folder).replay()
-        return Measured(0.1, 100_000_000)
-
-    monkeypatch.setattr("wherry.model.measure.measure", measure)
 
 
 @pytest.mark.usefixtures("measured_here")

@@ -16,7 +16,6 @@ import pandas as pd
 import pytest
 
 import wherry
-from wherry.contract.manifest import Measured
 from wherry.errors import ModelUnknown, ModelUnreadable, NotVouched, SampleUnfit
 from wherry.model.pack import pack_file
 from wherry.model.reading.kinds import kind_of
@@ -89,15 +88,6 @@ quiet = pytest.mark.filterwarnings("ignore")  # PyTorch's own
 @pytest.fixture
 def torch() -> Any:
     return pytest.importorskip("torch", reason="needs torch: scripts/heavy-env")
-
-
-@pytest.fixture
-def measured_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    def measure(folder: Path) -> Measured:
-        wherry.load(folder).replay()
-        return Measured(0.1, 100_000_000)
-
-    monkeypatch.setattr("wherry.model.measure.measure", measure)
 
 
 def network(torch: Any, *, outputs: int = 3) -> Any:

@@ -24,7 +24,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 import wherry
-from wherry.contract.manifest import Manifest, Measured
+from wherry.contract.manifest import Manifest
 from wherry.errors import DataUnreadable, ModelUnknown, ModelUnreadable, ModelUnsafe, SampleUnfit, UsageRefused
 from wherry.model.pack import pack_file
 
@@ -34,15 +34,6 @@ NAMES = np.array(["setosa", "versicolor", "virginica"])[Y]
 FLOAT, DOUBLE, HALF, INT, TEXT = (
     TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.INT64, TensorProto.STRING,
 )  # fmt: skip  # one line reads better
-
-
-@pytest.fixture
-def measured_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    def measure(folder: Path) -> Measured:
-        wherry.load(folder).replay()
-        return Measured(0.1, 100_000_000)
-
-    monkeypatch.setattr("wherry.model.measure.measure", measure)
 
 
 pytestmark = pytest.mark.usefixtures("measured_here")
