@@ -26,7 +26,7 @@ class Faulty(socketserver.ThreadingTCPServer):
     def __init__(self, port: int, fault: str) -> None:
         self.port, self.fault, self.faults = port, fault, 0
         self.asked: list[tuple[float, str]] = []
-        self.silent_from = float("inf")  # for SILENCE seconds
+        self.silent_from = float("inf")  # for SILENCE seconds, a second after a deploy has taken its lock
         super().__init__(("127.0.0.1", 0), Exchange)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
@@ -44,6 +44,8 @@ class Exchange(BaseHTTPRequestHandler):
         self.close_connection = True
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         watches, bad = "watch=true" in self.path, made.fault
+        if bad == "silence" and "/leases" in self.path:
+            made.silent_from = min(made.silent_from, at + 1)
         if bad == "silence" and 0 < at - made.silent_from < SILENCE:
             made.faults += 1
             time.sleep(SILENCE - (at - made.silent_from))
