@@ -39,6 +39,13 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """What passed only when it ran again, as .ci/run has it, is a finding all the same: how it failed is shown."""
+    for report in terminalreporter.getreports("rerun"):
+        terminalreporter.section(f"failed, and ran again: {report.nodeid}")
+        terminalreporter.line(str(report.longrepr))
+
+
 # --- skips --------------------------------------------------------------------------------------------------------
 
 
