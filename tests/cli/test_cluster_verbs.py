@@ -202,6 +202,14 @@ def test_render_prints_one_yaml_stream_and_nothing_else(wherry: Wherry, linear_b
     assert wherry("render", linear_bundle).stdout == done.stdout
 
 
+@pytest.mark.parametrize("flags", [("--tag", "7", "--image", "a:8"), ("--image", f"a@sha256:{'0' * 64}", "--tag", "7")])
+def test_two_images_are_refused(wherry: Wherry, linear_bundle: Path, flags: tuple[str, ...]) -> None:
+    assert wherry("render", linear_bundle, "--image", "a:7", "--tag", "7").returncode == 0
+    done = wherry("render", linear_bundle, *flags)
+    assert done.returncode == 2
+    assert "which of the two?" in done.stderr and "or --image a:7" in done.stderr
+
+
 def test_render_to_a_folder_writes_an_object_a_file(wherry: Wherry, linear_bundle: Path, tmp_path: Path) -> None:
     done = wherry("render", linear_bundle, "--to", "made")
     written = sorted((tmp_path / "made").iterdir())

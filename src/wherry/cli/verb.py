@@ -10,6 +10,7 @@ import click
 
 from wherry.cli.console import Console
 from wherry.contract.names import BUNDLE_DIR, ENV_TOKEN_FILE
+from wherry.errors import UsageRefused
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 FLAGS = "wherry.flags"
@@ -94,9 +95,29 @@ trust_option = click.option(
     metavar="[=sha256:DIGEST]",
     help="Load a file that can run code; with =sha256:..., only if that is its digest.",
 )
+
+
+def one_tag(context: click.Context, parameter: click.Parameter, given: str | None) -> str | None:
+    """What was given, of --image or --tag. Raises UsageRefused where the two name different images."""
+    other = context.params.get("tag" if parameter.name == "image" else "image")
+    if given and other:
+        from wherry.release.reference import Reference
+
+        image, tag = (given, other) if parameter.name == "image" else (other, given)
+        named = Reference.parse(image)
+        if (named.digest or named.tag or tag) != tag:
+            reason = f"--image names {named}, and --tag {tag}: which of the two?"
+            raise UsageRefused(reason, hint=f"--image {named}, or --image {named.tagged(tag)}")
+    return given
+
+
 image_options = stacked(
-    click.option("-t", "--image", metavar="REF", help="Image name, as registry/name or registry/name:tag."),
-    click.option("--tag", metavar="TAG", help="Tag of the image; without one it is derived from the content."),
+    click.option(
+        "-t", "--image", metavar="REF", callback=one_tag, help="Image name, as registry/name or registry/name:tag."
+    ),
+    click.option(
+        "--tag", metavar="TAG", callback=one_tag, help="Tag of the image; without one it is derived from the content."
+    ),
 )
 cluster_options = stacked(
     click.option("--context", metavar="NAME", help="Context of the kubeconfig."),
