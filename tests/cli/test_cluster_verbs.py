@@ -7,6 +7,7 @@ import json
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, cast
 
 import click
 import msgspec
@@ -134,12 +135,17 @@ def test_flags_are_repeated_as_they_are_typed() -> None:
     assert again == " -n models --context 'my context' --kubeconfig config"
 
 
-def test_ctrl_c_during_a_rollout_says_what_stands(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(KeyboardInterrupt), clusters.leaving(Console(), " -n models"):
+def test_ctrl_c_during_a_rollout_says_what_stands(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(
+        "wherry.deploy.rollback.ways_back", lambda cluster, name: (f"wherry down {name}", "wherry logs")
+    )
+    with pytest.raises(KeyboardInterrupt), clusters.leaving(Console(), cast("Any", None), "breast", " -n models"):
         raise KeyboardInterrupt
     told = capsys.readouterr().err
     assert "goes on in the cluster; run the same command to finish it" in told
-    assert "wherry rollback -n models\n" in told and "wherry down -n models\n" in told
+    assert "wherry down breast -n models\n" in told and "wherry logs -n models\n" in told
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("90", 90.0), ("90s", 90.0), ("5m", 300.0), ("1.5m", 90.0)])

@@ -15,6 +15,7 @@ from wherry.deploy.cluster import Cluster
 from wherry.deploy.deploy import deploy
 from wherry.deploy.probe import Probe
 from wherry.deploy.resources import CONFIG_MAP, DEPLOYMENT, annotations_of
+from wherry.deploy.rollback import ways_back
 from wherry.deploy.steady import Steady, worst_p99
 from wherry.errors import NotPermitted, ProbeFailed, ReleaseMissing, RolloutFailed
 from wherry.testing import READY, FakeApiServer
@@ -72,6 +73,47 @@ def test_a_rollback_to_nothing_says_what_there_is(fake: Cluster, make_release: A
         life.rollback(fake)
     with pytest.raises(ReleaseMissing, match="release 9 of ferry is not kept: kept are 1"):
         life.rollback(fake, 9)
+
+
+class Killed(BaseException):
+    """Ends a deploy as Ctrl-C would."""
+
+
+@pytest.mark.parametrize("place", ["wherry.deploy.path.Path.made_true", "wherry.deploy.path.prove"])
+@pytest.mark.parametrize("number", [3, None])
+def test_after_an_interrupted_deploy_each_way_back_that_is_offered_leads_to_what_was_good(
+    fake: Cluster, make_release: Any, probe: Probe, monkeypatch: pytest.MonkeyPatch, place: str, number: int | None
+) -> None:
+    """Cut off before anything was applied, or when all was and nothing proven; without a number as with it."""
+    for version in ("1", "2", "3"):
+        deploy(make_release("boats", version=version), fake, probe)
+
+    def killed(*asked: Any, **how: Any) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patched, pytest.raises(Killed):
+        patched.setattr(place, killed)
+        deploy(make_release("boats", version="4"), fake, probe)
+    assert model(fake) == ("ferry:4" if place.endswith("prove") else "ferry:3")
+    assert ways_back(fake, "ferry") == ("wherry rollback 3", "wherry down")
+    assert life.rollback(fake, number).ok
+    assert model(fake) == "ferry:3"
+    life.rollback(fake, 2)
+    assert (life.rollback(fake).ok, model(fake)) == (True, "ferry:3"), "without one it is the one before, as ever"
+
+
+def test_an_interrupted_first_deploy_offers_no_release(
+    fake: Cluster, make_release: Any, probe: Probe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*asked: Any, **how: Any) -> None:
+        raise Killed
+
+    assert ways_back(fake, "ferry") == ("wherry down",)
+    with pytest.raises(Killed):
+        monkeypatch.setattr("wherry.deploy.path.Path.made_true", killed)
+        deploy(make_release("boats"), fake, probe)
+    assert ways_back(fake, "ferry") == ("wherry down",)
+    assert "configmap/ferry-release-1" in life.down(fake, "ferry", dry_run=True).objects
 
 
 def test_ten_are_kept(fake: Cluster, make_release: Any, probe: Probe) -> None:

@@ -52,14 +52,16 @@ def flags_again(context: str | None, namespace: str | None, kubeconfig: Path | N
 
 
 @contextmanager
-def leaving(console: Console, flags: str) -> Iterator[None]:
-    """Says at Ctrl-C what stands in the cluster then, and what to type."""
+def leaving(console: Console, cluster: Cluster, name: str, flags: str) -> Iterator[None]:
+    """Says at Ctrl-C what stands in the cluster then, and which ways back there are."""
+    from wherry.deploy.rollback import ways_back
+
     try:
         yield
     except KeyboardInterrupt:
         console.note(
             "interrupted: what was applied goes on in the cluster; run the same command to finish it, or go back:",
-            hint=f"wherry rollback{flags}\n  wherry down{flags}",
+            hint="\n  ".join(f"{command}{flags}" for command in ways_back(cluster, name)),
             warn=True,
         )
         raise

@@ -169,7 +169,7 @@ def deploy(
         release = release_of(named)
         if copy_model:
             carry(bundle, manifest, release, cluster, console.tell)
-        with leaving(console, flags_again(context, namespace, kubeconfig)):
+        with leaving(console, cluster, release.name, flags_again(context, namespace, kubeconfig)):
             verdict = way.deploy(wanted, release, cluster, probe, timeout=timeout, verify=verify, tell=console.tell)
     show(console, verdict, flags_again(context, namespace, kubeconfig))
     return 0 if verdict.ok or verdict.outcome == "paused" else FAILED

@@ -12,6 +12,7 @@ from wherry.deploy.deploy import Verdict, deploy
 from wherry.deploy.names import service_of, workload
 from wherry.deploy.probe import Verify
 from wherry.deploy.resources import Object, annotations_of
+from wherry.errors import ClusterFailed
 
 WHOLE = ("stable", "green")  # the tracks of which one serves and the other is the way back
 
@@ -49,7 +50,7 @@ def rollback(
     """Deploys release `number` again, or the last good one before the one that serves, and proves it.
 
     Where its pods still stand beside those that serve, the Service is switched to them. While a canary runs, no number
-    means that it goes.
+    means that it goes, and after a deploy that was interrupted the last good one before that.
     Raises ReleaseMissing, and what a deploy raises.
     """
     live = workload(cluster, name)
@@ -58,7 +59,8 @@ def rollback(
     beside = {one.track: one for one in tracks.beside(cluster, name, tracks.serving(cluster, name))}
     if number is None and "canary" in beside:
         number = number_of(live)  # what a canary is taken away for
-    found = history.pick(records, name, number, number_of(live))
+    cut_off = records[-1].number if records and records[-1].state == "deploying" else 0
+    found = history.pick(records, name, number, max(number_of(live), cut_off))
     tell(Note(f"going back to release {found.number}, {found.release.image}"))
     probe = msgspec.structs.replace(found.probe, token=token)
     kept = [history.numbered(records, one.release) for track, one in beside.items() if track in WHOLE]
@@ -72,6 +74,16 @@ def rollback(
         blue_green=any(one is not None and one.release.objects == found.release.objects for one in kept),
         tell=tell,
     )
+
+
+def ways_back(cluster: Cluster, name: str) -> tuple[str, ...]:
+    """What to type so that an interrupted deploy leaves nothing: without a release that was good there is one way."""
+    try:
+        records = history.read(cluster, name)
+    except ClusterFailed:
+        return ("wherry releases", "wherry down")
+    good = history.last_good(records, records[-1].number + 1) if records else None
+    return (f"wherry rollback {good.number}", "wherry down") if good else ("wherry down",)
 
 
 def number_of(live: Object) -> int:
