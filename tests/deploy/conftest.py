@@ -6,9 +6,7 @@ import contextlib
 import copy
 import importlib.util
 import json
-import os
 import sys
-import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -152,16 +150,10 @@ def images(cluster: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
 @pytest.fixture
 def spaces(kube: Any) -> Iterator[Callable[[], Cluster]]:
     """spaces(): the cluster at one more namespace of the test's own, with the strictest Pod Security."""
+    from deploy_parts import space
+
     with contextlib.ExitStack() as stack:
-
-        def make() -> Cluster:
-            name = f"wherry-d2-{uuid.uuid4().hex[:8]}"
-            labels = {"pod-security.kubernetes.io/enforce": "restricted"}
-            kube.call("POST", "/api/v1/namespaces", {"metadata": {"name": name, "labels": labels}})
-            stack.callback(kube.call, "DELETE", f"/api/v1/namespaces/{name}")
-            return stack.enter_context(connect(namespace=name, kubeconfig=os.environ["WHERRY_TEST_KUBECONFIG"]))
-
-        yield make
+        yield lambda: stack.enter_context(space(kube))
 
 
 # --- a fake API server ----------------------------------------------------------------------------------------------

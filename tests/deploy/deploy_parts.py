@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
+import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+import uuid
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +19,7 @@ import msgspec
 from wherry.contract import settings
 from wherry.contract.manifest import Manifest
 from wherry.deploy.canary import restarts_of
-from wherry.deploy.cluster import Cluster
+from wherry.deploy.cluster import Cluster, connect
 from wherry.deploy.deploy import Verdict, deploy
 from wherry.deploy.probe import Probe
 from wherry.deploy.resources import POD, name_of, selector
@@ -108,6 +111,19 @@ def versions(folder: Path, registry: str) -> dict[str, Versioned]:
         assert built.returncode == 0, built.stderr
         made[version] = Versioned(bundle, built.stdout.strip())
     return made
+
+
+@contextlib.contextmanager
+def space(kube: Any) -> Iterator[Cluster]:
+    """The cluster at a namespace of the test's own, with the strictest Pod Security, gone afterwards."""
+    name = f"wherry-d2-{uuid.uuid4().hex[:8]}"
+    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+    kube.call("POST", "/api/v1/namespaces", {"metadata": {"name": name, "labels": labels}})
+    try:
+        with connect(namespace=name, kubeconfig=os.environ["WHERRY_TEST_KUBECONFIG"]) as made:
+            yield made
+    finally:
+        kube.call("DELETE", f"/api/v1/namespaces/{name}")
 
 
 class Load:

@@ -22,13 +22,14 @@ from typing import Any
 
 import msgspec
 import pytest
-from deploy_parts import Serving, Versioned
+from deploy_parts import Serving, Versioned, space
 from faulty_parts import Faulty
 
+from wherry.contract.names import ANNOTATION_RELEASE
 from wherry.deploy import life, watching
 from wherry.deploy.cluster import Cluster
 from wherry.deploy.deploy import deploy
-from wherry.deploy.resources import CONFIG_MAP, LEASE, POD, REPLICA_SET, selector
+from wherry.deploy.resources import CONFIG_MAP, JOB, LEASE, POD, REPLICA_SET, labels_of, selector
 from wherry.errors import NoCluster, RolloutFailed
 
 PROGRAM = os.environ.get("WHERRY_TEST_DISTURB", "")
@@ -255,16 +256,59 @@ def test_changed_settings_restart_the_pods_and_the_same_do_not(
     assert serving.failed == 0
 
 
-def test_fifty_deploys_leave_no_more_than_is_kept(spaces: Callable[[], Cluster], make_release: Any, probe: Any) -> None:
-    cluster = spaces()
-    deploy(make_release(cluster.namespace), cluster, probe)
-    files, began = len(list(Path("/proc/self/fd").iterdir())), time.monotonic()
-    for number in range(50):
-        assert deploy(make_release(cluster.namespace, version=str(2 + number)), cluster, probe).ok
-    took = (time.monotonic() - began) / 50
-    sets, settings = cluster.list(REPLICA_SET), cluster.list(CONFIG_MAP, selector("ferry"))
-    print(f"\n{took:.1f} s each; left: {len(sets)} ReplicaSets, {len(settings)} ConfigMaps")
-    assert len(sets) <= 11
-    assert len(settings) <= 10 + 11
-    assert cluster.list(LEASE) == ()
-    assert len(list(Path("/proc/self/fd").iterdir())) <= files + 2
+@pytest.fixture(scope="module")
+def soaked(kube: Any) -> Iterator[Cluster]:
+    """One namespace for all of the soak."""
+    with space(kube) as cluster:
+        yield cluster
+
+
+@pytest.mark.parametrize("tenth", range(0, 50, 10))
+def test_fifty_changes_lose_no_request_and_leave_nothing(
+    tenth: int, soaked: Cluster, images: dict[str, Versioned], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Deploys and rollbacks in turn under 200 requests a second, ten a test: whoever measures finds a pause between."""
+    with Serving(soaked, images, 200, replicas=1) as serving:
+        assert serving.update("1", serve={"page": False}).ok
+        before, began = held(), time.monotonic()
+        for number in range(tenth, tenth + 10):
+            if number % 3 == 2:
+                assert life.rollback(soaked).ok
+            else:
+                assert serving.update(str(1 + number % 2), serve={"page": number % 4 < 2}).ok
+        took, after = (time.monotonic() - began) / 10, held()
+        left = leftovers(soaked)
+        if tenth == 40:
+            monkeypatch.setattr("wherry.deploy.history.KEEP", 1000)
+            assert serving.update("2", serve={"docs": False}).ok
+            assert leftovers(soaked)["releases"] > left["releases"], (
+                "the control: releases that are not forgotten are seen"
+            )
+    print(f"\nafter {tenth + 10}: {took:.1f} s each; {serving.failed} failed; left {left}; {before} -> {after}")
+    assert serving.failed == 0
+    assert left["releases"] <= 10
+    assert left["replicasets"] <= 11
+    assert left["settings"] <= 11
+    assert (left["pods"], left["leases"], left["jobs"]) == (1, 0, 0)
+    assert after["files"] <= before["files"] + 2
+    assert after["threads"] <= before["threads"]
+    assert after["memory_mb"] < before["memory_mb"] + 20
+
+
+def leftovers(cluster: Cluster) -> dict[str, int]:
+    """What there is in the namespace of each kind that deploys make anew."""
+    settings = cluster.list(CONFIG_MAP, selector("iris"))
+    past = [one for one in settings if ANNOTATION_RELEASE in labels_of(one)]
+    found = {kind.plural: len(cluster.list(kind)) for kind in (REPLICA_SET, POD, LEASE, JOB)}
+    return found | {"releases": len(past), "settings": len(settings) - len(past)}
+
+
+def held() -> dict[str, int]:
+    """What this process, in which wherry's deploys run, has of the machine."""
+    said = Path("/proc/self/status").read_text()
+    memory = int(said.partition("VmRSS:")[2].split()[0]) // 1024
+    return {
+        "files": len(list(Path("/proc/self/fd").iterdir())),
+        "threads": threading.active_count(),
+        "memory_mb": memory,
+    }

@@ -12,6 +12,8 @@ import msgspec
 import pytest
 from fake_parts import answers
 
+from wherry.cli.beside import let_go
+from wherry.cli.console import Console
 from wherry.cli.failures import exit_code
 from wherry.contract import project
 from wherry.contract.events import Note, Step
@@ -27,6 +29,7 @@ from wherry.deploy.probe import Probe
 from wherry.deploy.resources import DEPLOYMENT, SERVICE, name_of
 from wherry.deploy.rollback import releases
 from wherry.deploy.shadow import deploy_shadow
+from wherry.deploy.switching import put_away
 from wherry.errors import CanaryAborted, NotPermitted, ProbeFailed, RolloutFailed, UsageRefused
 from wherry.release.tracks import name_in
 from wherry.testing import READY, FakeApiServer
@@ -447,6 +450,47 @@ def test_a_pause_leaves_no_pod_of_either_version_and_the_way_back_resumes_with_i
     assert life.rollback(fake).ok
     assert wanted(server)["ferry"] >= 1
     assert track(fake) == "stable"
+
+
+@pytest.mark.usefixtures("by_track", "pods")
+@pytest.mark.parametrize("replicas", [2, None])
+def test_the_version_before_is_let_go_and_a_rollback_has_it_come_up_again(
+    fake: Cluster, make_release: Any, probe: Probe, server: FakeApiServer, replicas: int | None
+) -> None:
+    deploy(make_release("boats", replicas=replicas), fake, probe)
+    deploy(make_release("boats", replicas=replicas, version="2"), fake, probe, blue_green=True)
+    assert not put_away(fake, "ferry", 1, lambda event: None), "another release serves than was meant"
+    assert wanted(server) == {"ferry": 2, "ferry-green": 2}
+    assert put_away(fake, "ferry", 2, lambda event: None)
+    assert wanted(server) == {"ferry": 0, "ferry-green": 2}
+    (status,) = life.status(fake)
+    assert [one.words for one in status.beside] == [
+        "stable: ferry:1, without pods; wherry rollback 1 has it come up and serve"
+    ]
+    life.scale(fake, 0)
+    life.scale(fake, 2)
+    assert wanted(server) == {"ferry": 0, "ferry-green": 2}, "what was let go is woken by no pause that ends"
+    assert life.rollback(fake).ok
+    assert (wanted(server), track(fake), model(fake)) == ({"ferry": 2, "ferry-green": 2}, "stable", "ferry:1")
+    deploy(make_release("boats", replicas=replicas, version="3"), fake, probe)
+    assert (names(server, "deployments"), wanted(server)) == ({"ferry"}, {"ferry": 2})
+
+
+@pytest.mark.usefixtures("by_track", "pods")
+def test_a_deploy_waits_as_long_as_the_way_back_is_to_be_kept(
+    fake: Cluster, make_release: Any, probe: Probe, server: FakeApiServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited: list[float] = []
+    monkeypatch.setattr("wherry.cli.beside.time.sleep", waited.append)
+    first = deploy(make_release("boats", replicas=2), fake, probe, blue_green=True)
+    let_go(Console(), 600, fake, first)
+    assert waited == [], "there is no version before"
+    second = deploy(make_release("boats", replicas=2, version="2"), fake, probe, blue_green=True)
+    let_go(Console(), None, fake, second)
+    assert wanted(server)["ferry"] == 2
+    waited.clear()
+    let_go(Console(), 600, fake, second)
+    assert (waited[0], wanted(server)["ferry"]) == (600, 0)
 
 
 @pytest.mark.usefixtures("by_track", "pods")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ import click
 from wherry.contract.project import Project
 
 if TYPE_CHECKING:
+    from wherry.cli.console import Console
     from wherry.deploy.cluster import Cluster
     from wherry.deploy.deploy import Verdict
     from wherry.deploy.probe import Probe
@@ -82,6 +84,19 @@ class Way:
         if self.shadow is not None:
             return deploy_shadow(release, cluster, probe, self.shadow, **how)
         return deploy(release, cluster, probe, trial=self.trial(wanted), blue_green=self.blue_green, **how)
+
+
+def let_go(console: Console, keep: float | None, cluster: Cluster, verdict: Verdict) -> None:
+    """Waits for `keep` seconds in which the version before is the way back, and then has its pods end."""
+    from wherry.deploy import tracks
+    from wherry.deploy.switching import put_away
+
+    if keep is None or not verdict.ok or not tracks.narrowed(cluster, verdict.name):
+        return
+    console.note(f"the version before stays for {keep:g} s as the way back, until the next deploy at Ctrl-C")
+    time.sleep(keep)
+    if not put_away(cluster, verdict.name, verdict.release, console.tell):
+        console.note(f"release {verdict.release} serves no more, so nothing was let go")
 
 
 def way(canary: float | None, grow: bool, blue_green: bool, shadow: float | None) -> Way:

@@ -171,7 +171,9 @@ def deploy(
             carry(bundle, manifest, release, cluster, console.tell)
         with leaving(console, cluster, release.name, flags_again(context, namespace, kubeconfig)):
             verdict = way.deploy(wanted, release, cluster, probe, timeout=timeout, verify=verify, tell=console.tell)
-    show(console, verdict, flags_again(context, namespace, kubeconfig))
+        show(console, verdict, flags_again(context, namespace, kubeconfig))
+        if blue_green:
+            beside.let_go(console, wanted.deploy.blue_green.keep, cluster, verdict)
     return 0 if verdict.ok or verdict.outcome == "paused" else FAILED
 
 

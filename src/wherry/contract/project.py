@@ -296,6 +296,15 @@ class Canary(Struct, frozen=True, kw_only=True):
     ] = 0.1
 
 
+class BlueGreen(Struct, frozen=True, kw_only=True):
+    """What `wherry deploy --blue-green` does with the pods of the version before."""
+
+    keep: Annotated[
+        Annotated[float, Meta(ge=0, le=86400)] | None,
+        Meta(description="seconds that they stay as the way back while the deploy waits; without: until the next one"),
+    ] = None
+
+
 class ModelVolume(Struct, frozen=True, kw_only=True):
     """The bundle on a volume of the cluster's, in place of the image; pods load it only with the digest released."""
 
@@ -333,6 +342,7 @@ class Deploy(Struct, frozen=True, kw_only=True):
     resources: Resources = Resources()
     metrics: Scrape = Scrape()
     canary: Canary = Canary()
+    blue_green: BlueGreen = BlueGreen()
     schedule: Annotated[
         dict[str, Schedule], Meta(description="work at set times, by name: `cron`, `command` and what is in the guide")
     ] = {}

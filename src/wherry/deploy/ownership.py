@@ -15,8 +15,10 @@ from wherry.errors import FieldConflict
 
 # Holds `replicas` between the deploy that gives it up and the autoscaler's first decision.
 HANDOVER_MANAGER = "wherry-handover"
+# Holds the 0 of a version that was the way back for as long as it was to be: a pause that ends does not wake it.
+LET_GO_MANAGER = "wherry-let-go"
 # What may have to give way where the project says `replicas`: our own handover, and the autoscaler that goes.
-GIVE_WAY = frozenset({HANDOVER_MANAGER, "kube-controller-manager"})
+GIVE_WAY = frozenset({HANDOVER_MANAGER, LET_GO_MANAGER, "kube-controller-manager"})
 REPLICAS = "spec.replicas"
 RUNS_PODS = tuple(kind.kind for kind in WORKLOADS)
 SCALED = {

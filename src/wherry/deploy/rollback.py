@@ -14,8 +14,6 @@ from wherry.deploy.probe import Verify
 from wherry.deploy.resources import Object, annotations_of
 from wherry.errors import ClusterFailed
 
-WHOLE = ("stable", "green")  # the tracks of which one serves and the other is the way back
-
 
 class Past(msgspec.Struct, frozen=True):
     """One release as a person wants to see it. now: whether it is what the cluster is to run. made: as UTC."""
@@ -63,7 +61,7 @@ def rollback(
     found = history.pick(records, name, number, max(number_of(live), cut_off))
     tell(Note(f"going back to release {found.number}, {found.release.image}"))
     probe = msgspec.structs.replace(found.probe, token=token)
-    kept = [history.numbered(records, one.release) for track, one in beside.items() if track in WHOLE]
+    kept = [history.numbered(records, one.release) for track, one in beside.items() if track in tracks.WHOLE]
     return deploy(
         found.release,
         cluster,

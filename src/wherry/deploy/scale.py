@@ -11,7 +11,7 @@ from wherry.contract.names import LABEL_TRACK
 from wherry.deploy import tracks
 from wherry.deploy.cluster import SCALE_MANAGER, Cluster
 from wherry.deploy.names import service_of, workload
-from wherry.deploy.ownership import HANDOVER_MANAGER, only_replicas, owns
+from wherry.deploy.ownership import HANDOVER_MANAGER, LET_GO_MANAGER, REPLICAS, only_replicas, owns
 from wherry.deploy.resources import AUTOSCALER, Object, is_ours, labels_of, name_of
 from wherry.deploy.rollout import Rollout
 from wherry.deploy.watching import explained, follow
@@ -65,7 +65,10 @@ def _pause_beside(cluster: Cluster, live: Object, replicas: int) -> None:
     """What stands beside the version that serves pauses and resumes with it: the way back of a switch, a shadow."""
     serving = labels_of(live).get(LABEL_TRACK, tracks.STABLE)
     for track, made in tracks.others(cluster, service_of(live), serving).items():
-        if replicas == 0 or not made["spec"].get("replicas", 1):
+        asleep = not made["spec"].get("replicas", 1)
+        if asleep and owns(made, LET_GO_MANAGER, REPLICAS):
+            continue
+        if replicas == 0 or asleep:
             number = min(replicas, 1) if track == "shadow" else replicas
             cluster.apply(only_replicas(made, number), manager=HANDOVER_MANAGER, force=True)
 

@@ -7,10 +7,12 @@ import time
 
 from wherry.contract import wire
 from wherry.contract.events import Note, Step, Tell
-from wherry.deploy import tracks
+from wherry.contract.names import ANNOTATION_RELEASE
+from wherry.deploy import lease, tracks
 from wherry.deploy.cluster import Cluster
+from wherry.deploy.ownership import LET_GO_MANAGER, only_replicas
 from wherry.deploy.probe import ASK_AGAIN, SETTLE_SECONDS, NoRoute, Probe, Verify, prove, settle
-from wherry.deploy.resources import DEPLOYMENT, POD, SERVICE, Object, match, name_of
+from wherry.deploy.resources import DEPLOYMENT, POD, SERVICE, Object, annotations_of, match, name_of
 from wherry.deploy.rollout import Rollout
 from wherry.errors import NotPermitted
 from wherry.release.release import Release
@@ -67,10 +69,10 @@ def let_go(cluster: Cluster, name: str, track: str, tell: Tell) -> None:
     live = cluster.get(DEPLOYMENT, name_in(name, track))
     if live is None:
         return
-    tell(Step("waiting for kept connections to come over"))
+    told = "waiting for kept connections to come over"
+    tell(Step(told))
     began = time.monotonic()
-    labels = match(live["spec"]["selector"]["matchLabels"])
-    going = cluster.list(POD, labels)
+    going = _pods(cluster, live)
     try:
         for pod in going:
             cluster.delete(POD, name_of(pod))
@@ -78,11 +80,43 @@ def let_go(cluster: Cluster, name: str, track: str, tell: Tell) -> None:
         words = f"kept connections stay with the version before until their clients close them: {error}"
         tell(Note(words, warn=True, hint=error.hint))
         return
-    until = began + float(live["spec"]["template"]["spec"].get("terminationGracePeriodSeconds", 30)) + SETTLE_SECONDS
+    _gone(cluster, live, going)
+    tell(Step(told, round(time.monotonic() - began, 2)))
+
+
+def put_away(cluster: Cluster, name: str, number: int, tell: Tell) -> bool:
+    """Leaves no pods of the version before release `number`, if that still serves; whether it does.
+
+    Its objects stay, so that a rollback has it come up and switches to it as before.
+    """
+    with lease.hold(cluster, name, tell):
+        serving = tracks.serving(cluster, name)
+        now = cluster.get(DEPLOYMENT, name_in(name, serving))
+        if now is None or annotations_of(now).get(ANNOTATION_RELEASE) != str(number):
+            return False
+        for track, live in tracks.others(cluster, name, serving).items():
+            if track not in tracks.WHOLE:
+                continue
+            told = f"letting the pods of the {track} version before go"
+            tell(Step(told))
+            began, going = time.monotonic(), _pods(cluster, live)
+            cluster.apply(only_replicas(live, 0), manager=LET_GO_MANAGER, force=True)
+            _gone(cluster, live, going)
+            tell(Step(told, round(time.monotonic() - began, 2)))
+        return True
+
+
+def _pods(cluster: Cluster, live: Object) -> tuple[Object, ...]:
+    return cluster.list(POD, match(live["spec"]["selector"]["matchLabels"]))
+
+
+def _gone(cluster: Cluster, live: Object, going: tuple[Object, ...]) -> None:
+    """Returns when these pods have ended, or have had their time to."""
+    grace = float(live["spec"]["template"]["spec"].get("terminationGracePeriodSeconds", 30))
+    until = time.monotonic() + grace + SETTLE_SECONDS
     uids = {pod["metadata"]["uid"] for pod in going}
-    while time.monotonic() < until and any(pod["metadata"]["uid"] in uids for pod in cluster.list(POD, labels)):
+    while time.monotonic() < until and any(pod["metadata"]["uid"] in uids for pod in _pods(cluster, live)):
         time.sleep(ASK_AGAIN)
-    tell(Step("waiting for kept connections to come over", round(time.monotonic() - began, 2)))
 
 
 def size(cluster: Cluster, name: str, track: str) -> int:

@@ -28,6 +28,7 @@ from wherry.errors import NotPermitted, ObjectRefused, StillThere
 from wherry.release.tracks import divided, is_divided, name_in, track_of
 
 STABLE = "stable"
+WHOLE = (STABLE, "green")  # the tracks of which one serves and the other is the way back
 PREVIEW = "preview"  # the Service by which a track is asked before it serves
 GONE_SECONDS = 120.0
 LOOK_AGAIN = 0.3
@@ -52,7 +53,9 @@ class Beside(msgspec.Struct, frozen=True):
     def words(self) -> str:
         """What it is and what may be done about it."""
         said = f"{self.track}: {self.model}, {self.ready} of {self.wanted} pods ready"
-        if self.track in (STABLE, "green"):
+        if self.track in WHOLE and not self.wanted:
+            return f"{self.track}: {self.model}, without pods; wherry rollback {self.release} has it come up and serve"
+        if self.track in WHOLE:
             return f"{said}, called by nobody; wherry rollback {self.release} switches to it"
         if self.track == "shadow":
             answered = sum(self.copies.get(outcome, 0) for outcome in ("same", "differs"))
