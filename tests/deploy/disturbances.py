@@ -25,11 +25,23 @@ import pytest
 from deploy_parts import Serving, Versioned, space
 from faulty_parts import Faulty
 
+from wherry.contract.events import Note
 from wherry.contract.names import ANNOTATION_RELEASE
 from wherry.deploy import life, watching
 from wherry.deploy.cluster import Cluster
 from wherry.deploy.deploy import deploy
-from wherry.deploy.resources import CONFIG_MAP, JOB, LEASE, POD, REPLICA_SET, labels_of, selector
+from wherry.deploy.resources import (
+    CONFIG_MAP,
+    JOB,
+    LEASE,
+    NETWORK_POLICY,
+    NODE,
+    POD,
+    REPLICA_SET,
+    labels_of,
+    name_of,
+    selector,
+)
 from wherry.errors import NoCluster, RolloutFailed
 
 PROGRAM = os.environ.get("WHERRY_TEST_DISTURB", "")
@@ -239,6 +251,109 @@ def test_a_registry_that_fails_costs_no_request(
     assert (refused.value.cause, refused.value.outcome) == ("image_pull", "restored")
     assert (away.value.cause, away.value.outcome) == ("image_pull", "restored")
     assert serving.failed == 0
+
+
+def test_the_way_back_outlives_its_image_in_the_registry(
+    spaces: Callable[[], Cluster], images: dict[str, Versioned], registry: Faulty
+) -> None:
+    """Its tag and manifest deleted: what the node has is gone back to, scaled and restarted; what it lacks is named."""
+    cluster, named = spaces(), {version: by(registry, one) for version, one in images.items()}
+    with Serving(cluster, named, 100) as serving:
+        assert serving.update("1", serve={"page": False}).ok
+        registry.fault = "deleted"
+        began = time.monotonic()
+        back = life.rollback(cluster)
+        assert (back.ok, back.image) == (True, named["1"].image)
+        took = time.monotonic() - began
+        scaled = life.scale(cluster, 3)
+        gone = next(iter(serving.pods))
+        cluster.delete(POD, gone)
+        until(lambda: gone not in serving.pods and len(serving.pods) == 3 and life.status(cluster)[0].ready == 3)
+        assert registry.faults == 0, "nothing of this asks the registry"
+        with pytest.raises(RolloutFailed) as lacking:
+            serving.update("2")
+        print(f"\nback after {took:.1f} s, scaled after {scaled.seconds} s; what no node has: {lacking.value}")
+    assert registry.faults > 0, "the control: the registry does say that it has it no more"
+    assert (lacking.value.cause, lacking.value.outcome) == ("image_pull", "restored")
+    assert serving.failed == 0
+
+
+def until(true: Callable[[], bool], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, f"not so after {seconds:.0f} s"
+        time.sleep(0.3)
+
+
+CALL = """
+import sys, urllib.request
+print(urllib.request.urlopen(sys.argv[1], timeout=3).status)
+"""
+
+
+def test_whether_anything_enforces_network_policies_is_reported(
+    spaces: Callable[[], Cluster], images: dict[str, Versioned]
+) -> None:
+    """A neighbour is to reach a service, a stranger of another namespace is not; with a policy that lets nobody in as
+    the control: where the neighbour passes that, nothing enforces any, and wherry is to have said so."""
+    ours, strangers, told = spaces(), spaces(), []
+    one = images["1"]
+    deploy(one.release(ours.namespace, service={"type": "ClusterIP"}, replicas=1), ours, one.probe, tell=told.append)
+    for cluster in (ours, strangers):
+        other = one.release(cluster.namespace, service={"type": "ClusterIP"}, replicas=1, name="caller")
+        deploy(other, cluster, one.probe)
+    # a caller's own policy lets it call nobody, so it goes: what is asked is who may come in
+    for cluster in (ours, strangers):
+        cluster.delete(NETWORK_POLICY, "caller")
+    reached = {"neighbour": called(ours, ours), "stranger": called(strangers, ours)}
+    meta = {"name": "nobody", "namespace": ours.namespace}
+    nobody = {"podSelector": {}, "policyTypes": ["Ingress"], "ingress": []}
+    ours.delete(NETWORK_POLICY, "iris")
+    ours.apply({"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": meta, "spec": nobody})
+    time.sleep(5)  # as long as a network may take to learn of it
+    enforced = not called(ours, ours)
+    words = [event.text for event in told if isinstance(event, Note) and "network policies" in event.text]
+    print(f"\nreached {reached}; enforced: {enforced}; said: {words}")
+    assert reached["neighbour"]
+    assert reached["stranger"] is not enforced
+    assert bool(words) is not enforced
+
+
+def called(caller: Cluster, service: Cluster) -> bool:
+    """Whether the pods called `caller` of one namespace get an answer of the service in another."""
+    (pod,) = caller.list(POD, selector("caller"))
+    url = f"http://iris.{service.namespace}/readyz"
+    ask = [*caller.kubectl.split(), "exec", name_of(pod), "--", "python3", "-c", CALL, url]
+    return subprocess.run(ask, check=False, capture_output=True, text=True, timeout=60).stdout.strip() == "200"
+
+
+@pytest.mark.parametrize("replicas", [1, 2])
+def test_a_node_is_drained(replicas: int, spaces: Callable[[], Cluster], images: dict[str, Versioned]) -> None:
+    """By `kubectl drain`, of the service's pods alone, on a cluster of two nodes; the control kills them instead."""
+    cluster = spaces()
+    workers = [name_of(node) for node in cluster.list(NODE)]
+    if len(workers) < 2:
+        pytest.skip("needs two nodes: PROGRAM up --nodes 2")
+    with Serving(cluster, images, 100, replicas=replicas) as serving:
+        where = {name_of(pod): pod["spec"]["nodeName"] for pod in cluster.list(POD, selector("iris"))}
+        assert len(set(where.values())) == replicas, "they are spread over the nodes"
+        drained = next(iter(where.values()))
+        began = time.monotonic()
+        drain = ["drain", drained, "--delete-emptydir-data", "--pod-selector=app.kubernetes.io/instance=iris"]
+        kubectl = cluster.kubectl.split()
+        try:
+            subprocess.run([*kubectl, *drain, "--timeout=120s"], check=True, capture_output=True)
+            took = time.monotonic() - began
+            until(lambda: life.status(cluster)[0].ready == replicas)
+            assert drained not in {pod["spec"]["nodeName"] for pod in cluster.list(POD, selector("iris"))}
+        finally:
+            subprocess.run([*kubectl, "uncordon", drained], check=True, capture_output=True)
+    print(f"\n{replicas} replicas: drained after {took:.1f} s, {serving.failed} failed")
+    assert serving.failed == 0 or replicas == 1
+    with Serving(cluster, images, 100, replicas=replicas) as careless:
+        killed = [*kubectl, "delete", "pod", "--force", "--grace-period=0", *careless.pods]
+        subprocess.run(killed, check=True, capture_output=True)
+    assert careless.failed > 0, "the load does not see pods that go"
 
 
 def test_changed_settings_restart_the_pods_and_the_same_do_not(

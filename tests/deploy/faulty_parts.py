@@ -59,6 +59,9 @@ class Exchange(BaseHTTPRequestHandler):
         elif bad == "refusing":
             made.faults += 1
             self.said(429, {"errors": [{"code": "TOOMANYREQUESTS", "message": "too many requests"}]})
+        elif bad == "deleted" and "/manifests/" in self.path:
+            made.faults += 1
+            self.said(404, {"errors": [{"code": "MANIFEST_UNKNOWN", "message": "manifest unknown"}]})
         else:
             if bad == "slow":
                 made.faults += 1

@@ -459,6 +459,26 @@ def test_a_missing_secret_is_known_before(
     assert deploy(release, fake, probe).ok
 
 
+def test_a_network_that_enforces_nothing_is_told_of_once(
+    fake: Cluster, server: FakeApiServer, make_release: Any, probe: Probe, told: list[Any]
+) -> None:
+    def said() -> list[str]:
+        found = [event.text for event in told if isinstance(event, Note) and "network policies" in event.text]
+        told.clear()
+        return found
+
+    deploy(make_release("boats"), fake, probe, tell=told.append)
+    assert len(said()) == 1
+    deploy(make_release("boats", version="2"), fake, probe, tell=told.append)
+    assert said() == [], "the policy is not new"
+    server.api.put("daemonsets", {"metadata": {"name": "calico-node"}}, "kube-system")
+    deploy(make_release("boats", name="raft"), fake, probe, tell=told.append)
+    assert said() == []
+    server.api.denied.add(("list", "daemonsets"))
+    deploy(make_release("boats", name="punt"), fake, probe, tell=told.append)
+    assert said() == [], "whoever may not look is told nothing"
+
+
 def test_an_image_name_that_cannot_be_is_known_before(
     fake: Cluster, server: FakeApiServer, make_release: Any, probe: Probe
 ) -> None:

@@ -85,7 +85,8 @@ def deploy(
     Raises DeployHeld while somebody else is at it.
     """
     began = time.monotonic()
-    preflight.checked(release, cluster, beside=blue_green or trial is not None, by_job=verify == "job")
+    there = preflight.checked(release, cluster, beside=blue_green or trial is not None, by_job=verify == "job")
+    preflight.note_policies(there, cluster, tell)
     made_now = _space_made(release, cluster)
     with lease.hold(cluster, release.name, tell) as lock:
         records = history.read(cluster, release.name)

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator, Sequence
 
+from wherry.contract.events import Note, Tell
 from wherry.contract.names import ANNOTATION_CREATED_NAMESPACE, LABEL_INSTANCE, LABEL_MANAGED_BY, MANAGER
 from wherry.deploy.cluster import Cluster
 from wherry.deploy.names import live_workload
 from wherry.deploy.resources import (
     CLAIM,
     CONFIG_MAP,
+    DAEMON_SET,
     LEASE,
     NAMESPACE,
+    NETWORK_POLICY,
     NODE,
     SECRET,
     Kind,
@@ -32,6 +36,7 @@ from wherry.errors import (
     NamespaceMissing,
     NotPermitted,
     ObjectForeign,
+    ObjectRefused,
     SecretMissing,
     WorkloadDiffers,
 )
@@ -66,6 +71,9 @@ ASKING = (
     AccessRule("delete", "batch", "jobs"),
     AccessRule("get", "", "pods/log"),
 )
+
+# In the names of what runs on the nodes of clusters whose network enforces policies.
+ENFORCERS = re.compile("anetd|antrea|azure-npm|calico|canal|cilium|kindnet|kube-ovn|kube-router|ovn|romana|weave")
 
 
 def must_create_namespace(cluster: Cluster, allowed: bool) -> bool:
@@ -200,6 +208,18 @@ def check_secrets(release: Release, cluster: Cluster) -> None:
             continue  # whoever deploys need not read Secrets; a missing one will name itself in the rollout
         if live is None or secret.key not in (live.get("data") or {}):
             raise SecretMissing(secret.name, secret.key, cluster.namespace, secret.source)
+
+
+def note_policies(live: dict[str, Object | None], cluster: Cluster, tell: Tell) -> None:
+    """Tells, before a network policy is first made, that nothing was found that would enforce it."""
+    first = any(there is None for made, there in live.items() if made.startswith(f"{NETWORK_POLICY.kind.lower()}/"))
+    try:
+        on_nodes = cluster.list(DAEMON_SET) if first else ()
+    except (NotPermitted, ObjectRefused):
+        return
+    if first and not any(ENFORCERS.search(name_of(made)) for made in on_nodes):
+        told = "no network plugin that is known to enforce network policies runs on the nodes: this one may do nothing"
+        tell(Note(told, hint="kubectl get daemonsets -A"))
 
 
 def existing(release: Release, cluster: Cluster) -> dict[str, Object | None]:

@@ -57,6 +57,7 @@ SERVICE_ACCOUNT = Kind("ServiceAccount", "serviceaccounts")
 CLAIM = Kind("PersistentVolumeClaim", "persistentvolumeclaims")
 DEPLOYMENT = Kind("Deployment", "deployments", "apps")
 REPLICA_SET = Kind("ReplicaSet", "replicasets", "apps")
+DAEMON_SET = Kind("DaemonSet", "daemonsets", "apps", namespaced=False)  # of the nodes, wherever it was put
 STATEFUL_SET = Kind("StatefulSet", "statefulsets", "apps")
 # What runs a service's pods; the second where a strict store has each pod keep its spool.
 WORKLOADS = (DEPLOYMENT, STATEFUL_SET)

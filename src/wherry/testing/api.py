@@ -39,6 +39,7 @@ KINDS = {
     "persistentvolumeclaims": ("v1", "PersistentVolumeClaim", True),
     "deployments": ("apps/v1", "Deployment", True),
     "statefulsets": ("apps/v1", "StatefulSet", True),
+    "daemonsets": ("apps/v1", "DaemonSet", True),
     "replicasets": ("apps/v1", "ReplicaSet", True),
     "horizontalpodautoscalers": ("autoscaling/v2", "HorizontalPodAutoscaler", True),
     "poddisruptionbudgets": ("policy/v1", "PodDisruptionBudget", True),
