@@ -63,6 +63,10 @@ def test_image_holds_the_runtime_and_what_the_bundle_and_the_store_need(manifest
     assert wanted(declare({}), needy) == lean
     storing = declare({"store": {"url": "postgresql+psycopg://writer@db/x"}})
     assert wanted(storing, needy) == {**lean, "psycopg": "", "sqlalchemy": ""}
+    telling = declare({"serve": {"collector": "http://collector:4318"}})
+    sdk = {"opentelemetry-exporter-otlp-proto-http": "", "opentelemetry-sdk": ""}
+    assert wanted(telling, needy) == {**lean, **sdk}
+    assert "WHERRY_SERVE_COLLECTOR=http://collector:4318" in plan(telling, manifest).dockerfile
 
 
 def test_image_holds_no_password_and_no_file_of_the_desk(manifest: Manifest, declare: Declare) -> None:

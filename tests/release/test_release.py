@@ -197,6 +197,7 @@ def test_memory_is_asked_for_by_what_pack_measured(manifest: Manifest, declare: 
         ({"deploy": {"service": {"type": "LoadBalancer"}}}, False, "deploy.service.type", ("allow_from", "token_file")),
         ({"deploy": {"service": {"allow_from": ["10.0.0.5/24"]}}}, True, "deploy.service.allow_from", ("10.0.0.0/24",)),
         ({"deploy": {"egress": ["db"]}}, True, "deploy.egress", ("HOST:PORT",)),
+        ({"serve": {"collector": "http://c:70000"}}, True, "serve.collector", ("http://collector:4318",)),
         ({"store": {"enabled": True}}, True, "store.url", ("replicas = 1",)),
         ({"store": {"url": "sqlite:///x.db"}, "deploy": {"replicas": 2}}, True, "store.url", ("replicas = 1",)),
         ({"store": {"url": "mysql://u@db/x", "database": {"kind": "mysql"}}}, True, "store.database.kind", ("two",)),
@@ -251,6 +252,15 @@ def test_policy_names_every_way_in_and_out(manifest: Manifest, declare: Declare)
     opened = release(declare({"deploy": {"service": {"type": "NodePort"}}}), manifest).find("NetworkPolicy")
     assert opened is not None
     assert opened["spec"]["ingress"] == [{"ports": [{"protocol": "TCP", "port": "http"}]}]
+
+
+def test_a_collector_is_named_once_and_the_pods_may_call_it(manifest: Manifest, declare: Declare) -> None:
+    made = release(declare({"serve": {"collector": "http://collector.telemetry:4318"}}), manifest)
+    settings, policy = made.find("ConfigMap"), made.find("NetworkPolicy")
+    assert settings is not None and policy is not None
+    assert settings["data"]["WHERRY_SERVE_COLLECTOR"] == "http://collector.telemetry:4318"
+    assert policy["spec"]["egress"][1:] == [{"ports": [{"protocol": "TCP", "port": 4318}]}]
+    assert any("port 4318 of every address" in note.text for note in made.warnings)
 
 
 def test_a_model_that_is_not_stored_says_so_with_the_line_to_add(manifest: Manifest, declare: Declare) -> None:

@@ -12,6 +12,7 @@ from msgspec import Meta, Struct
 from wherry.contract.names import ADMIN_PORT, SERVING_PORT
 from wherry.contract.pictures import PictureModel
 from wherry.contract.reply import Reply
+from wherry.contract.scaling import Autoscale
 from wherry.contract.views import View
 
 Quantity = Annotated[str, Meta(pattern=r"^[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti)?$")]
@@ -51,6 +52,13 @@ class Serve(Struct, frozen=True, kw_only=True):
     access_log: Annotated[
         float, Meta(ge=0, le=1, description="share of the requests logged as a line of JSON; errors always, unless 0")
     ] = 0.0
+    collector: Annotated[
+        str,
+        Meta(
+            pattern=r"^(https?://([^\s/:@]+|\[[0-9a-fA-F:]+\])(:[0-9]+)?(/\S*)?)?$",
+            description="OpenTelemetry collector, like http://collector:4318; empty: the one that OTEL_ variables name",
+        ),
+    ] = ""
     allowed_hosts: Annotated[
         tuple[str, ...], Meta(description="further Host names answered on a loopback address")
     ] = ()
@@ -199,40 +207,6 @@ class Ingress(Struct, frozen=True, kw_only=True):
     controller: Annotated[
         str, Meta(description="namespace of the pods that pass requests on; empty: of any namespace")
     ] = ""
-
-
-class Keda(Struct, frozen=True, kw_only=True):
-    """A KEDA ScaledObject in place of the HorizontalPodAutoscaler, which also looks at a Prometheus query."""
-
-    enabled: Annotated[bool, Meta(description="let KEDA scale")] = False
-    prometheus: Annotated[str, Meta(description="address of the Prometheus server, http://...")] = ""
-    query: Annotated[
-        str, Meta(description="what is asked of it; empty: requests a second of this service, over the last minute")
-    ] = ""
-    threshold: Annotated[
-        Annotated[float, Meta(gt=0)] | None, Meta(description="value of the query that one replica is for")
-    ] = None
-
-
-class Autoscale(Struct, frozen=True, kw_only=True):
-    """The HorizontalPodAutoscaler."""
-
-    min: Annotated[int, Meta(ge=1, le=100_000, description="fewest replicas")] = 2
-    max: Annotated[int, Meta(ge=1, le=100_000, description="most replicas")] = 10
-    cpu: Annotated[int, Meta(ge=1, le=1000, description="CPU target, percent of the request")] = 60
-    down_after: Annotated[
-        int, Meta(ge=0, le=3600, description="seconds that fewer replicas must have been enough before one is removed")
-    ] = 300
-    memory: Annotated[
-        Annotated[int, Meta(ge=1, le=1000)] | None, Meta(description="memory target, percent of the request")
-    ] = None
-    pods: Annotated[
-        dict[str, str], Meta(description='custom metrics of the pods, each with its target a pod: { in_flight = "5" }')
-    ] = {}
-    external: Annotated[
-        dict[str, str], Meta(description='external metrics, each with its target a pod: { queue_depth = "100" }')
-    ] = {}
-    keda: Keda = Keda()
 
 
 class Resources(Struct, frozen=True, kw_only=True):

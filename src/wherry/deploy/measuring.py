@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 
 import msgspec
 
+from wherry.contract.exposition import samples
 from wherry.contract.names import METRIC_LATENCY, METRIC_REQUESTS, METRIC_SHADOW_REQUESTS
 
-LINE = re.compile(r"^(\w+)\{(.*)\} (\S+)$")
-LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 PROBES = "other"  # the door of what asks for no prediction
 FEW_FAILURES = 3  # fewer may be chance, whatever their share
 LEAST_TIMED = 50  # answers of a version before its p99 says anything
@@ -73,17 +71,13 @@ def read(text: str) -> Counted:
     """What a pod's /metrics says of its predictions."""
     requests = failed = 0.0
     buckets: dict[float, float] = {}
-    for line in text.splitlines():
-        found = LINE.match(line)
-        if found is None or not found[1].startswith((METRIC_REQUESTS, METRIC_LATENCY)):
-            continue
-        labels, value = dict(LABEL.findall(found[2])), float(found[3])
+    for name, labels, value in samples(text):
         if labels.get("door") == PROBES:
             continue
-        if found[1] == METRIC_REQUESTS:
+        if name == METRIC_REQUESTS:
             requests += value
             failed += value if int(labels["status"]) >= 500 else 0.0
-        elif found[1] == f"{METRIC_LATENCY}_bucket":
+        elif name == f"{METRIC_LATENCY}_bucket":
             bound = float(labels["le"])
             buckets[bound] = buckets.get(bound, 0.0) + value
     return Counted(requests, failed, buckets)
@@ -91,8 +85,8 @@ def read(text: str) -> Counted:
 
 def copies(text: str) -> dict[str, int]:
     """What came of the copies that a pod sent to a shadow, by outcome."""
-    found = (LINE.match(line) for line in text.splitlines() if line.startswith(f"{METRIC_SHADOW_REQUESTS}{{"))
-    return {dict(LABEL.findall(one[2]))["outcome"]: int(float(one[3])) for one in found if one}
+    found = (one for one in samples(text) if one.name == METRIC_SHADOW_REQUESTS)
+    return {one.labels["outcome"]: int(one.value) for one in found}
 
 
 def since(now: Mapping[str, Counted], before: Mapping[str, Counted]) -> Counted:

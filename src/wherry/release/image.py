@@ -52,6 +52,8 @@ PYTHON = {
 }
 # What speaks to a database, where predictions are stored in one.
 DRIVERS = {"mysql": "pymysql", "mariadb": "pymysql", "postgresql": "psycopg"}
+# What speaks to a collector, where [serve] collector names one.
+TELEMETRY = ("opentelemetry-exporter-otlp-proto-http", "opentelemetry-sdk")
 # What is in an image for the store's sake alone: a layer of its own, absent where predictions are not stored.
 OF_STORE = frozenset({"greenlet", "psycopg", "psycopg-binary", "pymysql", "sqlalchemy", "typing-extensions"})
 DOCKERFILE = """\
@@ -151,6 +153,7 @@ def wanted(project: Project, manifest: Manifest) -> dict[str, str]:
     kept = keeping(project)
     names = [*RUNTIME, *(["sqlalchemy"] if kept.kind != "nothing" else [])]
     names += [driver for scheme, driver in DRIVERS.items() if kept.kind == "database" and kept.dialect == scheme]
+    names += TELEMETRY if project.serve.collector else ()
     return dict(sorted({**dict.fromkeys(names, ""), **manifest.requirements.packages}.items()))
 
 

@@ -9,6 +9,7 @@ import signal
 import socket
 import time
 from collections.abc import Collection
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -21,6 +22,7 @@ from wherry.server.auth import Tokens
 from wherry.server.board import Board
 from wherry.server.drain import Drain
 from wherry.server.loading import Loaded, Proof
+from wherry.server.metering import fetch
 from wherry.server.metrics import Metrics
 from wherry.server.port import Port
 from wherry.server.service import Service, run_loop
@@ -103,6 +105,8 @@ def work(crew: Crew, lane: int, board: Board, known: Proof | None, write: int, a
             loop.add_reader(alive, orphaned, loop, drain, alive)
 
         def ready() -> None:
+            if lane == 0:  # one is enough: the supervisor, which has no threads, says what all have counted
+                service.send_metrics(partial(fetch, crew.address))
             line.send(Report("ready", proof=proof, memory=own_memory(), where=journal.where))
 
         return run_loop(service.run(crew.serving, lambda s, p, q: Ticker(s, p, q, board), signals, ready))

@@ -68,6 +68,7 @@ class Hosted:
             said = model_gauges(loaded, self.life.ready, seconds)
             return service.metrics.render([*said, *service.gauges(self.site.port, self.predictions)])
 
+        service.send_metrics(metrics)
         watched = Alone(self.site.port, self.life, metrics)
         self.admin = Mounted(AdminSite(watched), Limits(body_bytes=1024), loop)
         self.life.stage = "ready"

@@ -63,6 +63,7 @@ class Loaded:
             self.model.manifest = msgspec.structs.replace(self.model.manifest, name=name)
         self.manifest: Manifest = self.model.manifest
         self.seconds = time.perf_counter() - start
+        self.begun = time.time_ns()  # since when is counted: before the first fork, and so the same in all workers
         self.others: tuple[Loaded, ...] = ()  # what is served beside it
 
     @property

@@ -75,6 +75,7 @@ def serve(
                 said = model_gauges(loaded, service.life.ready, seconds)
                 return service.metrics.render([*said, *service.gauges(port, predictions)])
 
+            service.send_metrics(metrics)
             return Admin(admin, AdminSite(Alone(port, service.life, metrics)))
 
         def ready() -> None:

@@ -16,11 +16,13 @@ from wherry.contract.wire import DOCS, PREDICT
 from wherry.server.about import About, predict_path
 from wherry.server.app import App
 from wherry.server.auth import Tokens
+from wherry.server.collector import Collector, finish
 from wherry.server.doorways import Doorways
 from wherry.server.drain import Drain, Life
 from wherry.server.journal import Journal
 from wherry.server.limits import Limits
 from wherry.server.loading import Loaded, Proof
+from wherry.server.metering import Meter, meter
 from wherry.server.metrics import Gauge, Metrics, label, model_labels
 from wherry.server.port import Port, Site
 from wherry.server.ports import address_text, everywhere
@@ -70,7 +72,9 @@ class Service:
         self.metrics, self.admin_address, self.tell = metrics, admin, tell
         self.certificate = certificate
         self.life = Life()
-        self.traces = traces(loaded.manifest, tell)
+        self.collector = Collector(loaded.manifest, project.serve.collector, admin)
+        self.traces = traces(self.collector, tell)
+        self.meter: Meter | None = None
         if project.store.mode == "strict":  # whose callers want a service that keeps, or none
             self.life.full = journal.refusing
 
@@ -151,10 +155,13 @@ class Service:
         await asyncio.sleep(0)
         return 0 if finished else INTERRUPTED
 
+    def send_metrics(self, read: Callable[[], str]) -> None:
+        """Have a collector, where one is named, sent what `read` says: the text of /metrics, of the whole service."""
+        self.meter = meter(self.collector, read, self.loaded.begun, self.tell)
+
     def close(self) -> None:
         """Send what was measured and not sent yet."""
-        if self.traces is not None:
-            self.traces.close()
+        finish(self.traces, self.meter)
 
     def gauges(self, port: Port, predictions: Work) -> list[Gauge]:
         """What this process has at this moment; those of several processes add up."""

@@ -1,25 +1,18 @@
-"""A span a request for OpenTelemetry, off the path: what was answered is put aside, and a thread makes spans of it.
-
-Configured by the standard OTEL_ variables alone. Without an endpoint nothing of this is there: no import, no thread,
-and no step on a request's way.
-"""
+"""A span a request for OpenTelemetry, off the path: what was answered is put aside, and a thread makes spans of it."""
 
 from __future__ import annotations
 
 import contextlib
-import os
-import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
 from wherry.contract.events import Note, Tell
-from wherry.contract.manifest import Manifest
 from wherry.contract.wire import Outputs, Row, Rows
-from wherry.errors import ExtraMissing
+from wherry.server.collector import Collector, Sending, Signal
 
 if TYPE_CHECKING:
     from wherry.server.batching import Job, Settle
@@ -28,9 +21,6 @@ if TYPE_CHECKING:
 
 MOST = 8192  # requests that wait to become spans; what comes beyond is counted, and left out
 EVERY = 0.2  # seconds between looks at them
-PATIENCE = 3.0  # seconds for the last ones at the end
-ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
-PROTOCOLS = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
 
 
 class Scored(msgspec.Struct, frozen=True):
@@ -64,42 +54,22 @@ class Exporter(Protocol):
     def close(self) -> None: ...
 
 
-def wanted(environ: Mapping[str, str]) -> bool:
-    """Whether spans are to be sent: an endpoint is named, or the exporter, and nothing switches them off."""
-    exporter = environ.get("OTEL_TRACES_EXPORTER", "")
-    if environ.get("OTEL_SDK_DISABLED", "").lower() == "true" or exporter == "none":
-        return False
-    return exporter == "otlp" or any(environ.get(name) for name in ENDPOINTS)
+def traces(collector: Collector, tell: Tell) -> Traces | None:
+    """What the collector asks for; None where it asks for nothing."""
+    otlp = collector.sdk("traces", tell)
+    return None if otlp is None else Traces(lambda: otlp.Spans(collector), tell)
 
 
-def traces(manifest: Manifest, tell: Tell, environ: Mapping[str, str] = os.environ) -> Traces | None:
-    """What `environ` asks for; None where it asks for nothing. What cannot be had is told: the service goes on."""
-    if not wanted(environ):
-        return None
-    protocol = next((environ[name] for name in PROTOCOLS if environ.get(name)), "http/protobuf")
-    if protocol != "http/protobuf":
-        tell(Note(f"no traces are sent: {protocol} is not spoken here", warn=True, hint="http/protobuf is"))
-        return None
-    try:
-        from wherry.server.otlp import Sdk
-    except ImportError:
-        missing = ExtraMissing("opentelemetry-sdk", "otel", "sending traces")
-        tell(Note(f"no traces are sent: {missing}", warn=True, hint=missing.hint))
-        return None
-    return Traces(lambda: Sdk(manifest, environ), tell)
-
-
-class Traces:
+class Traces(Sending[Exporter]):
     """Takes note of every reply, as the access log does, and has an exporter make spans of them in a thread."""
 
-    def __init__(self, open_exporter: Callable[[], Exporter], tell: Tell) -> None:
-        self.open_exporter, self.tell = open_exporter, tell
+    signal: Signal = "traces"
+
+    def __init__(self, open_exporter: Callable[[], Exporter], tell: Tell, every: float = EVERY) -> None:
         self.waiting: deque[Seen] = deque()
-        self.room, self.lost = MOST, 0
+        self.room, self.lost, self.told = MOST, 0, 0
         self.calls: dict[int, Scored] = {}
-        self.ending = threading.Event()
-        self.thread = threading.Thread(target=self.run, name="wherry-traces", daemon=True)
-        self.thread.start()
+        super().__init__(open_exporter, every, tell)
 
     def note(self, exchange: Exchange, request_id: str, status: int, seconds: float, door: str) -> None:
         """Put a request aside. Never waits and never fails."""
@@ -137,31 +107,17 @@ class Traces:
 
         return known
 
-    def run(self) -> None:
-        """In the thread: make spans of what was put aside."""
-        try:
-            exporter = self.open_exporter()
-        except Exception as error:  # noqa: BLE001  # a variable that the SDK cannot read: requests go on without spans
-            self.room = 0
-            self.tell(Note(f"no traces are sent: {error}", warn=True))
-            return
-        lost = 0
-        while True:
-            ended = self.ending.wait(EVERY)
-            with contextlib.suppress(IndexError):
-                while True:
-                    exporter.record(self.waiting.popleft())
-            if self.lost > lost:
-                lost = self.lost
-                self.tell(Note(f"{lost:,} requests left no span: more came than could be made", warn=True))
-            if ended:
-                exporter.close()
-                return
+    def unable(self) -> None:
+        self.room = 0
 
-    def close(self) -> None:
-        """Send what is left, for as long as PATIENCE; a collector that does not answer keeps nobody longer."""
-        self.ending.set()
-        self.thread.join(PATIENCE)
+    def give(self, exporter: Exporter) -> None:
+        """In the thread: have spans made of what was put aside."""
+        with contextlib.suppress(IndexError):
+            while True:
+                exporter.record(self.waiting.popleft())
+        if self.lost > self.told:
+            self.told = self.lost
+            self.tell(Note(f"{self.told:,} requests left no span: more came than could be made", warn=True))
 
 
 class Timed:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
 from wherry.contract.events import Note
 from wherry.contract.project import Project
@@ -86,8 +87,7 @@ def egress_rules(who: Identity, project: Project) -> Iterator[dict[str, Any]]:
         }
     elif kept.kind == "database":
         yield reach(kept.host, kept.port)
-    for text in project.deploy.egress:
-        host, port = destination(text)
+    for host, port in called(project):
         yield reach(host, port)
 
 
@@ -99,6 +99,19 @@ def reach(host: str, port: int | None) -> dict[str, Any]:
     if port is not None:
         rule["ports"] = [{"protocol": "TCP", "port": port}]
     return rule
+
+
+def called(project: Project) -> Iterator[tuple[str, int | None]]:
+    """Whom the pods call besides the database: the collector, and what [deploy] egress names."""
+    if project.serve.collector:
+        yield place(project.serve.collector)
+    yield from map(destination, project.deploy.egress)
+
+
+def place(url: str) -> tuple[str, int]:
+    """Host and port of a url. Raises ValueError."""
+    found = urlsplit(url)
+    return found.hostname or "", found.port or (443 if found.scheme == "https" else 80)
 
 
 def in_namespace(name: str) -> dict[str, Any]:
@@ -134,6 +147,10 @@ def problems(project: Project, *, local: bool) -> Iterator[SettingProblem]:
     for text in wanted.allow_from:
         if not is_address(text):
             yield SettingProblem("deploy.service.allow_from", f"holds {text!r}, no address range", meant(text))
+    try:
+        place(project.serve.collector)
+    except ValueError as error:
+        yield SettingProblem("serve.collector", str(error), "write http://collector:4318")
     for text in project.deploy.egress:
         try:
             destination(text)
@@ -159,7 +176,7 @@ def notes(project: Project) -> Iterator[Note]:
     """Where a host's name made a rule wider than it reads."""
     kept = keeping(project)
     named = [(kept.host, kept.port)] if kept.kind == "database" and not kept.beside else []
-    for host, port in [*named, *(destination(text) for text in project.deploy.egress)]:
+    for host, port in [*named, *called(project)]:
         if not is_address(host):
             yield Note(
                 f"network policies know no names: pods may call port {port} of every address, not of {host} alone",
