@@ -8,6 +8,7 @@ import json
 import os
 import random
 import re
+import shutil
 import signal
 import socket
 import threading
@@ -338,21 +339,30 @@ def test_a_model_that_answers_otherwise_is_told_once_and_nothing_is_served(packe
         service.log.close()
 
 
-def test_each_worker_keeps_what_it_answered(packed: Path) -> None:
-    """A lane of the store a worker, and one database: nothing is lost when one of them is killed."""
+@pytest.mark.parametrize("group", [0, 1])
+def test_each_worker_keeps_what_it_answered(packed: Path, tmp_path: Path, group: int) -> None:
+    """T35: out of memory, the kernel ends one worker or, with memory.oom.group, the whole container: no row is lost."""
     sqlite3 = pytest.importorskip("sqlite3")
-    url = packed.parent / "kept.sqlite"
-    with crew(packed, WHERRY_STORE_ENABLED="true", WHERRY_STORE_URL=f"sqlite:///{url}") as service:
+    folder = shutil.copytree(packed, tmp_path / "bundle")
+    keeping = {"WHERRY_STORE_ENABLED": "true", "WHERRY_STORE_URL": f"sqlite:///{tmp_path / 'kept.sqlite'}"}
+    with contextlib.ExitStack() as stack:
+        service = stack.enter_context(crew(folder, **keeping))
         for _ in range(20):
             assert predict(service.address, EXAMPLE).status == 200
-        os.kill(workers_of(service)[0], signal.SIGKILL)
-        until(lambda: metric(service, names.METRIC_REPLACED) == 1)
-        until(lambda: metric(service, names.METRIC_WORKERS) == 2, what=lambda: service.said)
+        if group:
+            for pid in (service.process.pid, *workers_of(service)):
+                os.kill(pid, signal.SIGKILL)
+            service.process.wait()
+            service = stack.enter_context(crew(folder, **keeping))  # as the kubelet starts the container again
+        else:
+            os.kill(workers_of(service)[0], signal.SIGKILL)
+            until(lambda: metric(service, names.METRIC_REPLACED) == 1)
+            until(lambda: metric(service, names.METRIC_WORKERS) == 2, what=lambda: service.said)
         for _ in range(20):
             assert predict(service.address, EXAMPLE).status == 200
         service.process.send_signal(signal.SIGTERM)
         assert service.process.wait(30) == 0, service.said
-        with contextlib.closing(sqlite3.connect(url)) as database:
+        with contextlib.closing(sqlite3.connect(tmp_path / "kept.sqlite")) as database:
             tables = [row[0] for row in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
             table = next(name for name in tables if "prediction" in name)
             assert database.execute(f"SELECT COUNT(*) FROM {table}").fetchone() == (40,)
