@@ -7,7 +7,7 @@ import contextlib
 import json
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 from serving import (
@@ -24,6 +24,7 @@ from serving import (
     until,
 )
 
+from wherry.contract.wire import Outputs, Row
 from wherry.server.limits import Limits
 
 BODY = json.dumps(EXAMPLE).encode()
@@ -321,6 +322,35 @@ def test_what_differs_or_changes_the_reading_is_not_remembered(header: str) -> N
             while b"200 OK" not in found:
                 found += sock.recv(65536)
         assert service.port.heads == {}
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"User-Agent": "curl/8.5.0", "Accept": "*/*"},
+        {"User-Agent": "python-requests/2.32", "Accept-Encoding": "gzip", "Accept": "*/*", "Connection": "keep-alive"},
+        {"Accept": "application/json, text/plain, */*", "Content-Type": "application/json; charset=UTF-8"},
+    ],
+)
+def test_what_clients_say_each_time_leaves_them_the_short_way(headers: dict[str, str]) -> None:
+    asked: list[bool] = []
+
+    class Model(Linearly):
+        def score(self, rows: Sequence[Row], probabilities: bool = True) -> Outputs:
+            asked.append(probabilities)
+            return super().score(rows, probabilities)
+
+    with Running(Model()) as service, socket.create_connection(service.address, timeout=10) as sock:
+        for body in (EXAMPLE, [EXAMPLE], EXAMPLE):
+            asked.clear()
+            sock.sendall(request("POST", "/predict", json.dumps(body).encode(), headers))
+            assert b"200 OK" in sock.recv(65536)
+            assert asked == [False], "probabilities that nobody asked for"
+        one, _ = service.port.heads.values()
+        assert one.receive.__name__ == "take"
+        sock.sendall(request("POST", "/predict", b"{}", headers | {"Accept": "application/vnd.wherry.native+json"}))
+        assert b"422" in sock.recv(65536)
+        assert [head.receive.__name__ for head in service.port.heads.values()][2:] == ["receive"]
 
 
 def test_no_more_header_blocks_are_remembered_than_there_is_room_for() -> None:

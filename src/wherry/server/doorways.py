@@ -25,11 +25,12 @@ from wherry.server.doors.seldon import Seldon
 from wherry.server.drain import Life
 from wherry.server.predictions import Predictions
 from wherry.server.protocol import Exchange
-from wherry.server.replies import Replies
+from wherry.server.replies import Replies, accepts_native
 
 Handler: TypeAlias = Callable[[Exchange, bytes], None]
 Routes: TypeAlias = dict[bytes, dict[bytes, Handler]]
 PLAIN_JSON = b"application/json"
+ALWAYS_JSON = (PLAIN_JSON, PLAIN_JSON + b";charset=utf-8")  # whatever the project declares
 
 
 class Doorways:
@@ -109,7 +110,8 @@ class Doorways:
     def shortcut(self, exchange: Exchange, otherwise: Callable[[Exchange], None]) -> Callable[[Exchange], None] | None:
         """What `predict` comes to for such a header, if it is the one that nearly every request has."""
         headers = exchange.headers
-        plain = exchange.method == b"POST" and headers.get(b"content-type") == PLAIN_JSON and b"accept" not in headers
+        media = headers.get(b"content-type", b"").lower().replace(b" ", b"")
+        plain = exchange.method == b"POST" and media in ALWAYS_JSON and not accepts_native(exchange)
         if not plain or self.declared is not None or exchange.url not in self.asked:
             return None
         return self.predictions.shortcut(headers, otherwise)

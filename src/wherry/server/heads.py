@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 MOST = 512  # header blocks that are remembered
 LONGEST = 2048  # bytes of one
 # Requests with one of these are not remembered: they change how the request is read, or differ in each request.
-UNREMEMBERED = frozenset({b"expect", b"transfer-encoding", b"upgrade", b"connection", b"x-request-id", b"traceparent"})
+UNREMEMBERED = frozenset({b"expect", b"transfer-encoding", b"upgrade", b"x-request-id", b"traceparent"})
+KEPT = b"keep-alive"  # many clients say so each time, though in HTTP/1.1 it says nothing
 
 
 class Head(NamedTuple):
@@ -38,6 +39,7 @@ def remember(port: Port, exchange: Exchange, data: bytes, end: int) -> None:
         and not exchange.http10
         and not exchange.close
         and exchange.url.startswith(b"/")
+        and headers.get(b"connection", KEPT).lower() == KEPT
         and UNREMEMBERED.isdisjoint(headers)
     ):
         if len(port.heads) >= MOST:

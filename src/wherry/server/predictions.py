@@ -232,11 +232,9 @@ class Predictions:
         elif not options and not self.shares and b"accept" not in exchange.headers:
             encode, probabilities = self.plain[read.single], self.always  # what nearly every request asks for
         else:
-            encode = self.shapes.choose(
-                read.single,
-                native=accepts_native(exchange),
-                probabilities=self.probabilities(options) if options else self.shares,
-            )
+            wanted = self.probabilities(options) if options else self.shares
+            encode = self.shapes.choose(read.single, native=accepts_native(exchange), probabilities=wanted)
+            probabilities = wanted or self.always
         if read.ignored:
             self.metrics.count(METRIC_IGNORED, read.ignored)
         if not read.store:
