@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from wherry.cli.gate import judged
@@ -156,3 +157,22 @@ def test_pipeline_writes_again_only_what_it_wrote(typed: Typed, folder: Path) ->
     code, _, said = typed(*words)
     assert (code, "role.yaml" in said) == (2, True)
     assert workflow.read_text().endswith("# old\n"), "all or nothing"
+
+
+def test_a_pipeline_for_a_bundle_without_golden_rows_asks_its_example(typed: Typed, folder: Path) -> None:
+    """`wherry predict --check` would end each run, for there is nothing to compare; that is said, with the way out."""
+    from wherry.model import bundle
+
+    path = folder / "bundle"
+    manifest = bundle.verify(path)
+    files = {name: (path / name).read_bytes() for name in manifest.files}
+    files["golden.json"] = b'{"columns": [], "rows": [], "predictions": []}'
+    golden = msgspec.structs.replace(manifest.golden, rows=0)
+    bundle.write(path, msgspec.structs.replace(manifest, golden=golden), files)
+    code, printed, said = typed("pipeline", "--image", "ghcr.io/owner/iris", "--dry-run")
+    assert code == 0, said
+    assert "wherry predict --check" not in printed
+    assert "wherry predict bundle/example.json" in printed
+    assert "bundle holds no golden rows: the test step asks its example alone" in said
+    assert "wherry pack --data FILE" in said
+    assert typed("predict", "bundle/example.json")[0] == 0

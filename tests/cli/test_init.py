@@ -167,9 +167,13 @@ def test_the_breast_cancer_listings_answer_their_request(
     assert settings["deploy"] == {
         "autoscale": {"min": 1, "max": 3},
         "service": {"type": "NodePort", "port": 8000, "node_port": 30001},
+        "config_map": "mlserving-configs",
     }
     assert any("a CPU target of 2 %" in each for each in lost)
-    assert any("MODEL_NAME, MODEL_PATH" in each for each in lost)
+    assert not any("MODEL_NAME" in each for each in lost)
+    [path] = [each for each in lost if "MODEL_PATH" in each]
+    assert path.startswith("yaml/configmap.yaml:7: MODEL_PATH /model/model_binary.dat.gz: take the key away")
+    assert '[deploy.model] claim = "models"' in path
     running = service(breast_cancer_bundle, cwd=tmp_path / "new")
     assert running.ask("/info").json == settings["reply"]["info"]
     assert running.ask("/health").json == ["ok"]

@@ -42,7 +42,7 @@ def test_what_is_nothing_is_refused(folder: Path) -> None:
     with pytest.raises(FileMissing):
         payload.sort(["missing.json"])
     (folder / "empty").mkdir()
-    with pytest.raises(BundleMissing):
+    with pytest.raises(BundleMissing, match="it has no manifest"):
         payload.sort(["empty"])
     with pytest.raises(click.UsageError):
         payload.sort(["rows.csv", "a=1"])

@@ -11,6 +11,7 @@ from pathlib import Path
 import joblib
 import msgspec
 import numpy as np
+import onnx
 import pandas as pd
 import pytest
 import skops.io
@@ -20,7 +21,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import wherry
-from wherry.errors import BundleDamaged, FileMissing
+from wherry.errors import BundleDamaged, FileMissing, ModelUnsafe, UsageRefused
 from wherry.model import inspect
 
 RNG = np.random.default_rng(2)
@@ -143,6 +144,50 @@ def test_golden_answers_that_changed(bundles: tuple[Path, Path], tmp_path: Path)
     assert len(found.golden_changed) == found.golden_common
     assert {(change.before, change.after) for change in found.golden_changed} == {("up", "down"), ("down", "up")}
     assert "accuracy" in {change.what for change in found.metrics}
+
+
+def test_two_model_files(tmp_path: Path) -> None:
+    """What each says of itself is compared; of their answers, nothing is known."""
+    for name, model in (("a", LogisticRegression(C=1.0)), ("b", LogisticRegression(C=3.0))):
+        joblib.dump(model.fit(FRAME[["a"]] if name == "a" else FRAME, LABELS), tmp_path / name)
+    found = inspect.compare(tmp_path / "a", tmp_path / "b")
+    assert [(each.what, each.before, each.after) for each in found.model] == [("LogisticRegression.C", 1.0, 3.0)]
+    assert ("takes", ("a",), ("a", "b")) in [(each.what, each.before, each.after) for each in found.signature]
+    assert not found.alike
+    assert inspect.compare(tmp_path / "a", tmp_path / "a").alike
+
+
+def test_a_bundle_and_a_file_are_not_compared(bundles: tuple[Path, Path], tmp_path: Path) -> None:
+    joblib.dump(LogisticRegression().fit(FRAME, LABELS), tmp_path / "model")
+    with pytest.raises(UsageRefused, match="a bundle and a file") as caught:
+        inspect.compare(bundles[0], tmp_path / "model")
+    assert f"wherry pack {tmp_path / 'model'}" in caught.value.hint
+    assert inspect.compare(bundles[0], bundles[1] / "manifest.json").b == str(bundles[1])
+
+
+@pytest.mark.parametrize("keep", [25, 0.5, -1])
+@pytest.mark.parametrize("producer", ["", "somebody"])
+def test_a_graph_that_is_cut_off_is_an_error(keep: float, producer: str, tmp_path: Path) -> None:
+    """Wherever the file ends, and whether its maker's name stands before the graph or not."""
+    whole = graph(producer)
+    path = tmp_path / "m.onnx"
+    path.write_bytes(whole)
+    assert inspect.inspect(path).outputs == ("y: float [?, 2]",)
+    path.write_bytes(whole[: int(len(whole) * keep) if isinstance(keep, float) else keep])
+    with pytest.raises(ModelUnsafe, match=r"m\.onnx: is an ONNX model that is damaged, or ends too early"):
+        inspect.inspect(path)
+
+
+def graph(producer: str) -> bytes:
+    value = onnx.helper.make_tensor_value_info
+    inner = onnx.helper.make_graph(
+        [onnx.helper.make_node("Identity", ["x"], ["y"])],
+        "g",
+        [value("x", onnx.TensorProto.FLOAT, ["n", 2])],
+        [value("y", onnx.TensorProto.FLOAT, ["n", 2])],
+    )
+    made: bytes = onnx.helper.make_model(inner, producer_name=producer).SerializeToString()
+    return made
 
 
 def test_what_lives_in_the_training_script_is_named_and_trust_is_not_offered(scripted: Path) -> None:

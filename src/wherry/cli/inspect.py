@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         "wherry inspect",
         "wherry inspect model.joblib",
         "wherry inspect bundle-1 bundle-2",
+        "wherry inspect before.onnx after.onnx",
         "wherry inspect --json",
     ],
 )
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 @click.argument("b", type=click.Path(path_type=Path), required=False)
 @click.pass_obj
 def inspect(console: Console, a: Path, b: Path | None) -> None:
-    """Say what A, a bundle or a model file, is, running none of it; with B, what changed from A to B."""
+    """Say what A, a bundle or a model file, is, running none of it; with B, another one, what changed from A to B."""
     from wherry.model import inspect as room
 
     if a == Path(BUNDLE_DIR) and not a.exists():
@@ -115,6 +116,7 @@ def show_changes(console: Console, found: Comparison) -> None:
     """What a client of the two could notice, table by table."""
     golden = [(change.what, change.before, change.after) for change in found.golden_changed]
     for title, rows in (
+        ("model", [(c.what, c.before, c.after) for c in found.model]),
         ("signature", [(c.what, c.before, c.after) for c in found.signature]),
         ("libraries", [(c.what, c.before, c.after) for c in found.libraries]),
         ("metrics", [(c.what, c.before, c.after) for c in found.metrics]),
@@ -129,7 +131,7 @@ def show_changes(console: Console, found: Comparison) -> None:
     same = found.golden_common - len(found.golden_changed)
     if found.golden_common:
         console.say(f"{same} of {table.count(found.golden_common, 'golden row')} that both have are answered alike")
-    else:
+    elif found.digests[0] != found.digests[1]:
         console.say("the two have no golden rows in common, so their answers were not compared")
     if found.alike:
         console.say(f"{found.b} differs from {found.a} in nothing that a client could notice")

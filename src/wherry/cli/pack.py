@@ -106,8 +106,10 @@ def of_tables(model: Path) -> bool:
     file = files.read(model)
     if file.kind in ("pt2", "torchscript", "keras"):
         return True
-    head = head_of(file.content) if file.kind == "onnx" else None
-    return head is not None and bool(head.inputs) and not head.of_pictures
+    if file.kind != "onnx":
+        return False
+    head = head_of(file.content, file.path)
+    return bool(head.inputs) and not head.of_pictures
 
 
 def pictures(

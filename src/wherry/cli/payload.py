@@ -53,7 +53,7 @@ def sort(words: Sequence[str]) -> Words:
             file = only(file, Path(word), "file")
         elif Path(word).is_dir():
             if not (Path(word) / MANIFEST_FILE).is_file():
-                raise BundleMissing(word)
+                raise BundleMissing(word, "folder")
             bundle = only(bundle, Path(word), "bundle")
         elif "=" in word:
             key, _, value = word.partition("=")

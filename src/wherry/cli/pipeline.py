@@ -76,7 +76,8 @@ def pipeline(
     named = imaging.named(wanted, manifest, "pipeline").written
     space = wanted.deploy.namespace or DEFAULT_NAMESPACE
     name = object_name(wanted.deploy.name or manifest.name)
-    told = delivery(wanted, name, image=named, namespace=space, version=wherry.__version__)
+    golden = manifest.golden.rows > 0
+    told = delivery(wanted, name, image=named, namespace=space, version=wherry.__version__, golden=golden)
     made = files.pipeline(told, rights(wanted, manifest, named, space))
     if not dry_run:
         write(to, made.files)
@@ -89,6 +90,9 @@ def pipeline(
         console.say(f"# {path}\n{text}" if dry_run else str(to / path))
     for note in made.left_out:
         console.tell(note)
+    if not golden:
+        text = f"{bundle} holds no golden rows: the test step asks its example alone, and compares no answer"
+        console.note(text, warn=True, hint="give rows to `wherry pack --data FILE` in training, and write it again")
     console.note("each step here:", hint="\n  ".join(step.command for step in told.steps))
     if not console.quiet:
         console.say("\n# once, before it runs:")

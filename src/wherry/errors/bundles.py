@@ -16,12 +16,14 @@ class BundleUnreadable(WherryError):
 
 
 class BundleMissing(UsageRefused):
-    """A folder that should hold a bundle has no manifest.json."""
+    """There is no bundle where one should be. found: what is there, "folder" or "file"; empty where nothing is."""
 
-    def __init__(self, path: str) -> None:
-        self.path = path
+    def __init__(self, path: str, found: str = "") -> None:
+        self.path, self.found = path, found
+        why = {"folder": "it has no manifest.json", "file": "it is a file, and a bundle is a folder"}
         super().__init__(
-            f"no bundle in {path} (it has no manifest.json)", hint="wherry pack MODEL --data FILE --target COLUMN"
+            f"no bundle in {path} ({why.get(found, 'there is no such folder')})",
+            hint="wherry pack MODEL --data FILE --target COLUMN",
         )
 
 

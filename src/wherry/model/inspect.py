@@ -12,6 +12,7 @@ from wherry.contract.golden import GoldenRows, same
 from wherry.contract.manifest import Conversion, Manifest, Measured, Metric, Origin, Requirements
 from wherry.contract.names import MANIFEST_FILE
 from wherry.contract.signature import Column, Signature
+from wherry.errors import UsageRefused
 from wherry.model import bundle
 from wherry.model.reading import files, vouch
 from wherry.model.reading.graph_head import head_of
@@ -76,8 +77,8 @@ class Change(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Comparison(msgspec.Struct, frozen=True):
-    """What changed from bundle `a` to bundle `b`. golden_common: golden rows that both have; golden_changed: those of
-    them that are answered otherwise (row, answer before, answer after).
+    """What changed from `a` to `b`. model: what it is made of, for model files; golden_common: golden rows that both
+    have; golden_changed: those of them that are answered otherwise (row, answer before, answer after).
     """
 
     a: str
@@ -85,25 +86,33 @@ class Comparison(msgspec.Struct, frozen=True):
     digests: tuple[str, str]
     signature: tuple[Change, ...]
     libraries: tuple[Change, ...]
-    metrics: tuple[Change, ...]
-    golden_common: int
-    golden_changed: tuple[Change, ...]
+    metrics: tuple[Change, ...] = ()
+    golden_common: int = 0
+    golden_changed: tuple[Change, ...] = ()
+    model: tuple[Change, ...] = ()
 
     @property
     def alike(self) -> bool:
         """Whether it was seen that nothing differs which a client could notice."""
-        differ = self.signature or self.libraries or self.metrics or self.golden_changed
+        differ = self.signature or self.libraries or self.metrics or self.golden_changed or self.model
         return self.digests[0] == self.digests[1] or bool(self.golden_common and not differ)
 
 
 def inspect(path: Path) -> Description:
     """What the bundle or the model file at `path` is.
 
-    Raises FileMissing; BundleDamaged and its kin when a bundle is not what was packed.
+    Raises FileMissing, ModelUnsafe; BundleDamaged and its kin when a bundle is not what was packed.
     """
-    if path.is_dir() or path.name == MANIFEST_FILE:
-        return of_bundle(path if path.is_dir() else path.parent)
-    return of_file(path)
+    return of_bundle(folder_of(path)) if is_bundle(path) else of_file(path)
+
+
+def is_bundle(path: Path) -> bool:
+    return path.is_dir() or path.name == MANIFEST_FILE
+
+
+def folder_of(path: Path) -> Path:
+    """The bundle that is meant, by its folder or its manifest."""
+    return path if path.is_dir() else path.parent
 
 
 def of_bundle(folder: Path) -> Description:
@@ -165,16 +174,16 @@ def of_file(path: Path) -> Description:
 
 
 def of_graph(file: files.ModelFile) -> Description:
-    head = head_of(file.content)
+    head = head_of(file.content, file.path)
     verdict = "never loaded: it keeps part of its data in other files" if has_external_data(file.content) else NO_CODE
-    found = Description(
-        file.path, CALLED[file.kind], file.sha256, file.size, compression=file.compression, verdict=verdict
-    )
-    if head is None:
-        return msgspec.structs.replace(found, verdict="never loaded: it ends too early")
     writer, _, version = head.producer.partition(" ")
-    return msgspec.structs.replace(
-        found,
+    return Description(
+        file.path,
+        CALLED[file.kind],
+        file.sha256,
+        file.size,
+        compression=file.compression,
+        verdict=verdict,
         inputs=tuple(map(str, head.inputs)),
         outputs=tuple(map(str, head.outputs)),
         operators=head.opsets,
@@ -184,7 +193,53 @@ def of_graph(file: files.ModelFile) -> Description:
 
 
 def compare(a: Path, b: Path) -> Comparison:
-    """What changed from the bundle in `a` to the bundle in `b`; both are verified, neither is run."""
+    """What changed from `a` to `b`, two bundles or two model files; bundles are verified, and nothing is run.
+
+    Raises UsageRefused for a bundle and a file, and what `inspect` raises.
+    """
+    if is_bundle(a) != is_bundle(b):
+        file = b if is_bundle(a) else a
+        hint = f"pack the file first: wherry pack {file} --data FILE --to DIR"
+        raise UsageRefused(f"{a} and {b} are a bundle and a file, which have nothing to be compared by", hint=hint)
+    return compare_bundles(folder_of(a), folder_of(b)) if is_bundle(a) else compare_files(of_file(a), of_file(b))
+
+
+def compare_files(before: Description, after: Description) -> Comparison:
+    """What two model files say of themselves; their answers are not known."""
+    return Comparison(
+        a=before.path,
+        b=after.path,
+        digests=(before.digest, after.digest),
+        signature=tuple(
+            Change(title, was, is_now)
+            for title, was, is_now in (
+                ("takes", before.inputs or before.features, after.inputs or after.features),
+                ("number of columns", before.feature_count, after.feature_count),
+                ("answers", before.outputs, after.outputs),
+                ("classes", before.classes, after.classes),
+            )
+            if was != is_now
+        ),
+        libraries=tuple(changes({**before.versions, **before.operators}, {**after.versions, **after.operators})),
+        model=tuple(changes(dict(made_of(before)), dict(made_of(after)))),
+    )
+
+
+def made_of(found: Description) -> Iterator[tuple[str, Any]]:
+    """What a model file holds: its kind, and each estimator with its settings."""
+    yield "kind", found.kind
+    yield "loading", found.verdict
+    yield "model", found.estimator or None
+    inner = [("", found.parts)] if found.parts else []
+    while inner:
+        above, part = inner.pop()
+        name = f"{above}{part.name or part.type.rpartition('.')[2]}"
+        yield name, part.type
+        yield from ((f"{name}.{key}", value) for key, value in part.settings.items())
+        inner += [(f"{name}.", each) for each in part.parts]
+
+
+def compare_bundles(a: Path, b: Path) -> Comparison:
     before, after = bundle.verify(a), bundle.verify(b)
     common, changed = golden_changes(bundle.golden(a, before), bundle.golden(b, after), after)
     return Comparison(

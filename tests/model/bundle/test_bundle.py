@@ -141,10 +141,9 @@ def test_a_manifest_that_is_none(folder: Path, tmp_path: Path) -> None:
         path.write_text(text)
         with pytest.raises(error):
             bundle.read_manifest(folder)
-    with pytest.raises(BundleMissing):
-        bundle.read_manifest(tmp_path / "nowhere")
-    with pytest.raises(BundleMissing):
-        bundle.read_manifest(path)  # a file
+    for place, why in ((tmp_path / "nowhere", "no such folder"), (path, "it is a file"), (tmp_path, "no manifest")):
+        with pytest.raises(BundleMissing, match=why):
+            bundle.read_manifest(place)
 
 
 def test_a_missing_file_is_named(folder: Path) -> None:

@@ -159,6 +159,14 @@ def test_what_a_row_may_be(code: str, row: Any, answer: Any, tmp_path: Path) -> 
     assert type(found) is type(answer)
 
 
+def test_a_column_that_the_code_states_takes_fractions_only_as_it_says(tmp_path: Path) -> None:
+    with pytest.raises(UsageRefused, match=r"--float rooms: service states that rooms is integer"):
+        packed(tmp_path, HOUSES, float_columns=("rooms",))
+    with pytest.raises(UsageRefused, match=r"--float nope: service has no column nope"):
+        packed(tmp_path, HOUSES, float_columns=("nope",))
+    packed(tmp_path, HOUSES, float_columns=("area",))
+
+
 def test_without_annotations_a_sample_says_which_columns(tmp_path: Path, table: Path) -> None:
     code = "def predict(rows):\n    return [row['a'] > row['b'] for row in rows]\n"
     with pytest.raises(SampleUnfit, match="does not say which columns"):

@@ -77,6 +77,7 @@ except ExtraMissing as error:
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert f"needs {library}, which is not installed | pip install {library}" in done.stdout
+    assert "onnxscript" in done.stdout
 
 
 # --- with PyTorch itself --------------------------------------------------------------------------------------------

@@ -185,7 +185,10 @@ def test_numbers_get_the_names_of_their_classes(steep: float, tmp_path: Path) ->
     rows = pd.DataFrame({"a": [0.25, 1.0], "b": [0.75, 0.0]})
     assert packed(path, rows).signature.output.width == 2
     (tmp_path / "labels.txt").write_text("no\nyes\n")
-    output = packed(path, rows, labels=tmp_path / "labels.txt").signature.output
+    told: list[Any] = []
+    output = packed(path, rows, labels=tmp_path / "labels.txt", tell=told.append).signature.output
+    how = "logits, of which softmax" if steep > 1 else "probabilities: on the sample they lie from 0 to 1"
+    assert any(f"the graph's 2 numbers are read as {how}" in str(each) for each in told)
     assert (output.classes, output.softmax) == (("no", "yes"), steep > 1)
     found = wherry.load(tmp_path / "bundle").score([(0.25, 0.75), (1.0, 0.0)])
     assert found.predictions == ["yes", "no"]
@@ -195,18 +198,30 @@ def test_numbers_get_the_names_of_their_classes(steep: float, tmp_path: Path) ->
     (tmp_path / "labels.txt").write_text("no\nyes\nmaybe\n")
     with pytest.raises(DataUnreadable, match="has 3 labels, and the graph answers with 2"):
         packed(path, rows, labels=tmp_path / "labels.txt")
+    (tmp_path / "labels.txt").write_text("no\nyes\nno\n")
+    with pytest.raises(DataUnreadable, match=r"labels\.txt: lines 1 and 3 are both 'no'"):
+        packed(path, rows, labels=tmp_path / "labels.txt")
 
 
-def test_one_probability_is_that_of_the_second_class(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("end", "how"),
+    [("Sigmoid", "probabilities of yes, above 0.5"), ("Identity", "logits: above 0 is yes, and sigmoid")],
+)
+def test_one_number_is_that_of_the_second_class_and_it_is_told_as_what_it_is_read(
+    end: str, how: str, tmp_path: Path
+) -> None:
     path = made(
         tmp_path,
-        [helper.make_node("ReduceSum", ["x", "one"], ["s"]), helper.make_node("Sigmoid", ["s"], ["y"])],
+        [helper.make_node("ReduceSum", ["x", "one"], ["s"]), helper.make_node(end, ["s"], ["y"])],
         {"y": (FLOAT, ["n", 1])},
         None,
         {"one": np.array([1])},
     )
     (tmp_path / "labels.txt").write_text("no\nyes\n")
-    packed(path, pd.DataFrame({"a": [-2.0, 1.0], "b": [0.0, 1.0]}), labels=tmp_path / "labels.txt")
+    told: list[Any] = []
+    rows = pd.DataFrame({"a": [-2.0, 1.0], "b": [0.0, 1.0]})
+    packed(path, rows, labels=tmp_path / "labels.txt", tell=told.append)
+    assert any(f"the graph's numbers, one a row, are read as {how}" in str(each) for each in told)
     found = wherry.load(tmp_path / "bundle").score([(-2.0, 0.0), (1.0, 1.0)])
     assert found.predictions == ["no", "yes"]
     assert found.probabilities[1] == pytest.approx([1 - 0.880797, 0.880797], abs=1e-5)
@@ -346,7 +361,7 @@ def test_weights_in_other_files_are_never_read(place: str, tmp_path: Path, monke
 def test_a_file_that_is_cut_off(tmp_path: Path) -> None:
     path = made(tmp_path, [IDENTITY], Y2)
     path.write_bytes(path.read_bytes()[:-20])
-    with pytest.raises(ModelUnknown):
+    with pytest.raises(ModelUnsafe, match="ends too early"):
         packed(path)
 
 

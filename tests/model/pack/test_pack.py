@@ -370,6 +370,7 @@ def test_allow_pickle_is_recorded_only_where_it_was_needed(tmp_path: Path) -> No
         ({"X": NUMBERS.assign(a="text")}, SampleUnfit),
         ({"y": LABELS[:3]}, SampleUnfit),
         ({"name": "a/b"}, UsageRefused),
+        ({"name": ""}, UsageRefused),
         ({"version": "1 beta"}, UsageRefused),
         ({"float_columns": ["nope"]}, SampleUnfit),
     ],

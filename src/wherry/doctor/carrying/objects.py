@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections import Counter
 
+from wherry.contract.names import ENV_MODEL_NAME, ENV_MODEL_PATH, ENV_PREFIX, MODEL_DIR
 from wherry.doctor.carrying.carried import Carried
-from wherry.doctor.documents import dig, items
+from wherry.doctor.documents import Document, Mapping, dig, items
 from wherry.doctor.project import Project
 from wherry.doctor.rules import compose
 from wherry.doctor.rules.containers import containers, environment
@@ -87,9 +88,8 @@ def read_scale(project: Project, carried: Carried) -> None:
 def read_workloads(project: Project, carried: Carried) -> None:
     for document in project.documents:
         if document.kind == "ConfigMap":
-            keys = ", ".join(dig(document.root, "data") or {})
             carried.found.append(document.path)
-            carried.lose(f"{document.path}: {keys}: the bundle is in the image, and has its name and version in it")
+            read_config_map(document, carried)
         if document.kind not in ("Deployment", "StatefulSet"):
             continue
         carried.found.append(document.path)
@@ -108,6 +108,24 @@ def read_workloads(project: Project, carried: Carried) -> None:
                 carried.lose(
                     f"{document.path}:{container.line}: the image {container.image}; name one: image under [deploy]"
                 )
+
+
+def read_config_map(document: Document, carried: Carried) -> None:
+    """What pods go on reading from it: the model's name, and the folder that it is in; nothing else of it."""
+    data = dig(document.root, "data")
+    if not isinstance(data, Mapping):
+        return
+    if ENV_MODEL_NAME in data or ENV_MODEL_PATH in data:
+        carried.set("deploy.config_map", str(dig(document.root, "metadata", "name") or ""))
+    for key, value in data.items():
+        where = f"{document.path}:{data.at[key]}"
+        if key == ENV_MODEL_PATH:
+            carried.lose(
+                f"{where}: {key} {value}: take the key away, as the bundle is in the image; or have it name the "
+                f'folder of a bundle below {MODEL_DIR}, which [deploy.model] claim = "models" puts there'
+            )
+        elif key != ENV_MODEL_NAME and not key.startswith(ENV_PREFIX):
+            carried.lose(f"{where}: {key}, which no setting reads; `wherry config` lists those that there are")
 
 
 def read_databases(project: Project, carried: Carried) -> None:

@@ -47,7 +47,7 @@ def manifest_text(folder: Path, attempts: int = 8) -> bytes:
     except (FileNotFoundError, NotADirectoryError) as error:
         if attempts and (folder / MANIFEST_FILE).is_file():
             return manifest_text(folder, attempts - 1)
-        raise BundleMissing(str(folder)) from error
+        raise BundleMissing(str(folder), "folder" if folder.is_dir() else "file" if folder.exists() else "") from error
 
 
 def verify(folder: Path) -> Manifest:

@@ -19,9 +19,12 @@ from wherry.model.reading.kinds import CALLED
 
 try:
     import keras
+
+    if keras.backend.backend() == "torch":
+        import onnxscript  # noqa: F401  # what PyTorch exports by: better missed here than after a minute
 except ImportError as error:
     lacking = error.name or "keras"
-    hint = f"pip install {'keras torch' if lacking in ('keras', 'tensorflow') else lacking}; it runs on TensorFlow, too"
+    hint = "pip install keras torch onnxscript; it runs on TensorFlow, too, with tf2onnx"
     raise ExtraMissing(lacking, "", "a Keras model", hint) from error
 
 OTHERWISE = (

@@ -35,8 +35,8 @@ FLAVORS: dict[Kind, str] = {"pt2": "torch", "torchscript": "torch", "keras": "ke
 class Program:
     """Such a model as a Subject; the library is asked once the sample is there."""
 
-    def __init__(self, file: ModelFile, labels: tuple[str, ...]) -> None:
-        self.file, self.labels = file, labels
+    def __init__(self, file: ModelFile, labels: tuple[str, ...], tell: Tell) -> None:
+        self.file, self.labels, self.tell = file, labels, tell
         with quiet():
             self.flavor = flavor_of(file.kind)
         self.name = CALLED[file.kind]
@@ -58,6 +58,7 @@ class Program:
             name=made.name,
             original=lambda signature: Original(made, signature, self.file.path),
             otherwise=made.otherwise,
+            tell=self.tell,
         )
         self.inner = Unconverted(kept)
         return self.inner.describe(given)

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from wherry.contract.events import Note, Tell, silent
 from wherry.contract.signature import ColumnType, OutputSpec, Signature
 from wherry.contract.wire import Cell, Row
 from wherry.errors import BundleUnreadable, DataUnreadable, ModelUnknown, ModelUnsafe, SampleUnfit, UsageRefused
@@ -47,6 +48,7 @@ def refuse_external(content: bytes, path: str) -> None:
 
 def session(content: bytes, path: str) -> Any:
     """What answers with a graph that somebody brings. Raises ModelUnsafe, ModelUnknown."""
+    head_of(content, path)  # of what is cut off, nothing else can be said
     refuse_external(content, path)
     try:
         return onnx.session(content, path)
@@ -63,9 +65,10 @@ def kept(
     name: str = "ONNX graph",
     original: Original | None = None,
     otherwise: str = "",
+    tell: Tell = silent,
 ) -> Kept:
-    """What packing keeps of a graph. labels: the classes that its numbers are of; original: what it was made of, and
-    otherwise: what to do where that answers differently.
+    """What packing keeps of a graph. labels: the classes that its numbers are of, and tell is told how they are read;
+    original: what it was made of, and otherwise: what to do where that answers differently.
 
     Raises ModelUnknown, ModelUnsafe; UsageRefused for a graph of pictures.
     """
@@ -81,7 +84,7 @@ def kept(
         for named in ([each.name] if width == 1 else [f"{each.name}_{place}" for place in range(width)])
     )
     types = tuple(TYPES[each.type] for each, width in zip(inputs, widths, strict=True) for _ in range(width))
-    answers = Answers(content, path, outputs, labels)
+    answers = Answers(content, path, outputs, labels, tell)
     return Kept(
         name=name,
         form="onnx",
@@ -134,8 +137,8 @@ def refuse_outputs(outputs: Sequence[Any], path: str) -> None:
 class Answers:
     """What a graph answers, as it shows when it is asked."""
 
-    def __init__(self, content: bytes, path: str, outputs: Sequence[Any], labels: tuple[str, ...]) -> None:
-        self.content, self.path, self.outputs, self.labels = content, path, outputs, labels
+    def __init__(self, content: bytes, path: str, outputs: Sequence[Any], labels: tuple[str, ...], tell: Tell) -> None:
+        self.content, self.path, self.outputs, self.labels, self.tell = content, path, outputs, labels, tell
 
     def read(self, signature: Signature, rows: Sequence[Row], truth: Truth) -> OutputSpec:
         """What an answer is. Raises ModelUnknown, SampleUnfit, DataUnreadable."""
@@ -200,7 +203,20 @@ class Answers:
             reason = f"has {len(self.labels)} labels, and the graph answers with {found.shape[1]} numbers"
             raise DataUnreadable(self.path, reason, "one line for each class, in their order")
         softmax = not probable(found)
+        self.tell(Note(self.reading(found, softmax=softmax)))
         return OutputSpec("class", "string", self.labels, probabilities=True, softmax=softmax)
+
+    def reading(self, found: Any, *, softmax: bool) -> str:
+        """As what numbers are read that somebody gave names of classes."""
+        seen = f"on the sample they lie from {found.min():.3g} to {found.max():.3g}"
+        if found.shape[1] > 1:
+            how = "logits, of which softmax makes probabilities" if softmax else "probabilities"
+            return f"the graph's {found.shape[1]} numbers are read as {how}: {seen}"
+        if softmax:
+            how = f"logits: above 0 is {self.labels[1]}, and sigmoid makes its probability"
+        else:
+            how = f"probabilities of {self.labels[1]}, above 0.5 of which it is the answer"
+        return f"the graph's numbers, one a row, are read as {how}: {seen}"
 
     def classes(self, label: Any, shares: Any, truth: Truth) -> OutputSpec:
         """A label, and a number for each class."""
@@ -230,14 +246,13 @@ class Answers:
             seen[place] = label
         if len(set(seen.values())) < len(seen):
             return None
-        head = head_of(self.content)
         whole = isinstance(said[0], int)
         known = tuple(
             sorted({each for each in truth or () if each is not None}, key=lambda each: (str(type(each)), each))
         )
         lists: list[tuple[Any, ...]] = [
             tuple(seen[place] for place in sorted(seen)),
-            head.classes if head else (),
+            head_of(self.content, self.path).classes,
             tuple(int(each) for each in self.labels) if whole and all(map(str.isdigit, self.labels)) else self.labels,
             known,
             tuple(range(count)) if whole else (),

@@ -13,7 +13,7 @@ from wherry.contract.golden import same
 from wherry.contract.manifest import Conversion
 from wherry.contract.signature import Column, ColumnType, OutputSpec, Signature
 from wherry.contract.wire import Cell, Outputs, Row
-from wherry.errors import ModelUnreadable, SampleUnfit
+from wherry.errors import ModelUnreadable, SampleUnfit, UsageRefused
 from wherry.model import requirements
 from wherry.model.flavors import Scorer
 from wherry.model.flavors.kept import Kept, Truth
@@ -46,6 +46,7 @@ class Unconverted:
 
         found = self.sampled(given)
         columns = self.columns(found)
+        self.refuse_floats(given.float_columns, columns)
         if found is not None and self.kept.reads is not None and found.rows:
             columns = self.refusing(columns, found)
         rows = [] if found is None else self.held(columns, found.rows, given.source)
@@ -106,6 +107,15 @@ class Unconverted:
             Column(name, kind, kept.nullable, dtype=dtype.get(kind, "object"))
             for name, kind in zip(names, types, strict=True)
         )
+
+    def refuse_floats(self, asked: Sequence[str], columns: Sequence[Column]) -> None:
+        """Raises UsageRefused for a column that is to take fractions, where the model says that it takes none."""
+        types = {column.name: column.type for column in columns}
+        for name in asked:
+            if types.get(name) != "number":
+                takes = f"states that {name} is {types[name]}" if name in types else f"has no column {name}"
+                hint = "state it as a number there, or leave --float out"
+                raise UsageRefused(f"--float {name}: {self.name} {takes}", hint=hint)
 
     def refusing(self, columns: tuple[Column, ...], found: Sampled) -> tuple[Column, ...]:
         """The columns, with those whose texts the model takes only if it has seen them marked as such."""

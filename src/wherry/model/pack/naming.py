@@ -75,4 +75,9 @@ def labels_of(path: Path) -> tuple[str, ...]:
     labels = tuple(line.strip() for line in text.rstrip().splitlines())
     if not all(labels):
         raise DataUnreadable(str(path), f"line {labels.index('') + 1} is empty", "give each class a name")
+    first: dict[str, int] = {}
+    for line, label in enumerate(labels, 1):
+        if first.setdefault(label, line) != line:
+            reason = f"lines {first[label]} and {line} are both {label!r}: a reply would not say which of them is meant"
+            raise DataUnreadable(str(path), reason, "give each class a name of its own")
     return labels

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from wherry.contract.events import Tell, silent
 from wherry.errors import UsageRefused
 from wherry.model.flavors.kept import Kept
 from wherry.model.pack.keeping import Unconverted
@@ -39,8 +40,10 @@ def open_subject(
     allow_drift: bool = False,
     beside: Sequence[Path] = (),
     labels: tuple[str, ...] = (),
+    tell: Tell = silent,
 ) -> Opened:
     """The model at `path`. beside: files that a Python file reads; labels: the classes of which a graph has numbers.
+    tell is told how those are read.
 
     Raises what wherry.model.reading.vouch raises; CodeFailed when the code of a Python file does.
     """
@@ -60,13 +63,13 @@ def open_subject(
         from wherry.model.pack import graphs  # imports ONNX Runtime
 
         note = f"{path} is {CALLED[file.kind]}, in which there is no code: no --trust needed"
-        return Opened(Unconverted(graphs.kept(file.content, str(path), labels)), file.sha256, note)
+        return Opened(Unconverted(graphs.kept(file.content, str(path), labels, tell=tell)), file.sha256, note)
     if file.kind in ("pt2", "torchscript", "keras"):
         vouch.check_program(file, trust, vouch.GRAPHED)
         from wherry.model.pack.converting import Program  # imports ONNX Runtime, and the library where it is needed
 
         note = f"{path} (sha256:{file.sha256}) is read as vouched for; the bundle holds an ONNX graph made of it"
-        return Opened(Program(file, labels), file.sha256, note)
+        return Opened(Program(file, labels, tell), file.sha256, note)
     if labels:
         hint = "leave --labels out"
         raise UsageRefused(

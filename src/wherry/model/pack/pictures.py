@@ -56,7 +56,7 @@ def pack_graph(
     data: a picture, or a folder of them, of which a few become golden rows, made small; without it they are drawn.
     Raises ModelUnknown, ModelUnsafe, DataUnreadable, FileMissing, BundleUnreadable, FolderTaken, DiskFull.
     """
-    label, number = naming.given(name) if name else naming.of_file(path), naming.version(version)
+    label, number = naming.given(name) if name is not None else naming.of_file(path), naming.version(version)
     bundle.refuse_other_folder(to, Path(os.path.realpath(to)))
     with stage(tell, f"reading {path}"):
         file = files.read(path)

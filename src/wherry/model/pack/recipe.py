@@ -67,7 +67,7 @@ def pack(
             ),
             origin=Origin(subject.name),
             to=Path(to),
-            name=naming.given(name) if name else naming.of_estimator(model, Path(to)),
+            name=naming.given(name) if name is not None else naming.of_estimator(model, Path(to)),
             version=naming.version(version),
             allow_pickle=allow_pickle,
         ),
@@ -98,7 +98,7 @@ def pack_file(
 
     Raises what `pack` raises, NotVouched, VersionDrift, CodeFailed, and what is wrong with a file, by name.
     """
-    label, number = naming.given(name) if name else naming.of_file(path), naming.version(version)
+    label, number = naming.given(name) if name is not None else naming.of_file(path), naming.version(version)
     rows, answers = None, None
     if data is not None:
         with stage(tell, f"reading {data}"):
@@ -110,7 +110,7 @@ def pack_file(
         tell(Note(folder.sentence()))
     with stage(tell, f"reading {held}"):
         classes = naming.labels_of(labels) if labels else ()
-        opened = open_subject(held, trust=trust, allow_drift=allow_drift, beside=beside, labels=classes)
+        opened = open_subject(held, trust=trust, allow_drift=allow_drift, beside=beside, labels=classes, tell=tell)
     tell(Note(opened.note))
     return make(
         Task(

@@ -10,14 +10,15 @@ from collections.abc import Iterator
 
 import msgspec
 
-from wherry.model.reading.graphs import EIGHT, FOUR, SIZED, VARINT, varint
+from wherry.errors import ModelUnsafe
+from wherry.model.reading.graphs import EIGHT, FOUR, GRAPH, SIZED, VARINT, varint
 
 TYPES = {
     1: "float", 2: "uint8", 3: "int8", 4: "uint16", 5: "int16", 6: "int32", 7: "int64", 8: "string", 9: "bool",
     10: "float16", 11: "double", 12: "uint32", 13: "uint64", 16: "bfloat16",
 }  # fmt: skip  # onnx.TensorProto.DataType; a table reads better than one a line
 # Fields of ModelProto, GraphProto and the messages below them.
-IR, PRODUCER, PRODUCER_VERSION, GRAPH, OPSET = 1, 2, 3, 7, 8
+IR, PRODUCER, PRODUCER_VERSION, OPSET = 1, 2, 3, 8
 INITIALIZER, INPUT, OUTPUT = 5, 11, 12
 TENSOR_NAME = 8
 NODE, ATTRIBUTE, NAME, INTS, STRINGS = 1, 5, 1, 8, 9
@@ -55,12 +56,13 @@ class Head(msgspec.Struct, frozen=True):
         return len(self.inputs) == 1 and len(self.inputs[0].shape or ()) == 4
 
 
-def head_of(data: bytes) -> Head | None:
-    """What the file says; None when it ends too early, or is no graph."""
+def head_of(data: bytes, path: str) -> Head:
+    """What the file says. Raises ModelUnsafe, with `path`, when it ends too early or is no graph after all."""
     try:
         return read(memoryview(data))
-    except (IndexError, ValueError, RecursionError):
-        return None
+    except (IndexError, ValueError, RecursionError) as error:
+        hint = "copy or download it again, whole; or export it again"
+        raise ModelUnsafe(path, "is an ONNX model that is damaged, or ends too early", hint) from error
 
 
 def read(data: memoryview) -> Head:

@@ -17,6 +17,7 @@ INSIDE: dict[str, dict[int, str]] = {
     "sparse": {1: "tensor", 2: "tensor"},
     "tensor": {},
 }
+GRAPH = 7  # of a model
 EXTERNAL_DATA, DATA_LOCATION = 13, 14
 VARINT, EIGHT, SIZED, FOUR = 0, 1, 2, 5
 
@@ -41,6 +42,8 @@ def looks_like_onnx(data: bytes) -> bool:
         except IndexError:
             break
         if place > len(data):
+            if fields[-1] == GRAPH:  # cut off within the graph, which is most of any file
+                break
             return False
     return (
         len(fields) >= 2 and fields[0] == 1 and all(field in (1, 2, 3, 4, 5, 6, 7, 8, 14, 20, 25) for field in fields)

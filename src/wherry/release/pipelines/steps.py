@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from wherry.contract.names import BUNDLE_DIR, EXAMPLE_FILE
 from wherry.contract.project import Project
 from wherry.errors import SettingProblem, SettingsRefused
 from wherry.release.objects import cron
@@ -68,8 +69,9 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
         return path or "OWNER/NAME"
 
 
-def delivery(project: Project, name: str, *, image: str, namespace: str, version: str) -> Delivery:
-    """The pipeline of a project. version: of wherry, which the pipeline installs. Raises SettingsRefused."""
+def delivery(project: Project, name: str, *, image: str, namespace: str, version: str, golden: bool = True) -> Delivery:
+    """The pipeline of a project. version: of wherry, which the pipeline installs; golden: whether the bundle holds
+    golden rows, which its test asks. Raises SettingsRefused."""
     said = project.pipeline
     if wrong := cron.trouble(said.schedule):
         problem = SettingProblem("pipeline.schedule", wrong, '"0 4 * * 1" is each Monday at four')
@@ -82,7 +84,7 @@ def delivery(project: Project, name: str, *, image: str, namespace: str, version
         branch=said.branch,
         schedule=said.schedule,
         repository=said.repository,
-        steps=tuple(steps(project, image, namespace, version)),
+        steps=tuple(steps(project, image, namespace, version, golden=golden)),
         google=Google.of(project.deploy.context),
     )
 
@@ -93,7 +95,7 @@ def where_flags(context: str, namespace: str) -> str:
     return "".join(f" {flag} {shlex.quote(value)}" for flag, value in given if value)
 
 
-def steps(project: Project, image: str, namespace: str, version: str) -> list[Step]:
+def steps(project: Project, image: str, namespace: str, version: str, *, golden: bool = True) -> list[Step]:
     """From an empty Python to a new version that serves. A step that fails ends it, and what served goes on serving."""
     said = project.pipeline
     packages = [f"wherry[{PACKAGES}]=={version}", *(("-r", said.requirements) if said.requirements else ())]
@@ -103,7 +105,9 @@ def steps(project: Project, image: str, namespace: str, version: str) -> list[St
     return [
         Step("install", install, "what training and delivering take"),
         Step("train", said.train, "leaves ./bundle, and rows that it has not seen"),
-        Step("test", "wherry predict --check", "the bundle answers its golden rows as the estimator did"),
+        Step("test", "wherry predict --check", "the bundle answers its golden rows as the estimator did")
+        if golden
+        else Step("test", f"wherry predict {BUNDLE_DIR}/{EXAMPLE_FILE}", "the bundle loads, and answers its example"),
         Step(
             "gate", f"wherry gate{where}", "better than the mean or the largest class, and not worse than what serves"
         ),
