@@ -53,8 +53,8 @@ def wrk(port: int, seconds: float, first: bool) -> tuple[float, float]:
     )
     after = os.times()
     used = after.children_user + after.children_system - before.children_user - before.children_system
-    count = int(re.search(r"(\d+) requests in", done.stdout)[1])  # type: ignore[index]  # wrk always says it
-    return float(re.search(r"Requests/sec:\s*([\d.]+)", done.stdout)[1]), 1e6 * used / count  # type: ignore[index]
+    count = int(re.search(r"(\d+) requests in", done.stdout)[1])
+    return float(re.search(r"Requests/sec:\s*([\d.]+)", done.stdout)[1]), 1e6 * used / count
 
 
 def generator(port: int, rate: float, seconds: float, connections: int, first: bool) -> dict[str, float]:
@@ -93,11 +93,11 @@ def main(seconds: float, rounds: int, first: bool) -> int:
     print(f"{'share':<10} {share:>11.2f}")
     print(f"\nat {RATE:,}/s  {'sent/s':>9} {'late p99 ms':>12} {'late max ms':>12} {'p50 ms':>7} {'p99 ms':>7}")
     for found in held:
-        own, latency = found["generator"], found["latency"]  # type: ignore[index]  # nested documents
+        own, latency = found["generator"], found["latency"]
         figures = f"{own['lag_p99']:>12.2f} {own['lag_max']:>12.2f} {latency['p50']:>7.2f} {latency['p99']:>7.2f}"
         print(f"{'':<11} {found['sent'] / found['seconds']:>9,.0f} {figures}")
     sent = statistics.median(found["sent"] / found["seconds"] for found in held)
-    late = statistics.median(found["generator"]["lag_p99"] for found in held)  # type: ignore[index]
+    late = statistics.median(found["generator"]["lag_p99"] for found in held)
     return int(share < SHARE or abs(sent / RATE - 1) > OFF or late > LATE_MS)
 
 

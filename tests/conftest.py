@@ -52,13 +52,13 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
     report = yield
-    return unskipped(report)  # type: ignore[func-returns-value]
+    return unskipped(report)
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_make_collect_report(collector: pytest.Collector) -> Iterator[None]:
     report = yield
-    return unskipped(report)  # type: ignore[func-returns-value]
+    return unskipped(report)
 
 
 def unskipped(report: Any) -> Any:

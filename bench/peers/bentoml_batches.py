@@ -22,5 +22,5 @@ class Service:
         self.model = joblib.load(os.environ["MODEL"])
 
     @bentoml.api(batchable=True, max_batch_size=256, max_latency_ms=1000)
-    async def predict(self, rows: list[Row]) -> list:  # type: ignore[valid-type,type-arg]  # made just above
+    async def predict(self, rows: list[Row]) -> list:
         return self.model.predict(np.array([list(row.__dict__.values()) for row in rows])).tolist()

@@ -20,5 +20,5 @@ app = FastAPI()
 
 
 @app.post("/predict", response_model=Answer)
-async def predict(row: Row) -> Any:  # type: ignore[valid-type]  # made just above
+async def predict(row: Row) -> Any:
     return {"prediction": model.predict(np.array([list(row.__dict__.values())])).tolist()[0]}

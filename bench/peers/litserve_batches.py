@@ -15,7 +15,7 @@ class Served(litserve.LitAPI):
         self.model = joblib.load(os.environ["MODEL"])
         self.columns = json.loads(Path(os.environ["COLUMNS"]).read_text())
 
-    def decode_request(self, request):  # type: ignore[no-untyped-def]  # an annotation would be the type of the body
+    def decode_request(self, request):  # an annotation would be the type of the body
         return [request[name] for name in self.columns]
 
     def batch(self, inputs: Any) -> Any:

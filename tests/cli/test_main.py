@@ -36,7 +36,7 @@ def test_every_verb_can_be_imported_and_has_help_and_an_example(wherry: Wherry) 
         assert verb is not None and verb.name == name
         assert verb.help
         assert getattr(verb, "examples", ()), f"{name} has no example"
-        for example in verb.examples:  # type: ignore[attr-defined]  # every verb is a Verb
+        for example in verb.examples:
             assert f"wherry {name}" in example
 
 

@@ -124,7 +124,7 @@ def test_a_document_a_tick_and_an_end_without_a_word(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(watching.time, "sleep", lambda seconds: None)
-    watching.repeat(Watched(3), Console(as_json=True).document)  # type: ignore[arg-type]  # as much of one as is asked
+    watching.repeat(Watched(3), Console(as_json=True).document)
     lines = capsys.readouterr().out.splitlines()
     assert [json.loads(line)["services"][0]["traffic"]["rate"] for line in lines] == [412.34] * 3
 

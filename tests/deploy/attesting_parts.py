@@ -10,7 +10,7 @@ import sys
 import tarfile
 from typing import Any
 
-from small_registry import OCI, SmallRegistry  # type: ignore[import-not-found]  # laid beside this by conftest.py
+from small_registry import OCI, SmallRegistry
 
 from wherry.contract import settings
 from wherry.contract.manifest import Conversion, Golden, Manifest, Measured, Origin, Requirements

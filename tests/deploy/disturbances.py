@@ -174,7 +174,7 @@ def test_a_pod_that_is_leaving_ends_in_time_whatever_restarts(
     cluster = spaces()
     with Serving(cluster, images, RATE) as serving:
         pod = next(iter(serving.pods))
-        grace = cluster.get(POD, pod)["spec"]["terminationGracePeriodSeconds"]  # type: ignore[index]  # it was listed
+        grace = cluster.get(POD, pod)["spec"]["terminationGracePeriodSeconds"]
         began = time.monotonic()
         cluster.delete(POD, pod)
         for name in ("containerd", "kubelet"):

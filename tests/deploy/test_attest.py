@@ -13,7 +13,7 @@ from typing import Any
 
 import jsonschema
 import pytest
-from attesting_parts import (  # type: ignore[import-not-found]  # laid on the path by conftest.py
+from attesting_parts import (
     BASE,
     BUNDLE,
     LIBRARIES,
@@ -24,7 +24,7 @@ from attesting_parts import (  # type: ignore[import-not-found]  # laid on the p
     pushed,
 )
 from referencing import Registry, Resource
-from small_registry import SmallRegistry, small_registry  # type: ignore[import-not-found]  # laid there too
+from small_registry import SmallRegistry, small_registry
 
 from wherry.contract.events import Event, Note
 from wherry.deploy import bases, caches, session

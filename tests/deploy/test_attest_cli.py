@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from attesting_parts import BASE, image, manifest, planned, pushed  # type: ignore[import-not-found]  # laid by conftest.py
-from small_registry import SmallRegistry, small_registry  # type: ignore[import-not-found]  # laid there too
+from attesting_parts import BASE, image, manifest, planned, pushed
+from small_registry import SmallRegistry, small_registry
 
 from wherry.cli import supply
 from wherry.cli.console import Console

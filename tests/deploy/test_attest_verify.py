@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from attesting_parts import BASE, LIBRARIES, image  # type: ignore[import-not-found]  # laid on the path by conftest.py
+from attesting_parts import BASE, LIBRARIES, image
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from small_registry import OCI, SmallRegistry, small_registry  # type: ignore[import-not-found]  # laid there too
+from small_registry import OCI, SmallRegistry, small_registry
 
 from wherry.deploy import session
 from wherry.deploy.attesting import signatures

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from attesting_parts import BASE, image, planned  # type: ignore[import-not-found]  # laid on the path by conftest.py
-from small_registry import small_registry  # type: ignore[import-not-found]  # laid there too
+from attesting_parts import BASE, image, planned
+from small_registry import small_registry
 
 from wherry.deploy.attesting import severity, vulnerabilities
 from wherry.deploy.attesting.severity import Level

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from image_files import config, file_system, get  # type: ignore[import-not-found]  # laid on the path by conftest.py
+from image_files import config, file_system, get
 from image_files import manifest as manifest_of
 
 from wherry.contract.names import ENV_TEST_REGISTRY

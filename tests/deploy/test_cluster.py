@@ -214,7 +214,7 @@ def test_a_watch_goes_on_after_the_server_ends_it(fake: Cluster, server: FakeApi
     """The fake ends a watch when its time is up; each piece goes on where the one before ended."""
     fake.apply(settings("one"))
     real = server.api.watch
-    server.api.watch = lambda *args: real(*args[:4], 0.1)  # type: ignore[method-assign]  # one method of the fake, for this test
+    server.api.watch = lambda *args: real(*args[:4], 0.1)
     threading.Timer(0.5, lambda: fake.apply(settings("two"))).start()
     seen = []
     for change in fake.watch(CONFIG_MAP, "app=ferry", seconds=10):

@@ -193,10 +193,10 @@ def test_a_pod_that_does_not_answer_is_no_trouble_unless_none_does(
             raise NoCluster("it starts")
         return Answer(200, {}, told().encode())
 
-    watcher.cluster.ask_pod = ask  # type: ignore[method-assign]  # a pod that starts
+    watcher.cluster.ask_pod = ask
     assert watcher.look().services[0].troubles == ()
     pods.error = NoCluster("gone")
-    watcher.cluster.ask_pod = pods  # type: ignore[method-assign]  # and now both
+    watcher.cluster.ask_pod = pods
     assert "no pod tells" in watcher.look().services[0].troubles[0]
 
 

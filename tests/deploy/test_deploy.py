@@ -285,13 +285,13 @@ def test_an_autoscaler_takes_over_without_losing_pods_and_gives_back(
 ) -> None:
     deploy(make_release("boats", replicas=4), fake, probe)
     deploy(make_release("boats", replicas=None), fake, probe)
-    assert fake.get(DEPLOYMENT, "ferry")["spec"]["replicas"] == 4  # type: ignore[index]
+    assert fake.get(DEPLOYMENT, "ferry")["spec"]["replicas"] == 4
     wish = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "ferry"}}
     fake.apply({**wish, "spec": {"replicas": 7}}, manager="kube-controller-manager", force=True)
     deploy(make_release("boats", replicas=None), fake, probe)
-    assert fake.get(DEPLOYMENT, "ferry")["spec"]["replicas"] == 7, "a deploy does not set the pods back"  # type: ignore[index]
+    assert fake.get(DEPLOYMENT, "ferry")["spec"]["replicas"] == 7, "a deploy does not set the pods back"
     deploy(make_release("boats", replicas=3), fake, probe)
-    assert fake.get(DEPLOYMENT, "ferry")["spec"]["replicas"] == 3  # type: ignore[index]
+    assert fake.get(DEPLOYMENT, "ferry")["spec"]["replicas"] == 3
     assert server.api.all("horizontalpodautoscalers", "boats") == []
 
 

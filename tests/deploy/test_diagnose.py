@@ -14,7 +14,7 @@ FACTS = Facts("ferry", "boats", IMAGE, memory="256Mi")
 
 
 def said(name: CauseName, message: str = "", **more: object) -> tuple[str, str]:
-    error = diagnose(Cause(name, message, "ferry-1", seconds=30, restarts=2, exit_code=1, **more), FACTS)  # type: ignore[arg-type]  # fields by name, as the cases list them
+    error = diagnose(Cause(name, message, "ferry-1", seconds=30, restarts=2, exit_code=1, **more), FACTS)
     return str(error), error.hint
 
 

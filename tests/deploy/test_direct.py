@@ -543,7 +543,7 @@ def test_explanation_names_packages_changes_and_what_the_base_brings(
 ) -> None:
     planned = make()
     given = {"platform": "linux/amd64"}
-    first = builders.explained(planned, bundle, f"{registry.address}/ferry", **given)  # type: ignore[arg-type]
+    first = builders.explained(planned, bundle, f"{registry.address}/ferry", **given)
     assert first.changes == ("this is the first build of this image here",)
     parts = {part.name: part for layer in first.layers for part in layer.parts}
     assert parts["thing"].version == "1.0"
@@ -554,10 +554,10 @@ def test_explanation_names_packages_changes_and_what_the_base_brings(
     }
     assert registry.sent("PATCH") == 0
     pushed(registry, planned, bundle)
-    same = builders.explained(planned, bundle, f"{registry.address}/ferry", **given)  # type: ignore[arg-type]
+    same = builders.explained(planned, bundle, f"{registry.address}/ferry", **given)
     assert same.changes == ("nothing has changed since the last build",)
     (bundle / "model.npz").write_text("smaller")
-    (change,) = builders.explained(make(), bundle, f"{registry.address}/ferry", **given).changes  # type: ignore[arg-type]
+    (change,) = builders.explained(make(), bundle, f"{registry.address}/ferry", **given).changes
     assert change.startswith("model: model.npz has -6,993 bytes (")
 
 
@@ -614,7 +614,7 @@ def test_what_nobody_used_for_a_month_is_removed(registry: SmallRegistry, make: 
 
 def test_an_image_is_computed_from_values_alone(registry: SmallRegistry, make: Make, bundle: Path) -> None:
     """Without history of its own the base gets one, so that other tools can build on what we made."""
-    order = builders.Order(make(), bundle, msgspec.UNSET, "linux/amd64")  # type: ignore[arg-type]  # never looked at
+    order = builders.Order(make(), bundle, msgspec.UNSET, "linux/amd64")
     image = direct.compute(order)
     assert image == direct.compute(order)
     assert json.loads(image.config)["history"][0]["created_by"] == "the base"

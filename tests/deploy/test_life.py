@@ -315,7 +315,7 @@ def test_scale_with_an_autoscaler_sets_its_bounds(fake: Cluster, make_release: A
     deploy(release, fake, probe)
 
     def bounds() -> tuple[int, int]:
-        spec = fake.get(AUTOSCALER, "ferry")["spec"]  # type: ignore[index]  # there, or the test has failed
+        spec = fake.get(AUTOSCALER, "ferry")["spec"]
         return spec["minReplicas"], spec["maxReplicas"]
 
     assert bounds() == (2, 10)
@@ -382,7 +382,7 @@ def test_down_removes_all_and_says_what_stays(
 def test_down_asks_before_anything_goes(fake: Cluster, make_release: Any, probe: Probe) -> None:
     deploy(make_release("boats"), fake, probe)
     asked: list[Any] = []
-    assert not life.down(fake, confirm=lambda removal: asked.append(removal) or False).done  # type: ignore[func-returns-value]  # append returns None, so the answer is no
+    assert not life.down(fake, confirm=lambda removal: asked.append(removal) or False).done  # it says no
     assert "service/ferry" in asked[0].objects
     assert fake.get(SERVICE, "ferry") is not None
 

@@ -82,8 +82,8 @@ def test_refreshing_resolves_again_and_tells_what_differs(
     path = tmp_path / "wherry.lock"
     given = {"base": "python:3.11-slim", "wanted": ("numpy>=1",), "python": "3.11", "platform": "linux/amd64"}
     told: list[Event] = []
-    settle(path, **given)  # type: ignore[arg-type]  # settle's own arguments
-    settle(path, **given, refresh=True, tell=told.append)  # type: ignore[arg-type]  # settle's own arguments
+    settle(path, **given)
+    settle(path, **given, refresh=True, tell=told.append)
     assert len(asked) == 4
     assert [event.text for event in told if isinstance(event, Note)] == [
         "base and packages are as wherry.lock has them"
@@ -91,7 +91,7 @@ def test_refreshing_resolves_again_and_tells_what_differs(
     newer = ("numpy==2.0.1 --hash=sha256:" + "a" * 64,)
     monkeypatch.setattr(pins, "pin_requirements", lambda *_: newer)
     monkeypatch.setattr(pins, "pin_base", lambda name, tell: Reference.parse(name).pinned("sha256:" + "1" * 64))
-    settle(path, **given, refresh=True, tell=told.append)  # type: ignore[arg-type]  # settle's own arguments
+    settle(path, **given, refresh=True, tell=told.append)
     assert told[-1] == Note("the base is sha256:111111111111, no longer sha256:eeeeeeeeeeee; numpy 2.0.0 is 2.0.1")
     assert read(path).packages["3.11 linux/amd64"].locked == newer
 

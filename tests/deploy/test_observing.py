@@ -97,7 +97,7 @@ class Clock:
 @pytest.fixture
 def seen() -> tuple[Fake, Observer, Clock]:
     fake, clock = Fake(), Clock()
-    observer = Observer(fake, "m", clock=clock)  # type: ignore[arg-type]  # as much of a cluster as it asks
+    observer = Observer(fake, "m", clock=clock)
     observer.look()
     observer.happenings.clear()
     clock.now = SECOND + 0.4

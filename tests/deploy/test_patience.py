@@ -106,7 +106,7 @@ def test_time_without_an_api_server_counts_against_no_pod(
 ) -> None:
     """An hour goes by between two looks; a rollout's clock takes two seconds of it."""
     clock = [0.0]
-    monkeypatch.setattr(watching.time, "monotonic", lambda: clock[0])  # type: ignore[attr-defined]  # the module's own
+    monkeypatch.setattr(watching.time, "monotonic", lambda: clock[0])
     real, seen = watching.look, []
 
     def look(cluster: Cluster, name: str) -> Any:
@@ -128,7 +128,7 @@ def test_time_without_an_api_server_counts_against_no_pod(
     monkeypatch.setattr(watching, "_show", lambda rollout, shown, tell: None)
     monkeypatch.setattr(watching, "_wait", lambda cluster, rollout: None)
     began = clock[0]
-    watching.follow(fake, Waiting(), lambda event: None)  # type: ignore[arg-type]  # as far as it is used
+    watching.follow(fake, Waiting(), lambda event: None)
     assert [round(at - began) for at in seen] == [2, 4, 6]
 
 

@@ -106,7 +106,7 @@ def fail(cluster: Cluster, images: dict[str, Versioned], name: str) -> Failed:
     assert good.address is not None
     bad = images["2"].release(cluster.namespace)
     image, command = BAD[name]
-    pod = bad.find("Deployment")["spec"]["template"]["spec"]  # type: ignore[index]  # there, or the test has failed
+    pod = bad.find("Deployment")["spec"]["template"]["spec"]
     if image:
         pod["containers"][0]["image"] = bad.image.partition("@")[0] + image
         bad = msgspec.structs.replace(bad, image=pod["containers"][0]["image"])

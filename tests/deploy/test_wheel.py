@@ -40,7 +40,7 @@ def test_requirements_are_those_that_wherry_states() -> None:
 
 
 def test_pip_installs_it_and_it_imports_alone(tmp_path: Path) -> None:
-    pytest.importorskip("pip")
+    pytest.importorskip("pip", reason="needs pip")
     name, content = wheel()
     (tmp_path / name).write_bytes(content)
     subprocess.run(

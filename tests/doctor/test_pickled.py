@@ -40,7 +40,7 @@ def text_opcodes(content: bytes, old: str, new: str) -> bytes:
 def made_by(estimator: object, version: str, *, module: tuple[str, str] | None = None) -> bytes:
     """A pickle of `estimator` as scikit-learn `version` would have left it, as far as names and versions go."""
     held = io.BytesIO()
-    pickler = pickle._Pickler(held, 3)  # type: ignore[attr-defined]  # protocol 3 has no frames, whose sizes would be off
+    pickler = pickle._Pickler(held, 3)  # protocol 3 has no frames, whose sizes would be off
     pickler.dump(estimator)
     content = text_opcodes(held.getvalue(), sklearn.__version__, version)
     if module:
@@ -113,7 +113,7 @@ def test_what_the_exporter_writes_is_packed_and_answers_alike(model: object, tmp
 
     from wherry.model.pack import pack_file
 
-    model.fit(ROWS, ANSWERS)  # type: ignore[attr-defined]
+    model.fit(ROWS, ANSWERS)
     (tmp_path / "export_model.py").write_text(pickled.exporter())
     (tmp_path / "model.pkl").write_bytes(pickle.dumps(model))
     with (tmp_path / "rows.csv").open("w", newline="") as file:

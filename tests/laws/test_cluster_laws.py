@@ -109,7 +109,7 @@ def test_a_dry_run_changes_nothing_and_shows_what_would(cluster_at: Cluster) -> 
     before = cluster_at.apply(settings(a="1"))
     after = cluster_at.apply(settings(a="2"), dry_run=True)
     assert differing(before, after) == (".data.a",)
-    assert cluster_at.get(CONFIG_MAP, "settings")["data"] == {"a": "1"}  # type: ignore[index]  # there, or the test has failed
+    assert cluster_at.get(CONFIG_MAP, "settings")["data"] == {"a": "1"}
 
 
 def test_applying_the_same_again_changes_nothing(cluster_at: Cluster) -> None:
@@ -170,7 +170,7 @@ def test_what_exists_is_not_created_again(cluster_at: Cluster) -> None:
     assert cluster_at.create(settings(a="1"))["metadata"]["uid"]
     with pytest.raises(ObjectChanged, match="already exists"):
         cluster_at.create(settings(a="2"))
-    assert cluster_at.get(CONFIG_MAP, "settings")["data"] == {"a": "1"}  # type: ignore[index]  # there, or the test has failed
+    assert cluster_at.get(CONFIG_MAP, "settings")["data"] == {"a": "1"}
 
 
 def test_only_the_version_that_was_seen_is_replaced_or_deleted(cluster_at: Cluster) -> None:
@@ -182,7 +182,7 @@ def test_only_the_version_that_was_seen_is_replaced_or_deleted(cluster_at: Clust
     ids = {field: first["metadata"][field] for field in ("uid", "resourceVersion")}
     with pytest.raises(ObjectChanged):
         cluster_at.delete(CONFIG_MAP, "settings", only=ids)
-    assert cluster_at.get(CONFIG_MAP, "settings")["data"] == {"a": "2"}  # type: ignore[index]  # there, or the test has failed
+    assert cluster_at.get(CONFIG_MAP, "settings")["data"] == {"a": "2"}
     assert cluster_at.delete(
         CONFIG_MAP, "settings", only={**ids, "resourceVersion": second["metadata"]["resourceVersion"]}
     )

@@ -63,7 +63,7 @@ def signature_of(
         columns.append(
             Column(
                 name,
-                type_,  # type: ignore[arg-type]  # one of the four, see above
+                type_,
                 nullable=nullable or len(listed) < len(cells),
                 categories=tuple(sorted(set(listed))) if type_ == "string" else (),
                 unknown_ok=unknown_ok,
@@ -77,12 +77,12 @@ def signature_of(
         types = {"i": "integer", "b": "boolean", "f": "number"}
         output = OutputSpec(
             "class",
-            types.get(classes.dtype.kind, "string"),  # type: ignore[arg-type]  # one of the four
+            types.get(classes.dtype.kind, "string"),
             tuple(classes.tolist()),
             hasattr(estimator, "predict_proba"),
         )
     else:
-        output = OutputSpec(kind, "number" if kind == "number" else "integer")  # type: ignore[arg-type]  # a kind
+        output = OutputSpec(kind, "number" if kind == "number" else "integer")
     return Signature(tuple(columns), output, target="answer", named=named)
 
 

@@ -130,7 +130,7 @@ class Scripted:
 
     def score(self, rows: Sequence[Row], probabilities: bool = True) -> Outputs:
         self.calls += 1
-        values: list[float] = [row[0] for row in rows]  # type: ignore[misc]  # numbers only in these tests
+        values: list[float] = [row[0] for row in rows]
         if 666.0 in values:
             raise ValueError("no such number of the beast")
         odd = {13.0: float("nan"), 14.0: float("inf")}

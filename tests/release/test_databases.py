@@ -42,7 +42,7 @@ def test_a_database_beside_the_service_is_reached_by_its_pods_alone(
     )
     assert ways_out[-1]["ports"] == [{"protocol": "TCP", "port": recipe.port}]
     for kind_of in ("Service", "NetworkPolicy"):
-        assert made.find(kind_of)["metadata"]["name"] == "breast-cancer", "what is asked is the service"  # type: ignore[index]
+        assert made.find(kind_of)["metadata"]["name"] == "breast-cancer", "what is asked is the service"
     # Neither takes the other's pods for its own.
     assert not made.workload["spec"]["selector"]["matchLabels"].items() <= database["selector"]["matchLabels"].items()
     assert (
@@ -76,10 +76,10 @@ def test_secret_of_others_is_named_by_its_keys_alone(manifest: Manifest, declare
     url = "postgresql://writer@db.models:5432/predictions"
     made = release(declare({"store": {"url": url, "secret": {"name": "theirs", "password": "pw"}}}), manifest)
     assert [(one.name, one.key, one.random) for one in made.secrets] == [("theirs", "pw", ())]
-    assert made.find("ConfigMap")["data"]["WHERRY_STORE_URL"] == url  # type: ignore[index]
+    assert made.find("ConfigMap")["data"]["WHERRY_STORE_URL"] == url
     whole = release(declare({"store": {"url": url, "secret": {"name": "theirs", "url": "uri"}}}), manifest)
     assert [(one.name, one.key) for one in whole.secrets] == [("theirs", "uri")]
-    data = whole.find("ConfigMap")["data"]  # type: ignore[index]
+    data = whole.find("ConfigMap")["data"]
     assert "WHERRY_STORE_URL" not in data
     assert data["WHERRY_STORE_URL_FILE"] == "/var/run/wherry/store/url"
 
@@ -103,7 +103,7 @@ def test_strict_pods_find_their_spool_again_and_durable_ones_say_that_theirs_end
     assert claim["metadata"]["name"] == "spool"
     assert "spool" not in [volume["name"] for volume in pod["volumes"]]
     assert {"name": "spool", "mountPath": "/var/spool/wherry"} in pod["containers"][0]["volumeMounts"]
-    assert strict.find("HorizontalPodAutoscaler")["spec"]["scaleTargetRef"]["kind"] == "StatefulSet"  # type: ignore[index]
+    assert strict.find("HorizontalPodAutoscaler")["spec"]["scaleTargetRef"]["kind"] == "StatefulSet"
     durable = release(declare({"store": {"url": url}}), manifest).workload["spec"]["template"]["spec"]
     assert {"name": "WHERRY_SPOOL_ENDS_WITH", "value": "pod"} in durable["containers"][0]["env"]
     assert {"name": "WHERRY_SPOOL_ENDS_WITH", "value": "pod"} not in pod["containers"][0]["env"]

@@ -66,7 +66,7 @@ def test_pods_mount_the_claim_and_load_no_other_model(manifest: Manifest, declar
     # the control: without [deploy.model] nothing of it is there
     plain = release(declare({}), manifest)
     assert held(plain.workload["spec"]["template"]["spec"]) == ([], [], [])
-    assert "MODEL_PATH" not in plain.find("ConfigMap")["data"]  # type: ignore[index]
+    assert "MODEL_PATH" not in plain.find("ConfigMap")["data"]
     assert len(server_of(plain.workload["spec"]["template"]["spec"])["envFrom"]) == 1
 
 
@@ -119,11 +119,11 @@ def test_a_folder_of_the_node_is_for_local_clusters_alone(manifest: Manifest, de
     assert digests == [manifest.digest]
     assert made.model.folder == "breast"
     assert any("/var/tmp/model" in note.text and note.warn for note in made.warnings)
-    labels = made.find("Namespace")["metadata"]["labels"]  # type: ignore[index]
+    labels = made.find("Namespace")["metadata"]["labels"]
     assert "pod-security.kubernetes.io/enforce" not in labels
     assert labels["pod-security.kubernetes.io/warn"] == "restricted"
     kept = release(declare(CLAIM), manifest, create_namespace=True)  # the control
-    assert kept.find("Namespace")["metadata"]["labels"]["pod-security.kubernetes.io/enforce"]  # type: ignore[index]
+    assert kept.find("Namespace")["metadata"]["labels"]["pod-security.kubernetes.io/enforce"]
     with pytest.raises(SettingsRefused, match=r"deploy\.model\.host_path"):
         release(declare(HOST), manifest, local=False)
 

@@ -105,7 +105,7 @@ def test_autoscaler_owns_the_replicas_unless_the_project_fixes_them(manifest: Ma
     assert scaled.replicas == 2
     fixed = release(declare({"deploy": {"replicas": 3}}), manifest)
     assert fixed.find("HorizontalPodAutoscaler") is None
-    assert fixed.find("Deployment")["spec"]["replicas"] == 3  # type: ignore[index]
+    assert fixed.find("Deployment")["spec"]["replicas"] == 3
     assert fixed.find("PodDisruptionBudget") is not None
     alone = release(declare({"deploy": {"replicas": 1}}), manifest)
     assert alone.find("PodDisruptionBudget") is None
@@ -135,13 +135,13 @@ def test_changed_settings_are_a_new_config_map_and_so_a_new_rollout(manifest: Ma
         release(declare(table), manifest) for table in ({}, {}, {"serve": {"probabilities": "always"}})
     )
     assert first.objects == same.objects
-    assert first.find("ConfigMap")["metadata"]["name"] != other.find("ConfigMap")["metadata"]["name"]  # type: ignore[index]
+    assert first.find("ConfigMap")["metadata"]["name"] != other.find("ConfigMap")["metadata"]["name"]
     assert first.find("Deployment") != other.find("Deployment")
 
 
 def test_service_in_a_pod_listens_on_every_address_whatever_the_desk_says(manifest: Manifest, declare: Declare) -> None:
     made = release(declare({"serve": {"host": "localhost", "port": 9000, "admin_port": 9001}}), manifest)
-    assert made.find("ConfigMap")["data"] == {  # type: ignore[index]
+    assert made.find("ConfigMap")["data"] == {
         "WHERRY_SERVE_ADMIN_PORT": "9001",
         "WHERRY_SERVE_HOST": "0.0.0.0",
         "WHERRY_SERVE_PORT": "9000",
@@ -157,7 +157,7 @@ def test_no_secret_is_ever_rendered(manifest: Manifest, declare: Declare) -> Non
     assert [(needed.name, needed.key) for needed in made.secrets] == [("front-store", "url"), ("front-token", "tokens")]
     assert any("--from-file=tokens=tokens.txt" in note.hint for note in made.warnings)
     assert any('--from-literal=url="$WHERRY_STORE_URL"' in note.hint for note in made.warnings)
-    data = made.find("ConfigMap")["data"]  # type: ignore[index]
+    data = made.find("ConfigMap")["data"]
     assert "WHERRY_STORE_URL" not in data
     assert data["WHERRY_STORE_URL_FILE"] == "/var/run/wherry/store/url"
 
@@ -169,7 +169,7 @@ def test_start_up_budget_is_five_times_the_measured_load(
     slow = msgspec.structs.replace(
         manifest, measured=msgspec.structs.replace(manifest.measured, load_seconds=load_seconds)
     )
-    spec = release(declare({}), slow).find("Deployment")["spec"]  # type: ignore[index]
+    spec = release(declare({}), slow).find("Deployment")["spec"]
     probe = spec["template"]["spec"]["containers"][0]["startupProbe"]
     assert probe["failureThreshold"] == threshold
     assert spec["progressDeadlineSeconds"] == deadline
@@ -274,7 +274,7 @@ def test_long_names_and_odd_versions_stay_valid(manifest: Manifest, declare: Dec
     odd = msgspec.structs.replace(manifest, name="Å long " + "x" * 90, version="2026/11+été!").sealed()
     made = release(declare({}), odd)
     assert len(made.name) <= 63
-    labels = made.find("Service")["metadata"]["labels"]  # type: ignore[index]
+    labels = made.find("Service")["metadata"]["labels"]
     assert labels["app.kubernetes.io/version"] == "2026-11-t"
 
 

@@ -71,7 +71,7 @@ def test_a_job_is_the_service_s_own_pod_and_is_not_taken_for_one(manifest: Manif
     assert job["image"] == IMAGE
     assert job["envFrom"] == [*server["envFrom"], {"secretRef": {"name": "db-owner"}}]
     assert {volume["name"] for volume in template["spec"]["volumes"]} == {"tmp", "store-password", "token"}
-    for selector in (made.find("Service")["spec"]["selector"], made.workload["spec"]["selector"]["matchLabels"]):  # type: ignore[index]
+    for selector in (made.find("Service")["spec"]["selector"], made.workload["spec"]["selector"]["matchLabels"]):
         assert not selector.items() <= template["metadata"]["labels"].items()
     assert (spec["concurrencyPolicy"], spec["timeZone"], spec["startingDeadlineSeconds"]) == (
         "Forbid",

@@ -311,7 +311,7 @@ def free_port() -> int:
 
 def running(kind: Callable[[Path], Any], base: Path) -> Iterator[Any]:
     """A server that has started; it is gone afterwards. Its folder must be reachable for its own user."""
-    account = kind.user  # type: ignore[attr-defined]
+    account = kind.user
     if os.geteuid() == 0:
         try:
             pwd.getpwnam(account)

@@ -80,11 +80,11 @@ class Memory:
 
     @property
     def sequences(self) -> list[int]:
-        return sorted(row[-1] for row in self.rows.values())  # type: ignore[type-var]
+        return sorted(row[-1] for row in self.rows.values())
 
 
 def drain(folder: Path, memory: Memory) -> Mover:
-    mover = Mover(folder, memory)  # type: ignore[arg-type]
+    mover = Mover(folder, memory)
     while mover.step():
         pass
     return mover

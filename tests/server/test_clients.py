@@ -98,7 +98,7 @@ def drip(clients: list[socket.socket]) -> None:
 def test_slow_clients_keep_nobody_from_being_answered(patient: bool) -> None:
     """T15: they are ended in time, and every good request meanwhile is answered. The control has no such limits."""
     quick = {"header_seconds": 0.5, "body_grace": 0.5, "body_rate": 1024, "stall_seconds": 0.5, "linger_seconds": 0.3}
-    limits = Limits() if patient else Limits(**quick)  # type: ignore[arg-type]  # one of them is an integer
+    limits = Limits() if patient else Limits(**quick)
     with Running(Linearly(), limits=limits) as service, slow_clients(service) as clients:
         good, end, due = 0, time.monotonic() + 3.0, 0.0
         while time.monotonic() < end:

@@ -105,7 +105,7 @@ def test_mysql_may_be_named_as_its_images_name_it(tmp_path: Path) -> None:
     assert target.url == "mysql://jo:p%40ss%2Fw%3Frd@db/drybeans_db"
     assert (target.shown, target.asked) == ("mysql://db/drybeans_db", True)
     assert destination(Store(), {"MYSQL_HOST": "db"}, tmp_path, desk=False) is None
-    assert destination(Store(url="sqlite:///x.db"), environ, tmp_path, desk=False).shown == "x.db"  # type: ignore[union-attr]
+    assert destination(Store(url="sqlite:///x.db"), environ, tmp_path, desk=False).shown == "x.db"
     secret.unlink()
     with pytest.raises(FileMissing, match="password"):
         destination(Store(), environ, tmp_path, desk=False)

@@ -186,7 +186,7 @@ def test_csv_in_another_encoding_is_refused(houses: Running) -> None:
 
 
 def stream(columns: dict[str, Any], **options: Any) -> bytes:
-    pyarrow = pytest.importorskip("pyarrow")
+    pyarrow = pytest.importorskip("pyarrow", reason="needs pyarrow")
     table = pyarrow.table(columns)
     sink = pyarrow.BufferOutputStream()
     with pyarrow.ipc.new_stream(sink, table.schema, options=pyarrow.ipc.IpcWriteOptions(**options)) as out:
@@ -199,7 +199,7 @@ def columns_of(**changes: Any) -> dict[str, Any]:
 
 
 def test_arrow_reads_what_pandas_writes() -> None:
-    pyarrow = pytest.importorskip("pyarrow")
+    pyarrow = pytest.importorskip("pyarrow", reason="needs pyarrow")
     door = Arrow(Native(MIXED))
     row = tuple(HOUSE.values())
     assert door.decode(stream(columns_of())).rows == [row]
@@ -214,7 +214,7 @@ def test_arrow_reads_what_pandas_writes() -> None:
 
 
 def test_what_arrow_refuses() -> None:
-    pyarrow = pytest.importorskip("pyarrow")
+    pyarrow = pytest.importorskip("pyarrow", reason="needs pyarrow")
     door = Arrow(Native(MIXED))
     with pytest.raises(FieldsRefused, match="size is not a finite number"):
         door.decode(stream(columns_of(size=[float("inf")])))
@@ -234,7 +234,7 @@ def test_what_arrow_refuses() -> None:
 
 
 def test_bits_are_not_read_into_gigabytes() -> None:
-    pyarrow = pytest.importorskip("pyarrow")
+    pyarrow = pytest.importorskip("pyarrow", reason="needs pyarrow")
     many = pyarrow.array([True] * 600_000)
     with pytest.raises(BodyUnreadable, match="over 5,000,000 values"):
         Arrow(Native(MIXED)).decode(stream({f"c{place}": many for place in range(9)}))

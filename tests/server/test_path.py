@@ -19,7 +19,7 @@ BENCH = Path(__file__).parents[2] / "bench"
 def path() -> Any:
     """bench/path.py."""
     sys.path.insert(0, str(BENCH))
-    import path as found  # type: ignore[import-not-found]  # a script beside the package
+    import path as found
 
     sys.path.remove(str(BENCH))
     return found

@@ -306,7 +306,7 @@ def test_nothing_in_flight_is_lost_and_nothing_new_refused_in_the_lame_time() ->
             later.append(pool.submit(predict, service.address, EXAMPLE))
             time.sleep(0.04)
         go.set()
-        answers: list[Answer] = [future.result(20) for future in (*first, *later)]  # type: ignore[attr-defined]
+        answers: list[Answer] = [future.result(20) for future in (*first, *later)]
         assert later
         assert {answer.status for answer in answers} == {200}
         assert finished.wait(10)

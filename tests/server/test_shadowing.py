@@ -190,11 +190,11 @@ def test_a_share_is_a_share(breast_cancer_bundle: Path, monkeypatch: pytest.Monk
         exchange = type("Exchange", (), {"headers": {}})()
         outputs = type("Outputs", (), {"predictions": []})()
 
-    made.offer([One()] * 4000)  # type: ignore[list-item]  # no more of a question than is looked at
+    made.offer([One()] * 4000)
     assert 800 < len(taken) < 1200, "a thousand, give or take seven standard deviations"
 
     One.exchange.headers[b"x-wherry-no-store"] = b"1"
-    made.offer([One()] * 4000)  # type: ignore[list-item]  # as above
+    made.offer([One()] * 4000)
     assert len(taken) < 1200, "a probe of wherry's own is no call"
     made.close()
 

@@ -95,7 +95,7 @@ def test_a_reader_that_starts_over_at_any_moment_repeats_and_loses_nothing(tmp_p
         spool.append(entry(number))
         spool.commit()
         if number % 7 == 0:
-            Mover(tmp_path, memory).step()  # type: ignore[arg-type]
+            Mover(tmp_path, memory).step()
     spool.close()
     mover = drain(tmp_path, memory)
     assert memory.sequences == list(range(60))
@@ -106,9 +106,9 @@ def test_a_reader_that_starts_over_at_any_moment_repeats_and_loses_nothing(tmp_p
 def test_a_database_that_lost_everything_gets_what_is_still_there(tmp_path: Path) -> None:
     spool = Spool(tmp_path, ORIGIN)
     fill(spool, 5)
-    Mover(tmp_path, Memory()).step()  # type: ignore[arg-type]
+    Mover(tmp_path, Memory()).step()
     memory = Memory()
-    mover = Mover(tmp_path, memory)  # type: ignore[arg-type]
+    mover = Mover(tmp_path, memory)
     mover.step()
     assert memory.sequences == [0, 1, 2, 3, 4]
     assert mover.progress.poison == 0
@@ -153,7 +153,7 @@ def test_a_full_spool_refuses_and_goes_on_once_there_is_room(tmp_path: Path) -> 
     assert 24_000 < segments.size_of(tmp_path) <= 32_000 + 500  # and the first frame of a segment
     assert spool.next == acknowledged
     memory = Memory()
-    mover = Mover(tmp_path, memory)  # type: ignore[arg-type]
+    mover = Mover(tmp_path, memory)
     while mover.step():
         pass
     assert len(memory.rows) == acknowledged
@@ -179,7 +179,7 @@ def test_a_full_spool_drops_and_counts_where_it_may(tmp_path: Path) -> None:
 def test_only_strict_mode_waits_for_the_disk(
     mode: str, syncs: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    spool = Spool(tmp_path, ORIGIN, mode=mode)  # type: ignore[arg-type]
+    spool = Spool(tmp_path, ORIGIN, mode=mode)
     calls: list[int] = []
     monkeypatch.setattr(os, "fsync", calls.append)
     fill(spool, 5)
@@ -221,7 +221,7 @@ def test_a_failed_fsync_is_never_taken_for_success_later(
     def broken_fsync(descriptor: int) -> None:
         raise OSError(number, os.strerror(number))
 
-    spool = Spool(tmp_path, ORIGIN, mode=mode)  # type: ignore[arg-type]
+    spool = Spool(tmp_path, ORIGIN, mode=mode)
     fill(spool, 1)
     monkeypatch.setattr(os, "fsync", broken_fsync)
     if mode == "strict":
@@ -258,7 +258,7 @@ def test_a_full_disk_refuses_and_loses_nothing_it_acknowledged(small_disk: Path)
             fill(spool, 1, rows=1000)
     assert spool.next == acknowledged > 1000
     memory = Memory()
-    mover = Mover(spool.folder, memory)  # type: ignore[arg-type]
+    mover = Mover(spool.folder, memory)
     while mover.step():
         pass
     fill(spool, 3)

@@ -342,7 +342,7 @@ def test_a_model_that_answers_otherwise_is_told_once_and_nothing_is_served(packe
 @pytest.mark.parametrize("group", [0, 1])
 def test_each_worker_keeps_what_it_answered(packed: Path, tmp_path: Path, group: int) -> None:
     """T35: out of memory, the kernel ends one worker or, with memory.oom.group, the whole container: no row is lost."""
-    sqlite3 = pytest.importorskip("sqlite3")
+    sqlite3 = pytest.importorskip("sqlite3", reason="needs sqlite3")
     folder = shutil.copytree(packed, tmp_path / "bundle")
     keeping = {"WHERRY_STORE_ENABLED": "true", "WHERRY_STORE_URL": f"sqlite:///{tmp_path / 'kept.sqlite'}"}
     with contextlib.ExitStack() as stack:

@@ -10,7 +10,7 @@ import pytest
 from serving import EXAMPLE, MIXED, NAMES, Fake, Linearly, Running
 
 http = pytest.importorskip("tritonclient.http", reason="tritonclient[http] is not installed")
-utils = pytest.importorskip("tritonclient.utils")
+utils = pytest.importorskip("tritonclient.utils", reason="needs tritonclient")
 
 NUMBERS = ("float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
 ROWS = np.array([list(EXAMPLE.values()), [0.1] * 6, [0.0] * 6])

@@ -17,7 +17,7 @@ from wherry.contract.project import Project
 from wherry.contract.reply import Reply
 from wherry.contract.wire import Row
 
-pyarrow = pytest.importorskip("pyarrow")
+pyarrow = pytest.importorskip("pyarrow", reason="needs pyarrow")
 
 HOUSES: list[dict[str, Any]] = [
     {"size": 2.5, "rooms": 3, "garden": True, "city": "Oslo"},

@@ -26,7 +26,7 @@ PHASES = Phases(sync=0, scraped=10, lag=1)
 
 
 def put(rate: list[float], scaler: Autoscaler = SCALER, pod: Replica = POD, **other: object) -> Run:
-    return simulate(np.array(rate, dtype=np.float64), 1.0, pod, scaler, PHASES, **other)  # type: ignore[arg-type]
+    return simulate(np.array(rate, dtype=np.float64), 1.0, pod, scaler, PHASES, **other)
 
 
 def changes(values: np.ndarray) -> dict[int, int]:

@@ -85,7 +85,7 @@ def test_what_cannot_be_kept_is_told(keras: Any, tmp_path: Path) -> None:
         packed(tmp_path / "lambda.keras")
     assert "Python file" in caught.value.hint
 
-    class Mine(keras.layers.Layer):  # type: ignore[misc]  # what keras is, is not known here
+    class Mine(keras.layers.Layer):
         def call(self, rows: Any) -> Any:
             return rows
 

@@ -296,7 +296,7 @@ def test_a_sample_that_the_model_cannot_take_says_so() -> None:
         describe(model, NUMBERS, LABELS[:3])
 
 
-class Strange(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no types
+class Strange(ClassifierMixin, BaseEstimator):
     """Fitted, and unable to predict."""
 
     def __init__(self) -> None:

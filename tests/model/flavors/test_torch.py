@@ -139,7 +139,7 @@ def test_a_program_answers_as_its_graph(save: Any, torch: Any, tmp_path: Path) -
 @quiet
 @pytest.mark.usefixtures("measured_here")
 def test_a_program_of_several_inputs_and_one_for_one_row(torch: Any, tmp_path: Path) -> None:
-    class Both(torch.nn.Module):  # type: ignore[misc]  # what torch is, is not known here
+    class Both(torch.nn.Module):
         def forward(self, size: Any, kind: Any) -> Any:
             return size.sum(dim=1, keepdim=True) + kind.to(torch.float32) * 10, kind + 1
 

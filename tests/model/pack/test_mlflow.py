@@ -177,7 +177,10 @@ def test_what_mlflow_saves_of_networks(tmp_path: Path, monkeypatch: pytest.Monke
     """Each folder holds a file that is packed as if it had been named: gates, proofs and graphs are the same."""
     torch = pytest.importorskip("torch", reason="needs torch: scripts/heavy-env")
     monkeypatch.setenv("KERAS_BACKEND", "torch")
-    keras, mlflow = pytest.importorskip("keras"), pytest.importorskip("mlflow")
+    keras, mlflow = (
+        pytest.importorskip("keras", reason="needs keras"),
+        pytest.importorskip("mlflow", reason="needs mlflow"),
+    )
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
     rows = X.to_numpy().astype("float32")[:20]
     pd.DataFrame(rows, columns=["x0", "x1", "x2", "x3"]).to_csv(tmp_path / "rows.csv", index=False)

@@ -322,7 +322,7 @@ def test_the_same_model_makes_the_same_files(tmp_path: Path) -> None:
     assert one.files == two.files
 
 
-class HomeMade(LogisticRegression):  # type: ignore[misc]  # scikit-learn ships no types
+class HomeMade(LogisticRegression):
     """A class that a user wrote in a file of their own."""
 
 
@@ -346,7 +346,7 @@ def test_an_importable_class_is_kept_as_pickle_where_permitted(
         "from sklearn.linear_model import LogisticRegression\nclass Own(LogisticRegression):\n    pass\n"
     )
     monkeypatch.syspath_prepend(str(code))
-    import homemade_models  # type: ignore[import-not-found]  # written two lines above
+    import homemade_models
 
     model = homemade_models.Own().fit(NUMBERS, LABELS)
     with pytest.raises(NotStorable, match="homemade_models"):
@@ -410,7 +410,7 @@ def test_another_scikit_learn_is_named_with_both_versions(writer: str, tmp_path:
     model = simple()
     state = model.__getstate__() | {"_sklearn_version": "1.2.3"}
 
-    class Other(LogisticRegression):  # type: ignore[misc]  # scikit-learn ships no types
+    class Other(LogisticRegression):
         def __getstate__(self) -> dict[str, Any]:
             return state
 

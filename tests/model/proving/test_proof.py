@@ -209,4 +209,4 @@ def test_a_row_that_the_model_does_not_take_is_named_with_its_odd_cell() -> None
     good: list[Any] = [("1", "2"), ("3", "4"), ("5", "6")]
     for cell, said in (("abc", "row 4: b is 'abc'"), (None, "row 4: b is empty")):
         with pytest.raises(SampleUnfit, match=re.escape(said)):
-            gather(Sum(), signature, [*good, ("7", cell)])  # type: ignore[arg-type]  # it has no gaps, and is not asked
+            gather(Sum(), signature, [*good, ("7", cell)])

@@ -42,7 +42,7 @@ MIXED = NUMBERS.assign(city=RNG.choice(["Oslo", "Bergen"], 90), member=RNG.rando
 WORDS = ["good", "bad"] * 45
 
 
-class LocalClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no types
+class LocalClassifier(ClassifierMixin, BaseEstimator):
     """An estimator of a user's own, in a module that wherry does not know."""
 
     def fit(self, X: Any, y: Any) -> LocalClassifier:
