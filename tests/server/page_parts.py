@@ -14,12 +14,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from wherry.contract.manifest import Conversion, Golden, Manifest, Measured, Metric, Origin, Requirements
 from wherry.contract.names import NATIVE_MEDIA
 from wherry.contract.pictures import POINT, Preparation
 from wherry.contract.project import Project
 from wherry.contract.signature import Column, OutputSpec, Signature
 from wherry.server import page
+from wherry.server.about import predict_path
 from wherry.server.openapi import openapi
 from wherry.server.problems import example
 
@@ -85,6 +88,14 @@ PICTURES = Signature(
     (Column("image", "image", example=POINT, prepare=Preparation(width=224, height=224, resize=256)),),
     OutputSpec("class", "string", ("Samoyed", "Arctic fox", "tabby", EVIL), probabilities=True, top=3),
 )
+WEATHER = Signature(
+    (
+        Column("wind", "number", low=0.0, high=60.0, example=12.5),
+        Column("sky", "string", categories=("clear", "overcast"), example="clear"),
+    ),
+    OutputSpec("class", "string", ("stay", "sail"), probabilities=True),
+)
+LONG = "the-quite-long-name-of-a-model-that-somebody-thought-of-1234567"  # as long as one may be
 SEEN = [("Samoyed", 0.8162), ("Arctic fox", 0.1262), (EVIL, 0.0004)]
 
 
@@ -92,20 +103,27 @@ class Service:
     """Answers like the service, as far as the page can see; remembers what it was asked."""
 
     def __init__(
-        self, signature: Signature, name: str = "breast-cancer", *, token: str = "", odds: bool = True
+        self,
+        signature: Signature,
+        name: str = "breast-cancer",
+        *,
+        token: str = "",
+        odds: bool = True,
+        others: tuple[Manifest, ...] = (),
     ) -> None:
-        self.manifest = manifest(signature, name)
+        self.manifest, self.others = manifest(signature, name), others
         self.signature, self.token, self.odds = signature, token, odds
         self.asked: list[dict[str, Any]] = []
         self.paths: list[str] = []
 
     def get(self, path: str) -> tuple[int, str, bytes]:
         made = {
-            "/": ("text/html; charset=utf-8", lambda: page.page(self.manifest, example(self.signature))),
-            "/docs": ("text/html; charset=utf-8", lambda: page.docs_page(self.manifest)),
-            "/openapi.json": ("application/json", lambda: json.dumps(openapi_of(self.manifest)).encode()),
+            "/": ("text/html; charset=utf-8", lambda: page.page(self.manifest, example(self.signature), self.others)),
+            "/docs": ("text/html; charset=utf-8", lambda: page.docs_page(self.manifest, self.others)),
+            "/openapi.json": ("application/json", lambda: json.dumps(openapi_of(self.manifest, self.others)).encode()),
         }
         self.paths.append(path)
+        path = path.partition("?")[0]
         if path not in made:
             return 404, "text/plain", b"no such path"
         media, body = made[path]
@@ -122,11 +140,12 @@ class Service:
         record = json.loads(body)
         self.asked.append({"record": record, "accept": headers["Accept"], "path": path, "raw": body.decode()})
         records = record if isinstance(record, list) else [record]
-        checked = self.signature.check(records)
+        asked = next((each for each in self.others if path.startswith(predict_path(each))), self.manifest)
+        checked = asked.signature.check(records)
         if checked.problems:
             errors = [{"row": p.row, "field": p.field, "reason": p.reason, "hint": p.hint} for p in checked.problems]
             return problem({"title": "Fields refused", "status": 422, "detail": "see errors", "errors": errors})
-        classes = self.signature.output.classes
+        classes = asked.signature.output.classes
         parts = [0.0731, 0.9269] if len(classes) == 2 else [0.2, 0.7, 0.1]
         odds = {"probabilities": parts} if "probabilities=true" in path else {}
         if isinstance(record, list):
@@ -143,8 +162,8 @@ class Service:
         return 200, NATIVE_MEDIA, json.dumps({"prediction": "Samoyed", "top": top}).encode()
 
 
-def openapi_of(made: Manifest) -> Any:
-    return openapi(made, Project())
+def openapi_of(made: Manifest, others: tuple[Manifest, ...] = ()) -> Any:
+    return openapi(made, Project(), others)
 
 
 def problem(about: dict[str, Any]) -> tuple[int, str, bytes]:
@@ -219,6 +238,13 @@ def picture(driver: Any, file: Path) -> None:
     file.write_bytes(base64.b64decode(shot["data"]))
 
 
+def several() -> Service:
+    """One that has four models."""
+    weather = manifest(WEATHER, "weather")
+    others = (weather, msgspec.structs.replace(weather, version="4"), manifest(EVERY, LONG))
+    return Service(SIX, others=others)
+
+
 def main(folder: Path) -> None:
     from selenium.webdriver.common.by import By
 
@@ -226,6 +252,14 @@ def main(folder: Path) -> None:
     with browser(folder / "profile") as driver:
         import base64
 
+        for pixels, dark in ((1200, False), (360, False), (360, True)):
+            with serving(several()) as url:
+                width(driver, pixels, dark=dark)
+                for path in ("", "docs"):
+                    driver.get(f"{url}/{path}?model=weather/4")
+                    driver.implicitly_wait(2)
+                    driver.find_element(By.CSS_SELECTOR, ".operation" if path else "#send")
+                    picture(driver, folder / f"several{path}-{pixels}{'-dark' if dark else ''}.png")
         drawing = folder / "dog.png"
         drawing.write_bytes(base64.b64decode(POINT))
         for pixels, dark in ((1200, False), (1200, True), (360, False), (360, True)):

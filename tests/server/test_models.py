@@ -119,6 +119,22 @@ def test_what_is_not_there_is_a_404_that_lists_what_is(service: Child) -> None:
         reply = ask(service.address, "POST", path, {"length": 5})
         assert reply.status == 404
         assert "the models are breast 1; boats 1, 2" in reply.json["hint"]
+        assert "x-model-version" not in reply.headers
+
+
+def test_what_asks_for_a_model_that_is_not_there_is_counted_under_none(service: Child) -> None:
+    def refused(text: str, **labels: str) -> float:
+        return counted(text, "wherry_requests_total", status="404", **labels)
+
+    before = metrics(service)
+    asked = 3
+    for _ in range(asked):
+        ask(service.address, "POST", "/models/ships/predict", {"length": 5})
+    ask(service.address, "GET", "/nowhere")  # names no model: the first is the service
+    until(lambda: refused(metrics(service)) - refused(before) == asked + 1)
+    after = metrics(service)
+    assert refused(after, model="breast") - refused(before, model="breast") == 1
+    assert refused(after, model="boats") == refused(before, model="boats")
 
 
 def test_the_lists_of_models(service: Child, folders: list[Path]) -> None:
@@ -129,13 +145,44 @@ def test_the_lists_of_models(service: Child, folders: list[Path]) -> None:
     assert ask(service.address, "POST", held[2]["predict"], {"length": 5}).json == {"prediction": 100.0}
     about = ask(service.address, "GET", "/models/boats/versions/2").json
     assert [column["name"] for column in about["columns"]] == ["length"]
-    described = ask(service.address, "GET", "/openapi.json").json["paths"][held[2]["predict"]]["post"]
-    assert described["summary"] == "Predict with boats 2"
     assert ask(service.address, "GET", "/v1/models").json == {"models": ["breast", "boats"]}
     assert ask(service.address, "GET", "/v1/models/boats").json == {"name": "boats", "ready": True}
-    assert ask(service.address, "POST", "/v1/models/boats:predict", {"instances": [[5]]}).json == {
-        "predictions": [50.0]
-    }
+    for path, answer in (("boats", 50.0), ("boats/versions/1", 50.0), ("boats/versions/2", 100.0)):
+        asked = ask(service.address, "POST", f"/v1/models/{path}:predict", {"instances": [[5]]})
+        assert asked.json == {"predictions": [answer]}
+    assert ask(service.address, "GET", "/v1/models/boats/versions/3").status == 404
+
+
+def test_every_example_that_the_document_has_of_each_model_is_answered(service: Child) -> None:
+    document = ask(service.address, "GET", "/openapi.json").json
+    named = set(re.findall(r'"#/components/schemas/([^"]+)"', json.dumps(document)))
+    assert named == document["components"]["schemas"].keys()
+    ids = [
+        each["operationId"] for item in document["paths"].values() for each in item.values() if "operationId" in each
+    ]
+    assert len(ids) == len(set(ids))
+    models = ask(service.address, "GET", "/models").json["models"]
+    held = {each["digest"]: f"{each['name']} {each['version']}" for each in models}
+    tried = set()
+    for path, item in document["paths"].items():
+        tags = tuple(item.get("post", {}).get("tags", ()))
+        for media, content in item.get("post", {}).get("requestBody", {}).get("content", {}).items():
+            for example in content.get("examples", {}).values() if tags else ():
+                value = example["value"]
+                reply = ask(
+                    service.address,
+                    "POST",
+                    path,
+                    value.encode() if media == "text/csv" else json.dumps(value).encode(),
+                    {"Content-Type": media},
+                )
+                assert reply.status == 200, (path, reply.body)
+                assert tags == (held[reply.headers["x-model-digest"]],)
+                tried.add(path)
+    assert {
+        *("/predict", "/invocations", "/models/boats/predict", "/models/boats/versions/2/predict"),
+        *("/v1/models/boats:predict", "/v1/models/boats/versions/2:predict", "/v2/models/boats/versions/2/infer"),
+    } <= tried
 
 
 def test_the_official_client_finds_each_by_name_and_version(service: Child) -> None:
@@ -251,13 +298,15 @@ def test_what_waits_for_one_model_leaves_the_others_less_room() -> None:
         loop.close()
 
 
-def test_each_model_has_the_short_way_of_its_own(folders: list[Path]) -> None:
+def test_each_model_has_the_short_way_of_its_own_and_each_path_is_listed(folders: list[Path]) -> None:
     loaded = beside(Loaded(folders[0]), Project(serve=Serve(bundles=tuple(map(str, folders[1:])))))
     proof = loaded.prove(Cost(1e-6, 1e-7), [Proof(0, Cost(1e-6, 1e-7), 0.0)] * 2)
     loop = asyncio.new_event_loop()
     try:
         service = Service(loaded, proof, Project(), Journals([NoJournal()] * 3), None, Metrics(), "", silent)
         app, _ = service.compose(loop)
+        listed = msgspec.json.decode(app.about.openapi().body)["paths"]  # type: ignore[attr-defined]  # an App
+        assert {path.decode() for path in app.routes} - listed.keys() <= {"/", "/docs", "/openapi.json"}  # type: ignore[attr-defined]
         for path, short in (
             (b"/predict", True),
             (b"/models/breast/predict", True),

@@ -307,7 +307,7 @@ def test_a_document_carries_its_data_safely() -> None:
     made = page.page(parts.manifest(parts.EVERY, parts.EVIL), example(parts.EVERY))
     found = DATA.search(made)
     assert found is not None
-    data = json.loads(found.group(1))
+    [data] = json.loads(found.group(1))["models"]
     assert data["name"] == parts.EVIL
     assert data["columns"] == json.loads(msgspec.json.encode(parts.EVERY.columns))
     assert made.count(b"</script>") == 3
@@ -349,6 +349,45 @@ def test_the_real_service_answers_its_page_and_docs(
     driver.get(f"{running.url}/docs")
     wait_for(driver, ".operation")
     assert [line for line in driver.get_log("browser") if "422" not in line["message"]] == []
+
+
+def test_of_several_models_each_is_chosen_by_keyboard_and_asked_at_its_own_path(
+    driver: Any, opened: Callable[..., Any]
+) -> None:
+    from selenium.webdriver import ActionChains, Keys
+
+    service = parts.several()
+    url = opened(service, pixels=360)
+    assert find(driver, "#models [aria-current]").text == "breast-cancer 3"
+    assert driver.execute_script("return document.documentElement.scrollWidth") <= 360
+    for _ in range(20):
+        ActionChains(driver).send_keys(Keys.TAB).perform()
+        if driver.execute_script("return document.activeElement.textContent") == "weather 4":
+            break
+    ActionChains(driver).send_keys(Keys.ENTER).perform()
+    wait_until(driver, lambda: find(driver, "#models [aria-current]").text == "weather 4")
+    assert (find(driver, "#name").text, driver.title) == ("weather", "weather")
+    assert texts(driver, "#fields .label") == ["wind", "sky"]
+    find(driver, "#send").click()
+    assert wait_for(driver, "#result .answer").text == "sail"
+    [asked] = service.asked
+    assert asked["path"] == "/models/weather/versions/4/predict?probabilities=true"
+    assert asked["record"] == {"wind": 12.5, "sky": "clear"}
+    assert f"curl '{url}/models/weather/versions/4/predict'" in texts(driver, "#snippets code")[0]
+    links = [each.get_attribute("href") for each in driver.find_elements("css selector", "nav:not(.models) a")]
+    assert links[1:3] == [f"{url}/docs?model=weather%2F4", f"{url}/models/weather/versions/4"]
+    driver.get(f"{url}/?model=ships")
+    assert wait_for(driver, ".notice").text == "There is no model ships here; this is breast-cancer 3."
+
+
+def test_the_documents_of_several_models_show_the_chosen_one(driver: Any, opened: Callable[..., Any]) -> None:
+    opened(parts.several(), path="/docs?model=weather")
+    wait_for(driver, ".operation")
+    assert texts(driver, "#columns td:first-child") == ["wind", "sky"]
+    shown = texts(driver, "#paths .path")
+    assert {"/models/weather/versions/3/predict", "/v2/models/weather/infer", "/info", "/models"} <= set(shown)
+    assert not [path for path in shown if "versions/4" in path or "breast" in path or path == "/predict"]
+    assert "/models/weather/versions/3/predict" in find(driver, ".operation[open] .path").text
 
 
 # --- pictures -----------------------------------------------------------------------------------------------------

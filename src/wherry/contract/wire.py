@@ -29,6 +29,7 @@ INVOCATIONS = "/invocations"  # MLflow
 PING = "/ping"
 KSERVE = "/v1/models"  # KServe's first protocol: NAME, NAME:predict
 OIP = "/v2"  # the Open Inference Protocol: models/NAME, models/NAME/infer
+INDEX = f"{OIP}/repository/index"  # which models there are, as Triton's clients ask
 SELDON = "/api/v1.0/predictions"
 SELDON_FEEDBACK = "/api/v1.0/feedback"
 

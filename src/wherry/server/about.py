@@ -33,10 +33,12 @@ class About:
 
     def page(self) -> Content:
         """The page for browsers."""
-        return self.once("page", lambda: html(pages().page(self.manifest, example(self.manifest.signature))))
+        return self.once(
+            "page", lambda: html(pages().page(self.manifest, example(self.manifest.signature), self.others))
+        )
 
     def docs(self) -> Content:
-        return self.once("docs", lambda: html(pages().docs_page(self.manifest)))
+        return self.once("docs", lambda: html(pages().docs_page(self.manifest, self.others)))
 
     def openapi(self, below: str = "") -> Content:
         """below: the path that the service is mounted below."""
@@ -99,9 +101,14 @@ def root(manifest: Manifest) -> dict[str, Any]:
     }
 
 
+def about_path(manifest: Manifest) -> str:
+    """Where one version of a model says what it is, in a service that holds several."""
+    return f"{MODELS}/{quote(manifest.name, safe='')}/versions/{quote(manifest.version, safe='')}"
+
+
 def predict_path(manifest: Manifest) -> str:
-    """Where one version of a model is asked, in a service that holds several."""
-    return f"{MODELS}/{quote(manifest.name, safe='')}/versions/{quote(manifest.version, safe='')}/predict"
+    """Where it is asked."""
+    return f"{about_path(manifest)}/predict"
 
 
 def listed(manifest: Manifest) -> dict[str, Any]:

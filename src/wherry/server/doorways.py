@@ -82,16 +82,15 @@ class Doorways:
     def named(self, versions: Sequence[str] = ()) -> Routes:
         """Those whose paths name the model; versions: all that there are of its name."""
         native, manifest, shares = self.predictions.native, self.manifest, self.project.serve.probabilities
-        of_kserve, of_oip = f"{KSERVE}/{manifest.name}", f"{OIP}/models/{manifest.name}"
-        found: Routes = {
-            of_kserve.encode(): read(self.kserve_ready),
-            f"{of_kserve}:predict".encode(): self.entry(kserve.Kserve(native)),
-        }
-        door = oip.Oip(native, manifest, shares)
-        for path in (of_oip, f"{of_oip}/versions/{manifest.version}"):
-            found[path.encode()] = self.said(oip.model(manifest, shares, versions))
-            found[f"{path}/ready".encode()] = read(self.oip_model_ready)
-            found[f"{path}/infer".encode()] = self.entry(door)
+        first, door = kserve.Kserve(native), oip.Oip(native, manifest, shares)
+        found: Routes = {}
+        for end in ("", f"/versions/{manifest.version}"):
+            of_kserve, of_oip = f"{KSERVE}/{manifest.name}{end}", f"{OIP}/models/{manifest.name}{end}"
+            found[of_kserve.encode()] = read(self.kserve_ready)
+            found[f"{of_kserve}:predict".encode()] = self.entry(first)
+            found[of_oip.encode()] = self.said(oip.model(manifest, shares, versions))
+            found[f"{of_oip}/ready".encode()] = read(self.oip_model_ready)
+            found[f"{of_oip}/infer".encode()] = self.entry(door)
         return found
 
     def predict(self, exchange: Exchange, asked: bytes) -> None:

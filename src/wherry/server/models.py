@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from urllib.parse import quote, unquote_to_bytes
 
-from wherry.contract.wire import KSERVE, MODELS, OIP
+from wherry.contract.wire import INDEX, KSERVE, MODELS, OIP
 from wherry.server.about import as_json, beside, info, predict_path
 from wherry.server.doors import kserve
 from wherry.server.doorways import Doorways, Routes, read
 from wherry.server.protocol import Exchange
 from wherry.server.replies import Replies
 
-INDEX = f"{OIP}/repository/index"  # as Triton has it, and its clients ask
+NAMED = tuple(f"{each}/".encode() for each in (MODELS, KSERVE, f"{OIP}/models"))  # below them paths name a model
 
 
 class Models:
@@ -24,6 +25,7 @@ class Models:
         for manifest in self.manifests:
             self.versions.setdefault(manifest.name, []).append(manifest.version)
         self.owners: dict[bytes, Doorways] = {}  # whose model is asked there, by path
+        self.strangers = of_no_model(ways[0].replies)
 
     @property
     def said(self) -> str:
@@ -31,10 +33,12 @@ class Models:
         return "the models are " + "; ".join(f"{name} {', '.join(held)}" for name, held in self.versions.items())
 
     def replies(self, exchange: Exchange) -> Replies:
-        """Those of the model that is asked; of the first where none is."""
+        """Those of the model that is asked; of the first where a path names none, of nobody where it is not there."""
         path = exchange.url.partition(b"?")[0]
-        owner = self.owners.get(path) or self.owners.get(unquote_to_bytes(path)) or self.ways[0]
-        return owner.replies
+        owner = self.owners.get(path) or self.owners.get(unquote_to_bytes(path))
+        if owner is None and path.startswith(NAMED):
+            return self.strangers
+        return (owner or self.ways[0]).replies
 
     def routes(self) -> Routes:
         found: Routes = {}
@@ -63,3 +67,14 @@ class Models:
         state = "READY" if first.life.ready else "UNAVAILABLE"
         held = [{"name": each.name, "version": each.version, "state": state, "reason": ""} for each in self.manifests]
         first.replies.respond(exchange, 200, as_json(held), "oip")
+
+
+def of_no_model(replies: Replies) -> Replies:
+    """The same service's replies, which say no model's version, and whose counts bear no model's labels."""
+    counts = copy.copy(
+        replies.metrics
+    )  # not a new one: it would count from nothing, beside the labelled, what it never has
+    counts.labels, counts.more, counts.requests, counts.latency = "", "", {}, {}
+    found = copy.copy(replies)
+    found.metrics, found.fields = counts, b""
+    return found

@@ -1,10 +1,13 @@
-"""The OpenAPI 3.1 document of one model's service, made from its signature. Pure."""
+"""The OpenAPI 3.1 document of a service, made from the signatures of its models. Pure."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import quote
 
+import msgspec
 from msgspec import UNSET
 
 from wherry.contract.manifest import Manifest
@@ -16,22 +19,24 @@ from wherry.contract.names import (
 )
 from wherry.contract.pictures import Preparation
 from wherry.contract.project import Project
-from wherry.contract.reply import fill
+from wherry.contract.reply import Reply, fill
 from wherry.contract.signature import Column, OutputSpec, Signature, column_schema
 from wherry.contract.wire import (
     ARROW,
     CSV,
     HEALTH,
+    INDEX,
     INFO,
     JSON,
     LIVEZ,
+    MODELS,
     PREDICT,
     PROBLEM_JSON,
     READYZ,
 )
-from wherry.server.about import filled
+from wherry.server.about import about_path, filled
 from wherry.server.doors.image import FORM
-from wherry.server.openapi_doors import csv, of_several, paths
+from wherry.server.openapi_doors import csv, of_first, of_model, of_service
 from wherry.server.openapi_doors import get as got
 from wherry.server.problems import example
 
@@ -47,27 +52,59 @@ PROBLEMS = {
     "503": "Too busy, or stopping; Retry-After says when to come back",
     "504": "No answer in time",
 }
+TEXT = {"type": "string"}
+FAULT = {"row": {"type": "integer"}, "field": TEXT, "reason": TEXT, "hint": TEXT}
+PROBLEM = {
+    "type": "object",
+    "properties": {
+        "type": {"type": "string", "format": "uri"},
+        "title": TEXT,
+        "status": {"type": "integer"},
+        "detail": TEXT,
+        "request_id": TEXT,
+        "errors": {"type": "array", "items": {"type": "object", "properties": FAULT}},
+        "hint": TEXT,
+        "curl": {"type": "string", "description": "for 422: a corrected request, ready to run"},
+    },
+    "required": ["type", "title", "status", "detail"],
+}
 REFUSALS = {status: {"$ref": f"#/components/responses/{status}"} for status in PROBLEMS}
 
 
 def openapi(manifest: Manifest, project: Project, others: Sequence[Manifest] = ()) -> dict[str, Any]:
-    """The document that /openapi.json sends. others: of the models that are served beside the first."""
-    signature = manifest.signature
+    """The document that /openapi.json sends. others: of the models that are served beside the first.
+
+    Where there are several, an operation of one of them is tagged with its name and version.
+    """
+    signature, several = manifest.signature, (manifest, *others)
+    first = {
+        PREDICT: {"post": post(signature, project), "get": get(signature, project)},
+        **of_first(manifest, REFUSALS),
+        **own_paths(manifest, project),
+    }
+    of_models: dict[str, Any] = {}
+    made = {"Problem": PROBLEM}
+    marked = list(zip(several, marks(several), strict=True))
+    for each, mark in reversed(marked):  # without a version the first of a name is meant
+        shaped = msgspec.structs.replace(project, reply=Reply()) if mark else project
+        own = of_model(each, project, REFUSALS, [one.version for one in several if one.name == each.name])
+        of_models |= tagged({**own, **of_several(each, shaped, mark)}, each) if others else own
+        made |= schemas(each.signature, shaped, mark)
     document: dict[str, Any] = {
         "openapi": "3.1.0",
         "info": {"title": manifest.name, "version": manifest.version, "description": f"Model {manifest.digest}"},
         "paths": {
-            PREDICT: {"post": post(signature, project), "get": get(signature, project)},
+            **(tagged(first, manifest) if others else first),
             INFO: {"get": plain("What the model is, accepts and returns")},
             HEALTH: {"get": plain("Whether the service is up")},
             LIVEZ: {"get": plain("Whether the process lives")},
             READYZ: {"get": plain("Whether it answers predictions", {"503": {"description": "It does not"}})},
-            **paths(manifest, project, REFUSALS),
-            **(of_several((manifest, *others), REFUSALS) if others else {}),
-            **own_paths(manifest, project),
+            **of_service(manifest, list(dict.fromkeys(each.name for each in several)), REFUSALS),
+            **(of_list(several) if others else {}),
+            **of_models,
         },
         "components": {
-            "schemas": schemas(signature, project),
+            "schemas": made,
             "responses": {status: problem(text) for status, text in PROBLEMS.items()},
         },
     }
@@ -80,7 +117,44 @@ def openapi(manifest: Manifest, project: Project, others: Sequence[Manifest] = (
     return document
 
 
-def post(signature: Signature, project: Project) -> dict[str, Any]:
+def marks(manifests: Sequence[Manifest]) -> list[str]:
+    """What the names of each model's schemas begin with: nothing, of the first."""
+    found = [""]
+    for place, each in enumerate(manifests[1:], 2):
+        mark = re.sub("[^A-Za-z0-9]", "_", f"{each.name}_{each.version}_")
+        found.append(f"{mark}{place}_" if mark in found else mark)
+    return found
+
+
+def tagged(items: dict[str, Any], manifest: Manifest) -> dict[str, Any]:
+    """The same, each operation said to be of this model."""
+    tags = [f"{manifest.name} {manifest.version}"]
+    return {path: {key: {**each, "tags": tags} for key, each in item.items()} for path, item in items.items()}
+
+
+def of_list(manifests: Sequence[Manifest]) -> dict[str, Any]:
+    """Where a service of several models says which they are."""
+    held = [{"name": each.name, "version": each.version, "state": "READY", "reason": ""} for each in manifests]
+    index = {**got("The models, as Triton's clients ask", held), "requestBody": {"content": {JSON: {}}}}
+    return {MODELS: {"get": got("The models, each with where it is asked")}, INDEX: {"post": index}}
+
+
+def of_several(manifest: Manifest, project: Project, mark: str) -> dict[str, Any]:
+    """The paths that a service of several models has for one of them, in its own form."""
+    signature, found = manifest.signature, {}
+    for about, of in ((f"{MODELS}/{quote(manifest.name, safe='')}", ""), (about_path(manifest), ", of one version")):
+        ask, by_query = post(signature, project, mark), get(signature, project, mark)
+        path = f"{about}/predict"
+        found[about] = {"get": got(f"What the model is, accepts and returns{of}")}
+        found[path] = {
+            "post": {**ask, "operationId": f"predict{path}", "summary": f"{ask['summary']}{of}"},
+            "get": {**by_query, "operationId": f"predictByQuery{path}", "summary": f"{by_query['summary']}{of}"},
+        }
+    return found
+
+
+def post(signature: Signature, project: Project, mark: str = "") -> dict[str, Any]:
+    """mark: what the names of the model's schemas begin with."""
     one = example(signature)
     values = list(one.values())
     examples = {
@@ -90,7 +164,7 @@ def post(signature: Signature, project: Project) -> dict[str, Any]:
         "lists": {"summary": "A list of lists, in the order of the columns", "value": [values]},
     }
     schema: dict[str, Any] = {
-        "anyOf": [{"$ref": f"#/components/schemas/{form}"} for form in ("Record", "Records", "Table", "Lists")]
+        "anyOf": [{"$ref": f"#/components/schemas/{mark}{form}"} for form in ("Record", "Records", "Table", "Lists")]
     }
     if project.reply.request is not UNSET:
         schema["anyOf"].append({"type": "object", "description": "the shape that the project declares in [reply]"})
@@ -109,7 +183,7 @@ def post(signature: Signature, project: Project) -> dict[str, Any]:
             "required": True,
             "content": content,
         },
-        "responses": responses(project),
+        "responses": responses(project, mark),
     }
 
 
@@ -136,7 +210,7 @@ def own_paths(manifest: Manifest, project: Project) -> dict[str, Any]:
     return found
 
 
-def get(signature: Signature, project: Project) -> dict[str, Any]:
+def get(signature: Signature, project: Project, mark: str = "") -> dict[str, Any]:
     one = example(signature)
     parameters = [
         {
@@ -155,7 +229,7 @@ def get(signature: Signature, project: Project) -> dict[str, Any]:
         "operationId": "predictByQuery",
         "summary": "Predict for one record",
         "parameters": parameters,
-        "responses": responses(project),
+        "responses": responses(project, mark),
     }
 
 
@@ -165,7 +239,7 @@ def ask_probabilities() -> dict[str, Any]:
     return {"name": "probabilities", "in": "query", "required": False, "schema": schema, "description": text}
 
 
-def responses(project: Project) -> dict[str, Any]:
+def responses(project: Project, mark: str) -> dict[str, Any]:
     headers = {
         name: {"schema": {"type": "string"}, "description": text}
         for name, text in (
@@ -177,7 +251,7 @@ def responses(project: Project) -> dict[str, Any]:
     }
     answer: dict[str, Any] = {"description": "The predictions", "headers": headers}
     schema: dict[str, Any] = {
-        "anyOf": [{"$ref": "#/components/schemas/Prediction"}, {"$ref": "#/components/schemas/Predictions"}]
+        "anyOf": [{"$ref": f"#/components/schemas/{mark}{form}"} for form in ("Prediction", "Predictions")]
     }
     if project.reply.record is not UNSET or project.reply.rows is not UNSET:
         schema = {"description": "the shape that the project declares in [reply]"}
@@ -197,7 +271,8 @@ def plain(text: str, more: dict[str, Any] | None = None) -> dict[str, Any]:
     return {"summary": text, "security": [], "responses": {"200": ok, **(more or {})}}
 
 
-def schemas(signature: Signature, project: Project) -> dict[str, Any]:
+def schemas(signature: Signature, project: Project, mark: str = "") -> dict[str, Any]:
+    """What is sent to the model and comes back, each by its name with `mark` before it."""
     record = signature.json_schema()
     if project.serve.unknown_fields == "refuse" and not signature.target and not signature.unused:
         record["additionalProperties"] = False
@@ -213,11 +288,9 @@ def schemas(signature: Signature, project: Project) -> dict[str, Any]:
         about = f"the {signature.output.top} likeliest classes, the likeliest first"
         likely = {"top": {"type": "array", "items": one, "description": about}}
     shares = {"type": "array", "items": {"type": "number"}, "description": "one a class, in the order of the classes"}
-    text = {"type": "string"}
-    fault = {"row": {"type": "integer"}, "field": text, "reason": text, "hint": text}
-    return {
+    made: dict[str, Any] = {
         "Record": record,
-        "Records": {"type": "array", "items": {"$ref": "#/components/schemas/Record"}},
+        "Records": {"type": "array", "items": {"$ref": f"#/components/schemas/{mark}Record"}},
         "Table": {
             "type": "object",
             "properties": {"columns": names, "rows": rows, "data": rows, "index": {}},
@@ -238,21 +311,8 @@ def schemas(signature: Signature, project: Project) -> dict[str, Any]:
             },
             "required": ["predictions"],
         },
-        "Problem": {
-            "type": "object",
-            "properties": {
-                "type": {"type": "string", "format": "uri"},
-                "title": text,
-                "status": {"type": "integer"},
-                "detail": text,
-                "request_id": text,
-                "errors": {"type": "array", "items": {"type": "object", "properties": fault}},
-                "hint": text,
-                "curl": {"type": "string", "description": "for 422: a corrected request, ready to run"},
-            },
-            "required": ["type", "title", "status", "detail"],
-        },
     }
+    return {f"{mark}{name}": schema for name, schema in made.items()}
 
 
 def prediction_schema(output: OutputSpec) -> dict[str, Any]:

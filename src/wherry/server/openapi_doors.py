@@ -17,25 +17,47 @@ from wherry.contract.wire import (
     INVOCATIONS,
     JSON,
     KSERVE,
-    MODELS,
     OIP,
     PING,
     SELDON,
     SELDON_FEEDBACK,
 )
-from wherry.server.about import predict_path
 from wherry.server.doors import kserve, oip
 from wherry.server.doors.tensors import OF_COLUMN, datatype_of
 from wherry.server.problems import example
 
 
-def paths(manifest: Manifest, project: Project, errors: dict[str, Any]) -> dict[str, Any]:
-    """Path to path item; `errors` are the responses to a request that is refused."""
+def of_service(manifest: Manifest, names: Sequence[str], errors: dict[str, Any]) -> dict[str, Any]:
+    """Path to path item, of what belongs to no model; `errors` are the responses to a request that is refused."""
+    truth = {"id": "01890a5d-ac96-774b-bcce-b302099a8057", "truth": example_prediction(manifest.signature.output)}
+    told = {
+        "response": {"meta": {"puid": truth["id"]}},
+        "truth": {"data": {"ndarray": [truth["truth"]]}},
+    }
+    return {
+        PING: {"get": get("Whether it answers predictions, as MLflow and SageMaker ask")},
+        KSERVE: {"get": get("The models, as KServe has it", kserve.models(*names))},
+        OIP: {"get": get("The server, as the Open Inference Protocol has it", oip.server(__version__))},
+        f"{OIP}/health/live": {"get": get("Whether the process lives", {"status": "alive", "live": True})},
+        f"{OIP}/health/ready": {"get": get("Whether it answers predictions", {"status": "ready", "ready": True})},
+        HISTORY: {"get": {**get("The predictions that are kept, the newest first"), "parameters": asked()}},
+        FEEDBACK: {
+            "post": {
+                **post("What turned out to be true", {JSON: {"truth": truth}}, {"accepted": 1}, errors),
+                "responses": {"202": {"description": "It is kept"}, **errors},
+            }
+        },
+        SELDON_FEEDBACK: {
+            "post": post("What turned out to be true, as Seldon has it", {JSON: {"truth": told}}, {"data": {}}, errors)
+        },
+    }
+
+
+def of_first(manifest: Manifest, errors: dict[str, Any]) -> dict[str, Any]:
+    """The paths that name no model and are the first one's."""
     one = example(manifest.signature)
     names, values = list(one), list(one.values())
     predictions = {"predictions": [example_prediction(manifest.signature.output)]}
-    name = quote(manifest.name, safe="")
-    of_kserve, of_oip = f"{KSERVE}/{name}", f"{OIP}/models/{name}"
     forms = {
         "dataframe_split": {"dataframe_split": {"columns": names, "data": [values]}},
         "dataframe_records": {"dataframe_records": [one]},
@@ -47,64 +69,38 @@ def paths(manifest: Manifest, project: Project, errors: dict[str, Any]) -> dict[
         "tensor": {"data": {"tensor": {"shape": [1, len(values)], "values": values}}},
     }
     seldon = {"data": {"names": [], "ndarray": predictions["predictions"]}, "meta": {"puid": "the prediction's id"}}
-    infer = post(
-        "Predict as the Open Inference Protocol has it",
-        {JSON: {"tensors": {"inputs": tensors(manifest)}}},
-        reply_of_tensors(manifest),
-        errors,
-    )
-    truth = {"id": "01890a5d-ac96-774b-bcce-b302099a8057", "truth": predictions["predictions"][0]}
-    told = {
-        "response": {"meta": {"puid": truth["id"]}},
-        "truth": {"data": {"ndarray": predictions["predictions"]}},
-    }
-    ready = {"name": manifest.name, "ready": True}
-    shares = project.serve.probabilities
     return {
         INVOCATIONS: {
             "post": post("Predict as MLflow has it", {JSON: forms, CSV: {"csv": csv(one)}}, predictions, errors)
-        },
-        PING: {"get": get("Whether it answers predictions, as MLflow and SageMaker ask")},
-        KSERVE: {"get": get("The models, as KServe has it", kserve.models(manifest.name))},
-        of_kserve: {"get": get("Whether the model answers, as KServe asks", kserve.model(manifest.name, True))},
-        f"{of_kserve}:predict": {
-            "post": post(
-                "Predict as KServe's first protocol has it",
-                {JSON: {"lists": {"instances": [values]}, "records": {"instances": [one]}}},
-                predictions,
-                errors,
-            )
-        },
-        OIP: {"get": get("The server, as the Open Inference Protocol has it", oip.server(__version__))},
-        f"{OIP}/health/live": {"get": get("Whether the process lives", {"status": "alive", "live": True})},
-        f"{OIP}/health/ready": {"get": get("Whether it answers predictions", {"status": "ready", "ready": True})},
-        of_oip: {"get": get("The model's tensors", oip.model(manifest, shares))},
-        f"{of_oip}/ready": {"get": get("Whether the model answers", ready)},
-        f"{of_oip}/infer": {"post": infer},
-        f"{of_oip}/versions/{quote(manifest.version, safe='')}/infer": {
-            "post": {**infer, "summary": "The same of one version; its metadata and readiness are found likewise"}
-        },
-        HISTORY: {"get": {**get("The predictions that are kept, the newest first"), "parameters": asked()}},
-        FEEDBACK: {
-            "post": {
-                **post("What turned out to be true", {JSON: {"truth": truth}}, {"accepted": 1}, errors),
-                "responses": {"202": {"description": "It is kept"}, **errors},
-            }
-        },
-        SELDON_FEEDBACK: {
-            "post": post("What turned out to be true, as Seldon has it", {JSON: {"truth": told}}, {"data": {}}, errors)
         },
         SELDON: {"post": post("Predict as Seldon's first protocol has it", {JSON: arrays}, seldon, errors)},
     }
 
 
-def of_several(manifests: Sequence[Manifest], errors: dict[str, Any]) -> dict[str, Any]:
-    """The paths that a service of several models has for them, in its own form."""
-    found: dict[str, Any] = {MODELS: {"get": get("The models, each with where it is asked")}}
-    for each in manifests:
-        reply = {"prediction": example_prediction(each.signature.output)}
-        record = {JSON: {"record": example(each.signature)}}
-        found[predict_path(each)] = {"post": post(f"Predict with {each.name} {each.version}", record, reply, errors)}
+def of_model(
+    manifest: Manifest, project: Project, errors: dict[str, Any], versions: Sequence[str] = ()
+) -> dict[str, Any]:
+    """The paths of other protocols that name the model; versions: all that there are of its name."""
+    one = example(manifest.signature)
+    predictions = {"predictions": [example_prediction(manifest.signature.output)]}
+    name, version = quote(manifest.name, safe=""), quote(manifest.version, safe="")
+    instances = {"lists": {"instances": [list(one.values())]}, "records": {"instances": [one]}}
+    ready = {"name": manifest.name, "ready": True}
+    tensor = {JSON: {"tensors": {"inputs": tensors(manifest)}}}
+    about = oip.model(manifest, project.serve.probabilities, versions)
+    found: dict[str, Any] = {}
+    for end, of in (("", ""), (f"/versions/{version}", ", of one version")):
+        of_kserve, of_oip = f"{KSERVE}/{name}{end}", f"{OIP}/models/{name}{end}"
+        infer = post(f"Predict as the Open Inference Protocol has it{of}", tensor, reply_of_tensors(manifest), errors)
+        found |= {
+            of_kserve: {"get": get(f"Whether the model answers, as KServe asks{of}", ready)},
+            f"{of_kserve}:predict": {
+                "post": post(f"Predict as KServe's first protocol has it{of}", {JSON: instances}, predictions, errors)
+            },
+            of_oip: {"get": get(f"The model's tensors{of}", about)},
+            f"{of_oip}/ready": {"get": get(f"Whether the model answers{of}", ready)},
+            f"{of_oip}/infer": {"post": infer},
+        }
     return found
 
 

@@ -9,7 +9,7 @@ import base64
 import functools
 import hashlib
 import html
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from typing import Any
 
@@ -17,41 +17,33 @@ import msgspec
 
 from wherry.contract.manifest import Manifest
 from wherry.contract.names import NATIVE_MEDIA
+from wherry.contract.wire import INFO, PREDICT
+from wherry.server.about import about_path, predict_path
 from wherry.server.problems import example as example_of
 
 CSP: str  # read when first asked for, see __getattr__
 LINKS = (("./", "Predict"), ("./docs", "API"), ("./info", "Model"), ("./health", "Health"))
 
 
-def page(manifest: Manifest, example: Mapping[str, Any]) -> bytes:
+def page(manifest: Manifest, example: Mapping[str, Any], others: Sequence[Manifest] = ()) -> bytes:
     """The page of GET /: a form made from the signature, filled in with `example` (one record).
 
+    others: of the models that are served beside the first; ?model=NAME/VERSION chooses one, in the browser.
     Send it as text/html; charset=utf-8 with `CSP`; it is the same for every request, so make it once.
     """
-    return document(manifest, example, "page")
+    return document(manifest, example, others, "page")
 
 
-def docs_page(manifest: Manifest) -> bytes:
+def docs_page(manifest: Manifest, others: Sequence[Manifest] = ()) -> bytes:
     """The page of GET /docs, which reads ./openapi.json. Send it as `page` is sent."""
-    return document(manifest, example_of(manifest.signature), "docs")
+    return document(manifest, example_of(manifest.signature), others, "docs")
 
 
-def document(manifest: Manifest, example: Mapping[str, Any], name: str) -> bytes:
-    """The document called `name`; whatever the model brings stands in it as data, never as markup."""
-    signature = manifest.signature
-    data = {
-        "page": name,
-        "name": manifest.name,
-        "version": manifest.version,
-        "digest": manifest.digest,
-        "estimator": manifest.origin.estimator,
-        "columns": signature.columns,
-        "output": {"probabilities": False, "classes": (), "width": 1, **msgspec.to_builtins(signature.output)},
-        "target": signature.target,
-        "metrics": manifest.metrics,
-        "example": example,
-        "native": NATIVE_MEDIA,
-    }
+def document(manifest: Manifest, example: Mapping[str, Any], others: Sequence[Manifest], name: str) -> bytes:
+    """The document called `name`; whatever the models bring stands in it as data, never as markup."""
+    shown = [model(manifest, example, PREDICT, INFO)]
+    shown += [model(each, example_of(each.signature), predict_path(each), about_path(each)) for each in others]
+    data = {"page": name, "native": NATIVE_MEDIA, "models": shown}
     links = "".join(
         f'<a href="{path}"{" aria-current=page" if path == ("./docs" if name == "docs" else "./") else ""}>{text}</a>'
         for path, text in LINKS
@@ -72,6 +64,24 @@ def document(manifest: Manifest, example: Mapping[str, Any], name: str) -> bytes
         mark, _, after = piece.partition("}}")
         made += (parts[mark], after)
     return "".join(made).encode()
+
+
+def model(manifest: Manifest, example: Mapping[str, Any], predict: str, about: str) -> dict[str, Any]:
+    """What a page knows of one model; predict, about: the paths where it is asked, and says what it is."""
+    signature = manifest.signature
+    return {
+        "name": manifest.name,
+        "version": manifest.version,
+        "digest": manifest.digest,
+        "estimator": manifest.origin.estimator,
+        "columns": signature.columns,
+        "output": {"probabilities": False, "classes": (), "width": 1, **msgspec.to_builtins(signature.output)},
+        "target": signature.target,
+        "metrics": manifest.metrics,
+        "example": example,
+        "predict": predict,
+        "about": about,
+    }
 
 
 def embedded(data: Any) -> str:

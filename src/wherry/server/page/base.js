@@ -1,7 +1,11 @@
 "use strict";
 // What both pages use. Texts of the model (names, labels, categories) only ever become text nodes, never markup.
-const data = JSON.parse(document.getElementById("data").textContent);
 const $ = (id) => document.getElementById(id);
+const service = JSON.parse($("data").textContent);
+// The model that is shown: the one that ?model=NAME/VERSION or ?model=NAME says, else the first.
+const chosen = new URLSearchParams(location.search).get("model");
+const known = service.models.find((each) => chosen === each.name + "/" + each.version) || service.models.find((each) => chosen === each.name);
+const data = known || service.models[0];
 
 function el(tag, attributes, ...children) {
   const node = document.createElement(tag);
@@ -88,7 +92,20 @@ function pythonRecord(pairs) {
 }
 
 $("name").textContent = data.name;
-document.title = data.name + (data.page === "docs" ? " · API" : "");
-$("about").textContent = ["version " + data.version, data.estimator].filter(Boolean).join(" · ");
+document.title = data.name + (service.page === "docs" ? " · API" : "");
+// A line breaks between what is said of the model, not within.
+const metrics = (data.metrics || []).map((each) => each.name + " " + shown(each.value) + " (baseline " + shown(each.baseline) + ")");
+$("about").append(...["version " + data.version, data.estimator, ...metrics].filter(Boolean).map((text) => el("span", {}, text)));
 $("digest").textContent = "model " + data.digest.slice(0, 12) + " · served by wherry";
 $("digest").title = data.digest;
+if (service.models.length > 1) {
+  const link = (each) => "?" + new URLSearchParams({ model: each.name + "/" + each.version });
+  $("models").append(...service.models.map((each) => el("a", { href: link(each), "aria-current": each === data && "true" }, each.name + " " + each.version)));
+  $("models").hidden = false;
+  // What is followed from here goes on with this model.
+  for (const each of document.querySelectorAll('nav a[href="./"], nav a[href="./docs"]')) each.href += link(data);
+  document.querySelector('nav a[href="./info"]').href = "." + data.about;
+}
+if (chosen !== null && !known) {
+  $("main").prepend(el("p", { class: "notice", role: "status" }, "There is no model " + chosen + " here; this is " + data.name + " " + data.version + "."));
+}

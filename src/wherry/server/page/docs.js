@@ -1,5 +1,5 @@
 // The page of GET /docs: the columns from the signature, everything else from ./openapi.json.
-const predict = new URL("predict", document.baseURI).href;
+const predict = new URL("." + data.predict, document.baseURI).href;
 const METHODS = ["get", "post", "put", "patch", "delete"];
 const KINDS = { number: "number", integer: "whole number", boolean: "true or false", string: "text", image: "picture" };
 
@@ -71,15 +71,16 @@ function operation(api, path, method, about) {
   const headers = Object.entries(at(api, (about.responses || {})["200"]).headers || {});
   if (headers.length) parts.push(el("h3", {}, "Headers of a reply"),
     table(["name", "what it says"], headers.map(([name, header]) => [code(name), header.description || ""]), "Headers of a reply"));
-  const open = path === "/predict" && method === "post";
+  const open = path === data.predict && method === "post";
   return el("details", { class: "operation", open }, el("summary", {}, el("span", { class: "method" }, method.toUpperCase()),
     el("span", { class: "path" }, code(path)), el("span", { class: "quiet" }, about.summary || "")), el("div", {}, ...parts));
 }
 
 function describePaths(api) {
   const found = [];
+  const shown = (about) => about && (!about.tags || about.tags.includes(data.name + " " + data.version)); // or of no model
   for (const [path, item] of Object.entries(api.paths || {}))
-    for (const method of METHODS) if (item[method]) found.push(operation(api, path, method, item[method]));
+    for (const method of METHODS) if (shown(item[method])) found.push(operation(api, path, method, item[method]));
   $("paths").replaceChildren(...found);
 }
 

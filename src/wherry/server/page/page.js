@@ -1,5 +1,5 @@
-// The form of GET /: made from the signature, sent to ./predict, answered beside it.
-const url = new URL("predict", document.baseURI).href;
+// The form of GET /: made from the signature, sent to where the model is asked, answered beside it.
+const url = new URL("." + data.predict, document.baseURI).href;
 const KINDS = { number: "number", integer: "whole number", boolean: "true or false", string: "text", image: "picture" };
 const fields = [];
 let mode = "form";
@@ -193,9 +193,9 @@ function refresh() {
 async function ask(text) {
   // The service looks at a picture's bytes, whatever it is called; a browser may know no name for it.
   const media = text instanceof Blob ? text.type || "application/octet-stream" : "application/json";
-  const headers = { "Content-Type": media, Accept: data.native };
+  const headers = { "Content-Type": media, Accept: service.native };
   if (token) headers["X-Api-Key"] = token;
-  const reply = await fetch(asked ? "./predict?probabilities=true" : "./predict", { method: "POST", headers, body: text });
+  const reply = await fetch(asked ? url + "?probabilities=true" : url, { method: "POST", headers, body: text });
   if (reply.status === 403 && asked) {
     asked = false;
     return ask(text);
@@ -381,9 +381,6 @@ const snippets = { curl: copyable("curl", "shell", ""), python: copyable("Python
 fields.push(...data.columns.map(fieldOf));
 $("fields").append(...fields.map((field) => field.node));
 $("snippets").append(snippets.curl, snippets.python);
-for (const metric of data.metrics || []) {
-  $("about").append(" · " + metric.name + " " + shown(metric.value) + " (baseline " + shown(metric.baseline) + ")");
-}
 if (picture) {
   for (const part of [$("mode-form").parentElement, $("reset")]) part.hidden = true;
   $("result").querySelector(".empty").textContent = "Choose a picture. The answer appears here.";
