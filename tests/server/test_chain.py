@@ -8,12 +8,15 @@ from textwrap import dedent
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from serving import Child, ask, child, counted, metrics, until
 
 from wherry.contract.chains import chained, joins, steps_of
 from wherry.contract.manifest import Manifest, Measured
 from wherry.contract.project import Chain, Project, Serve
-from wherry.errors import ChainRefused, ModelFailed
+from wherry.contract.settings import resolve
+from wherry.contract.signature import Column, OutputSpec
+from wherry.errors import ChainRefused, ModelFailed, SettingsRefused
 from wherry.model.pack import pack_file
 from wherry.server.chain import LoadedChain
 from wherry.server.loading import Loaded, beside
@@ -142,6 +145,35 @@ def test_steps_that_do_not_fit_are_refused_before_anything_is_served(
     chain = Chain(steps=steps)
     with pytest.raises(ChainRefused, match=why):
         joins(chain, [manifests[place] for place in steps_of(chain, manifests)])
+
+
+def test_a_value_that_the_next_step_does_not_take_is_told(manifests: list[Manifest]) -> None:
+    label, taking = manifests[2], manifests[1]
+    output = OutputSpec("class", "string", ("cheap", "dear"))
+    one = replace(label, signature=replace(label.signature, output=output))
+    chain = Chain(steps=("one", "other"))
+
+    def other(*categories: str) -> Manifest:
+        columns = (Column("price", "string", categories=categories, unknown_ok=False),)
+        return replace(taking, signature=replace(taking.signature, columns=columns))
+
+    with pytest.raises(ChainRefused, match="one may answer 'dear', and other takes price as one of 'cheap', 'costly'"):
+        joins(chain, [one, other("cheap", "costly")])
+    assert joins(chain, [one, other("cheap", "dear")])
+
+
+@pytest.mark.parametrize(
+    ("table", "why"),
+    [
+        ({"name": "stall"}, "serve.chain.steps names none for the chain stall"),
+        ({"steps": ["a"], "name": "a/b"}, "serve.chain.name is 'a/b', which a path cannot hold"),
+        ({"steps": ["a"], "version": "1 2"}, "serve.chain.version is '1 2', which a path cannot hold"),
+    ],
+)
+def test_a_chain_that_cannot_be_asked_is_refused(table: dict[str, Any], why: str) -> None:
+    with pytest.raises(SettingsRefused) as refused:
+        resolve({"serve": {"chain": table}}, {}, {})
+    assert why in str(refused.value)
 
 
 def test_its_digest_is_that_of_its_steps(manifests: list[Manifest]) -> None:

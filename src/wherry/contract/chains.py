@@ -10,7 +10,7 @@ import msgspec
 from wherry.contract.manifest import Conversion, Golden, Manifest, Measured, Origin
 from wherry.contract.project import Chain
 from wherry.contract.signature import Column, OutputSpec, Signature, cell_of
-from wherry.contract.wire import Outputs, Row
+from wherry.contract.wire import Cell, Outputs, Row
 from wherry.errors import BundlesClash, ChainRefused
 
 FLAVOR = "chain"
@@ -103,16 +103,24 @@ def join(chain: Chain, output: OutputSpec, following: Signature, names: list[str
         told = f"{output.width} {output.type}{'s' if output.width > 1 else ''} a row"
         wanted = ", ".join(f"{column.name} ({column.type})" for column in columns[:10])
         reason = f"{names[0]} answers {told}, and {names[1]} takes {wanted}"
+        strange = [(each, one) for each in columns for one in strangers(output, each)]
+        if strange and output.width == width and all(output.type in TAKEN.get(each.type, ()) for each in columns):
+            column, value = strange[0]
+            taken = ", ".join(map(repr, (column.categories or ())[:10]))
+            reason = f"{names[0]} may answer {value!r}, and {names[1]} takes {column.name} as one of {taken}"
         raise ChainRefused(chain.name, reason, "let each step answer what the next one takes")
     return found
 
 
 def fits(output: OutputSpec, column: Column) -> bool:
     """Whether each answer is a value of the column."""
-    if output.type not in TAKEN.get(column.type, ()):
-        return False
-    strict = column.categories and not column.unknown_ok and output.classes
-    return not strict or set(output.classes) <= set(column.categories)
+    return output.type in TAKEN.get(column.type, ()) and not strangers(output, column)
+
+
+def strangers(output: OutputSpec, column: Column) -> list[Cell]:
+    """The answers that are no value of a column which takes these and no others."""
+    strict = column.categories and not column.unknown_ok
+    return [each for each in output.classes if each not in column.categories] if strict and column.categories else []
 
 
 def chained(chain: Chain, steps: Sequence[Manifest]) -> Manifest:

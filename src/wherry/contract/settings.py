@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import types
 import typing
 from collections.abc import Iterator, Mapping
@@ -11,11 +12,12 @@ from typing import Annotated, Any, get_args, get_origin
 import msgspec
 
 from wherry.contract.names import ENV_KNOWN, ENV_PREFIX
-from wherry.contract.project import Project
+from wherry.contract.project import Chain, Project
 from wherry.contract.reply import ERROR_PLACEHOLDERS, PLACEHOLDERS, REQUEST_PLACEHOLDERS, Reply, placeholders
 from wherry.contract.views import store_contradictions
 from wherry.errors import SettingProblem, SettingsRefused
 
+CALLED = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")  # what a model may be, in paths and labels
 LONGEST_ROOT = 100_000  # bytes of the page at /
 
 
@@ -231,6 +233,15 @@ def contradictions(project: Project) -> Iterator[SettingProblem]:
                 near = difflib.get_close_matches(key, list(allowed), n=1)
                 hint = f"did you mean ${near[0]}?" if near else "known: " + ", ".join(f"${p}" for p in allowed)
                 yield SettingProblem(f"reply.{name}{'.' if where else ''}{where}", f"names ${key}", hint)
+    chain = project.serve.chain
+    for setting, given in (("name", chain.name), ("version", chain.version)):
+        if not CALLED.fullmatch(given):
+            hint = "letters, digits, dots, - and _, 63 at most, the first and the last a letter or digit"
+            yield SettingProblem(f"serve.chain.{setting}", f"is {given!r}, which a path cannot hold", hint)
+    if not chain.steps and chain != Chain():
+        yield SettingProblem(
+            "serve.chain.steps", f"names none for the chain {chain.name}", 'steps = ["first", "second"]'
+        )
     yield from reply_contradictions(project.reply)
     yield from store_contradictions(project.store)
 
