@@ -21,7 +21,7 @@ import uvloop
 from models import pack
 from overload import Sender, good, p99
 from throughput import Asked, Figures, by_wrk
-from turns import SENDER_CORE, SERVER_CORE, Peer, free_port, settle, started, tree
+from turns import SENDER_CORE, SERVER_CORE, Peer, free_port, serving, settle, started, tree
 
 CONNECTIONS = 64
 TAKING_IN, SUSTAINED, ASKED = 0.7, 0.35, 0.4  # of the rate with the store off
@@ -30,16 +30,12 @@ LAST = "19"  # nice, for a whole session
 
 def service(folder: Path, bundle: Path, admin: int, *, keeps: bool) -> Peer:
     """A service over the bundle, with the store on or off."""
-    port = free_port()
-    environ = {
-        "WHERRY_BUNDLE": str(bundle),
-        "WHERRY_SERVE_PORT": str(port),
-        "WHERRY_SERVE_ADMIN_PORT": str(admin),
+    store = {
         "WHERRY_STORE_ENABLED": str(keeps).lower(),
         "WHERRY_STORE_URL": f"sqlite:///{folder / 'predictions.db'}" if keeps else "",
         "WHERRY_STORE_SPOOL_LIMIT": str(1 << 32),
     }
-    return Peer([sys.executable, "-m", "wherry.server"], port, environ)
+    return serving(bundle, WHERRY_SERVE_ADMIN_PORT=str(admin), **store)
 
 
 def writer_of(pid: int) -> int:

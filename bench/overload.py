@@ -23,7 +23,7 @@ import httptools
 import numpy as np
 import uvloop
 from models import BEANS, pack
-from turns import SENDER_CORE, Peer, cpu, free_port, settle, started
+from turns import SENDER_CORE, cpu, serving, settle, started
 
 MOST_CONNECTIONS = 950  # a service takes a thousand
 TICK = 0.001
@@ -208,19 +208,11 @@ def main(asked: argparse.Namespace) -> int:
         folder = Path(name)
         bundle = pack(folder, ("skops",), "m4", asked.beans)["skops"]
         bodies = (folder / "rows.jsonl").read_text().splitlines()
-        port = free_port()
-        environ = {
-            "WHERRY_BUNDLE": str(bundle),
-            "WHERRY_SERVE_PORT": str(port),
-            "WHERRY_SERVE_ADMIN_PORT": str(free_port()),
-            "WHERRY_STORE_ENABLED": "false",
-            "WHERRY_SERVE_BATCH_ROWS": "64",
-        }
-        peer = Peer([sys.executable, "-m", "wherry.server"], port, environ)
+        peer = serving(bundle, WHERRY_SERVE_BATCH_ROWS="64")
         pid = stack.enter_context(started(peer))
         settle(SENDER_CORE)
         gc.disable()  # answers pile up here: looking through them all would stop the sender, not the service
-        return uvloop.run(story(port, pid, bodies, asked.seconds, asked.folds or [3.0, 5.0]))
+        return uvloop.run(story(peer.port, pid, bodies, asked.seconds, asked.folds or [3.0, 5.0]))
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from turns import SERVER_CORE, Peer, cpu, free_port, settle, started
+from turns import SERVER_CORE, cpu, serving, settle, started
 
 MOST = 1.05
 EACH = 8  # pictures a turn
@@ -91,15 +91,9 @@ def packed(folder: Path) -> Path:
 @contextlib.contextmanager
 def service(bundle: Path, *cores: int) -> Iterator[tuple[int, int]]:
     """`wherry serve` on these cores: its port and its process."""
-    port = free_port()
-    environ = {
-        "WHERRY_BUNDLE": str(bundle),
-        "WHERRY_SERVE_PORT": str(port),
-        "WHERRY_SERVE_ADMIN_PORT": str(free_port()),
-        "WHERRY_STORE_ENABLED": "false",
-    }
-    with started(Peer([sys.executable, "-m", "wherry.server"], port, environ), *cores) as process:
-        yield port, process
+    peer = serving(bundle)
+    with started(peer, *cores) as process:
+        yield peer.port, process
 
 
 def ask(connection: http.client.HTTPConnection, data: bytes) -> None:

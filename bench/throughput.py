@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from models import BEANS, MODELS, pack
-from turns import SENDER_CORE, Peer, constant, cpu, free_port, started, tree
+from turns import SENDER_CORE, Peer, constant, cpu, free_port, serving, started, tree
 
 HERE = Path(__file__).parent
 NGINX = """
@@ -86,14 +86,7 @@ def servers(folder: Path, model: str, beans: Path, environments: Path | None) ->
         (folder / "nginx.conf").write_text(NGINX.format(folder=folder, port=port))
         found[LIMIT] = Asked(Peer(["nginx", "-c", str(folder / "nginx.conf")], port, {}), rows)
     for form, bundle in bundles.items():
-        port = free_port()
-        environ = {
-            "WHERRY_BUNDLE": str(bundle),
-            "WHERRY_SERVE_PORT": str(port),
-            "WHERRY_SERVE_ADMIN_PORT": str(free_port()),
-            "WHERRY_STORE_ENABLED": "false",
-        }
-        found[f"wherry, {form}"] = Asked(Peer([sys.executable, "-m", "wherry.server"], port, environ), rows)
+        found[f"wherry, {form}"] = Asked(serving(bundle), rows)
     return found | (dict(peers(folder, environments)) if environments else {})
 
 

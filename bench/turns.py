@@ -45,6 +45,18 @@ def free_port() -> int:
         return int(sock.getsockname()[1])
 
 
+def serving(bundle: Path, **more: str) -> Peer:
+    """The service of a bundle as an image starts it, on ports of its own; more: what its environment holds besides."""
+    port = free_port()
+    environ = {
+        "WHERRY_BUNDLE": str(bundle),
+        "WHERRY_SERVE_PORT": str(port),
+        "WHERRY_SERVE_ADMIN_PORT": str(free_port()),
+        "WHERRY_STORE_ENABLED": "false",
+    }
+    return Peer([sys.executable, "-m", "wherry.server"], port, environ | more)
+
+
 def constant() -> Peer:
     port = free_port()
     return Peer([sys.executable, "-c", CONSTANT, str(port)], port, {})
