@@ -300,10 +300,7 @@ class Predictions:
                 ready = [(job, body) for job, body in ready if not job.keep]
         now = time.monotonic()
         self.count([job for job, _ in ready], rows, now)
-        predicted = self.replies.predicted
-        for job, body in ready:
-            if job.exchange.reply is None:
-                predicted(job.exchange, body, job.id, now)
+        self.replies.predicted(ready, now)
         for job, cause in failed:
             self.replies.refuse(job.exchange, cause, job.door)
         if self.shadow is not None:
@@ -312,8 +309,9 @@ class Predictions:
     def count(self, answered: Sequence[Question], rows: Rows, now: float) -> None:
         """Count the questions and rows of one call together. Before the replies: who got one finds it counted."""
         for door in {job.door for job in answered}:
-            exchanges = [job.exchange for job in answered if job.door == door]
-            if seconds := [now - each.started for each in exchanges if each.reply is None]:
+            if seconds := [
+                now - e.started for job in answered if job.door == door and (e := job.exchange).reply is None
+            ]:
                 self.metrics.answered(door, 200, seconds)
         if self.classifies:
             self.metrics.predicted([job.outputs for job in answered if job.door != APART])

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 import msgspec
 
@@ -76,6 +76,13 @@ MARK = "00000000-0000-7000-8000-000000000000"  # where an id is to stand
 SIZES = tuple(map(size_lines, range(256)))  # of most replies
 
 
+class Answered(Protocol):
+    """A question that the model has answered, and the id of its prediction."""
+
+    exchange: Exchange
+    id: str
+
+
 class Replies:
     """Writes the replies of one model's service, whatever the path."""
 
@@ -109,32 +116,40 @@ class Replies:
                 exchange.request_id = own or new_id(time.time_ns())
         return exchange.request_id
 
-    def predicted(self, exchange: Exchange, body: bytes | Content, prediction_id: str, now: float) -> None:
-        """Send predictions; the caller counts them, together with the others of one call of the model."""
-        own = prediction_id.encode()
-        if b"x-request-id" in exchange.headers:
-            request_id = self.identify(exchange, prediction_id).encode()
-        else:
-            exchange.request_id, request_id = prediction_id, own
-        port = exchange.connection.port
-        plain = not (exchange.close or exchange.http10 or port.closing) and exchange.method != b"HEAD"
-        extra = b""
-        if self.sharing is not None or self.access is not None or b"traceparent" in exchange.headers:
-            plain, extra = False, self.extra(exchange, 200, now)
-        if plain and body.__class__ is bytes:
-            if port.date is not self.date:
-                self.date = port.date
-                self.begun = b"".join((STATUS_LINES[200], self.date, self.answer_fields, b"X-Request-Id: "))
-            size = SIZES[len(body)] if len(body) < len(SIZES) else size_lines(len(body))
-            exchange.send(b"".join((self.begun, request_id, b"\r\nX-Prediction-Id: ", own, size, body)), now)
-            return
-        common = self.answer_fields
+    def predicted(self, ready: Sequence[tuple[Answered, bytes | Content]], now: float) -> None:
+        """Send the predictions of one call of the model; the caller has counted them."""
+        plainly = self.sharing is None and self.access is None
+        for answered, body in ready:
+            exchange = answered.exchange
+            if exchange.reply is not None:
+                continue
+            own = answered.id.encode()
+            headers, port = exchange.headers, exchange.connection.port
+            if b"x-request-id" in headers:
+                request_id = self.identify(exchange, answered.id).encode()
+            else:
+                exchange.request_id, request_id = answered.id, own
+            if (
+                plainly
+                and body.__class__ is bytes
+                and not (exchange.close or exchange.http10 or port.closing or b"traceparent" in headers)
+                and exchange.method != b"HEAD"
+            ):
+                if port.date is not self.date:
+                    self.date = port.date
+                    self.begun = b"".join((STATUS_LINES[200], self.date, self.answer_fields, b"X-Request-Id: "))
+                size = SIZES[len(body)] if len(body) < len(SIZES) else size_lines(len(body))
+                exchange.send(b"".join((self.begun, request_id, b"\r\nX-Prediction-Id: ", own, size, body)), now)
+            else:
+                self.said(exchange, body, b"%b\r\nX-Prediction-Id: %b\r\n" % (request_id, own), now)
+
+    def said(self, exchange: Exchange, body: bytes | Content, ids: bytes, now: float) -> None:
+        """Send predictions whose reply is not as nearly every reply is. ids: the header lines, as they go on."""
+        extra, common = self.extra(exchange, 200, now), self.answer_fields
         if isinstance(body, Content):
             common = b"Content-Type: %b\r\n%bCache-Control: no-store\r\n%b" % (body.media, body.fields, self.fields)
             body = body.body
-        exchange.answer(
-            200, b"%b%bX-Request-Id: %b\r\nX-Prediction-Id: %b\r\n" % (common, extra, request_id, own), body
-        )
+        exchange.answer(200, b"%b%bX-Request-Id: %b" % (common, extra, ids), body)
 
     def extra(self, exchange: Exchange, status: int, now: float, door: str = "") -> bytes:
         """The header lines that only some requests get; and whoever takes note of requests is told of it."""

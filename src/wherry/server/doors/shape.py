@@ -30,7 +30,7 @@ class Shapes:
         if manifest.signature.output.top:
             one["top"], many["top"] = "$top", "$tops"
         self.native = (
-            one_prediction if len(one) == 1 else Template(one, values).encode,
+            one_prediction(manifest.signature.output.classes) if len(one) == 1 else Template(one, values).encode,
             Template(many, values).encode,
         )
         self.native_shares = (
@@ -49,10 +49,19 @@ class Shapes:
         return (self.native_shares if probabilities else self.native)[not single]
 
 
-def one_prediction(outputs: Outputs, first_id: str) -> bytes:
-    """What the template {"prediction": "$prediction"} comes to: nearly every reply, so it is spelled out."""
-    predictions = outputs.predictions
-    return b'{"prediction":%b}' % encode(predictions[0] if predictions else None)
+def one_prediction(classes: Sequence[Cell]) -> Encode:
+    """What the template {"prediction": "$prediction"} comes to, spelled out: nearly every reply is one of few."""
+    kind = next((kind for kind in (int, str) if all(type(each) is kind for each in classes)), None)
+    known = {each: b'{"prediction":%b}' % encode(each) for each in classes}
+
+    def written(outputs: Outputs, first_id: str) -> bytes:
+        predictions = outputs.predictions
+        value = predictions[0] if predictions else None
+        if value.__class__ is kind and value in known:
+            return known[value]
+        return b'{"prediction":%b}' % encode(value)
+
+    return written
 
 
 class Template:
