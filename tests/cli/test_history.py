@@ -23,24 +23,25 @@ import pytest
 
 from wherry.cli.console import Console
 from wherry.cli.main import run
-from wherry.server.history import first_id, spellings
-from wherry.server.ids import new_id
+from wherry.server.history import Query, first_id, spellings
+from wherry.server.ids import new_id, row_id
 from wherry.server.migrations import LATEST
 from wherry.server.sinks import Progress, Sink
+from wherry.server.sinks.reading import opened
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 START = 1_767_225_600  # 2026-01-01, UTC
 COUNT = 30
 
 
-def row(number: int, label: str = "", request: str = "") -> tuple[Any, ...]:
+def row(number: int, label: str = "", request: str = "", model: str = "m", version: str = "1") -> tuple[Any, ...]:
     """A prediction an hour after the one before it."""
     at = START + 3600 * number
     inputs = {"n": number, "size": number / 2, "text": 'say "hi", "n":3}', "model": "x"}
     output = json.dumps({"prediction": label or "MB"[number % 2], "probabilities": [0.25, 0.75]}, separators=(",", ":"))
     return (
         new_id(at * 10**9), request or f"r{number}",
-        time.strftime("%Y-%m-%d %H:%M:%S.000000", time.gmtime(at)), "m", "1",
+        time.strftime("%Y-%m-%d %H:%M:%S.000000", time.gmtime(at)), model, version,
         "d" * 64, "s" * 64, json.dumps(inputs, separators=(",", ":")), output, 200, 1.5, "native", "h", number,
     )  # fmt: skip
 
@@ -101,6 +102,42 @@ def test_a_table_then_counts_and_classes_over_time(wherry: Run, kept: SimpleName
 )
 def test_filters(wherry: Run, kept: SimpleNamespace, flags: tuple[str, ...], found: Any) -> None:
     assert numbers(wherry("history", "--json", *flags)) == list(found)
+
+
+def test_rows_of_one_request_come_in_their_order_whatever_the_limit_cuts(
+    wherry: Run, kept: SimpleNamespace, tmp_path: Path
+) -> None:
+    """-9 is before -10, which is no order of texts."""
+    one, after = row(COUNT), row(COUNT + 1)
+    rows = [(row_id(one[0], place), *row(100 + place)[1:]) for place in range(25)]
+    kept.sink.store([*rows, after], "s", Progress(), [])
+    places = [*range(100, 125), COUNT + 1]
+    for limit in (1, 3, 12, 26, 27):
+        assert numbers(wherry("history", "--json", "--limit", str(limit))) == [*range(COUNT), *places][-limit:]
+    assert numbers(wherry("history", "--json")) == [*range(COUNT), *places]
+    with opened(f"sqlite:///{tmp_path}/.wherry/predictions.db") as reader:
+        for limit in (1, 4, 40):
+            back: list[str] = []
+            while page := reader.read(Query(limit=limit, before=back[-1] if back else "")):
+                back += [record.id for record in page]
+            assert back[::-1] == [*kept.ids, *(each[0] for each in rows), after[0]]
+            pages = reader.read(Query(limit=limit, after=rows[9][0], oldest_first=True))
+            assert [record.id for record in pages] == [*(each[0] for each in rows[10:]), after[0]][:limit]
+
+
+def test_each_model_has_classes_of_its_own(wherry: Run, kept: SimpleNamespace) -> None:
+    boats = [row(40 + n, "M", model="boats", version=str(1 + n % 3 // 2)) for n in range(6)]
+    kept.sink.store(boats, "s", Progress(), [])
+    chart = wherry("history").stdout.partition("\n\n")[2].splitlines()
+    assert chart[1].split()[:4] == ["MODEL", "CLASS", "COUNT", "SHARE"]
+    shares = [line.split()[:6] for line in chart[2:]]
+    assert sorted(shares[:2]) == [["m", "1", "B", "15", "50", "%"], ["m", "1", "M", "15", "50", "%"]]
+    assert shares[2:] == [["boats", "1", "M", "4", "100", "%"], ["boats", "2", "M", "2", "100", "%"]]
+    alone = wherry("history", "--model", "boats/2").stdout.partition("\n\n")[2].splitlines()
+    assert alone[0] == "2 predictions match"
+    assert alone[1].split()[0] == "CLASS"
+    assert wherry("history", "--model", "boats").stdout.count("boats") > 6
+    assert numbers(wherry("history", "--json", "--model", "m/2")) == []
 
 
 def test_one_record_a_line_with_its_truth(wherry: Run, kept: SimpleNamespace) -> None:

@@ -43,6 +43,7 @@ LATE_SECONDS = 30
     subcommand_metavar="[migrate|prune]",
     examples=[
         "wherry history --since 1h",
+        "wherry history --model boats/2",
         "wherry history --output M --where texture_worst=17.33",
         "wherry history --follow",
         "wherry history --since 2026-01-31 --csv > january.csv",
@@ -52,7 +53,9 @@ LATE_SECONDS = 30
 @click.option("--limit", type=click.IntRange(1), metavar="N", help=f"At most the newest N; a table has {SHOWN}.")
 @click.option("--since", metavar="WHEN", help="Not before: 30m, 2h, 7d, 2026-01-31 or 2026-01-31T09:30 (UTC).")
 @click.option("--until", metavar="WHEN", help="Before that time.")
-@click.option("--model", metavar="NAME", default="", help="Of the model with this name or digest.")
+@click.option(
+    "--model", metavar="NAME[/VERSION]", default="", help="Of the model with this name, name and version, or digest."
+)
 @click.option("--output", metavar="VALUE", help="With this prediction.")
 @click.option("--request-id", metavar="ID", default="", help="Of the request with this X-Request-Id.")
 @click.option("--where", "wheres", multiple=True, metavar="COLUMN=VALUE", help="With this input; may be repeated.")

@@ -64,27 +64,30 @@ def inputs_text(record: Record) -> str:
     return " ".join(f"{name}={table.cell_text(value)}" for name, value in record.inputs.items())
 
 
-def chart(console: Console, total: int, outputs: Sequence[tuple[str, Any]]) -> None:
-    """Counts, and each class over time: from the first of `outputs` (ids and predictions) to the last."""
+def chart(console: Console, total: int, outputs: Sequence[tuple[str, str, Any]]) -> None:
+    """Counts, and each model's classes over time: from the first of `outputs` (id, model, prediction) to the last."""
     console.say()
     console.say(table.count(total, "prediction") + (" match" if total != 1 else " matches"))
     if not outputs:
         return
-    times = [int(id[:8] + id[9:13], 16) for id, _ in outputs]
+    times = [int(id[:8] + id[9:13], 16) for id, _, _ in outputs]
     first, last = min(times), max(times)
-    names = [table.cell_text(prediction) for _, prediction in outputs]
-    counts = Counter(names)
-    classes = counts.most_common()
-    if len(classes) > MOST_CLASSES:
-        classes, names = [("all", len(names))], ["all"] * len(names)
-    buckets = {name: [0] * BUCKETS for name, _ in classes}
+    counts = Counter((model, table.cell_text(prediction)) for _, model, prediction in outputs)
+    distinct = Counter(model for model, _ in counts)
+    numbers = {model for model, classes in distinct.items() if classes > MOST_CLASSES}
+    names = [(model, "all" if model in numbers else table.cell_text(prediction)) for _, model, prediction in outputs]
+    counts, of_model = Counter(names), Counter(model for model, _ in names)
+    buckets = {name: [0] * BUCKETS for name in counts}
     for name, time in zip(names, times, strict=True):
         buckets[name][min((time - first) * BUCKETS // max(last - first, 1), BUCKETS - 1)] += 1
     most = max(max(line) for line in buckets.values())
-    rows = [(name, f"{n:,}", f"{100 * n / len(names):.0f} %", bars(buckets[name], most)) for name, n in classes]
+    ordered = sorted(counts.items(), key=lambda one: (-of_model[one[0][0]], one[0][0], -one[1]))
+    rows = [(*name, f"{n:,}", f"{100 * n / of_model[name[0]]:.0f} %", bars(buckets[name], most)) for name, n in ordered]
     of = "" if total == len(outputs) else f" of the newest {len(outputs):,}"
-    span = table.duration((last - first) / 1000)
-    console.say_all(table.lines(("class", "count", "share", f"over {span}{of}"), rows, right=("count", "share")))
+    head = ("model", "class", "count", "share", f"over {table.duration((last - first) / 1000)}{of}")
+    alone = len(of_model) == 1  # and need not be named
+    lines = table.lines(head[alone:], [row[alone:] for row in rows], right=("count", "share"))
+    console.say_all(lines)
 
 
 def bars(counts: Sequence[int], most: int) -> str:

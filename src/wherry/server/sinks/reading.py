@@ -8,15 +8,17 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import Text, cast, func, or_, select
+from sqlalchemy import Text, and_, asc, cast, desc, func, or_, select
 from sqlalchemy.sql import ColumnElement, Select
 
 from wherry.server.history import Query, Record, first_id, spellings
+from wherry.server.ids import LENGTH, in_order
 from wherry.server.sinks.failing import SinkAway
 from wherry.server.sinks.sink import Sink
 from wherry.server.sinks.tables import feedback, predictions
 
 PAGE_ROWS = 2000
+END = "."  # follows the hyphen before a row's number: ID + END is after every row of the request
 COLUMNS = (
     *("id", "created_at", "request_id", "model_name", "model_version", "model_digest", "door", "status"),
     *("latency_ms", "host", "inputs", "outputs"),
@@ -35,9 +37,17 @@ class Reader:
         columns = [predictions.c[name] for name in COLUMNS[:-2]]
         texts = [cast(predictions.c[name], Text) if self._casts else predictions.c[name] for name in COLUMNS[-2:]]
         statement = self._filtered(select(*columns, *texts), query)
-        order = predictions.c.id.asc() if query.oldest_first else predictions.c.id.desc()
+        id, size = predictions.c.id, func.length(predictions.c.id)
+        by = asc if query.oldest_first else desc
         with self._sink.transaction() as connection:
-            rows = connection.execute(statement.order_by(order).limit(query.limit)).all()
+            rows = list(connection.execute(statement.order_by(by(id)).limit(query.limit)))
+            if len(rows) == query.limit:
+                # The index sorts -10 before -9: of the request that the limit cuts, others may come first.
+                last = rows[-1][0][:LENGTH]
+                rows = [row for row in rows if row[0][:LENGTH] != last]
+                cut = statement.where(id >= last, id < last + END).order_by(by(size), by(id))
+                rows += connection.execute(cut.limit(query.limit - len(rows)))
+        rows.sort(key=lambda row: in_order(row[0]), reverse=not query.oldest_first)
         truths = self._truths_of([row[0] for row in rows])
         return [record_of(tuple(row), truths) for row in rows]
 
@@ -51,13 +61,18 @@ class Reader:
                 return
             query = msgspec.structs.replace(query, after=page[-1].id)
 
-    def outputs(self, query: Query) -> list[tuple[str, Any]]:
-        """Ids and predictions alone, newest first."""
-        column = predictions.c.outputs
-        statement = self._filtered(select(predictions.c.id, cast(column, Text) if self._casts else column), query)
+    def outputs(self, query: Query) -> list[tuple[str, str, Any]]:
+        """Ids, models (name and version) and predictions alone, newest first."""
+        table = predictions.c
+        text = cast(table.outputs, Text) if self._casts else table.outputs
+        statement = self._filtered(select(table.id, table.model_name, table.model_version, text), query)
         with self._sink.transaction() as connection:
-            rows = connection.execute(statement.order_by(predictions.c.id.desc()).limit(query.limit)).all()
-        return [(id, msgspec.json.decode(text).get("prediction")) for id, text in rows if text is not None]
+            rows = connection.execute(statement.order_by(table.id.desc()).limit(query.limit)).all()
+        return [
+            (id, f"{name} {version}", msgspec.json.decode(text).get("prediction"))
+            for id, name, version, text in rows
+            if text is not None
+        ]
 
     def count(self, query: Query) -> int:
         with self._sink.transaction() as connection:
@@ -91,12 +106,20 @@ class Reader:
             statement = statement.where(table.id >= first_id(query.since_ns))
         if query.until_ns is not None:
             statement = statement.where(table.id < first_id(query.until_ns))
-        if query.before:
-            statement = statement.where(table.id < query.before)
-        if query.after:
-            statement = statement.where(table.id > query.after)
+        # A range of the key, which the database finds at once; in it, of the request that is cut, the rows' numbers.
+        if id := query.before:
+            first, size = id[:LENGTH], func.length(table.id)
+            earlier = or_(table.id < first, size < len(id), and_(size == len(id), table.id < id))
+            statement = statement.where(table.id < first + END, earlier)
+        if id := query.after:
+            first, size = id[:LENGTH], func.length(table.id)
+            later = or_(table.id >= first + END, size > len(id), and_(size == len(id), table.id > id))
+            statement = statement.where(table.id >= first, later)
         if query.model:
-            statement = statement.where(or_(table.model_name == query.model, table.model_digest == query.model))
+            name, _, version = query.model.partition("/")
+            one = and_(table.model_name == name, table.model_version == version)
+            whole = or_(table.model_name == query.model, table.model_digest == query.model)
+            statement = statement.where(or_(whole, one) if version else whole)
         if query.request_id:
             statement = statement.where(table.request_id == query.request_id)
         if query.output is not None:
