@@ -16,7 +16,7 @@ from typing import Any, Protocol, TextIO
 import click
 
 from wherry.cli import stress_view, table
-from wherry.contract.events import Event, Note, Output, Progress, RolloutView, Step, StressView
+from wherry.contract.events import Event, Note, Output, Progress, Ready, RolloutView, Step, StressView
 from wherry.errors import NotConfirmed
 
 STRESS_SECONDS = 5.0  # between two lines about a run of load where nothing is drawn
@@ -57,7 +57,11 @@ class Console:
         return sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty() and not self.as_json
 
     def tell(self, event: Event) -> None:
-        """Show `event` on standard error."""
+        """Show `event` on standard error; that a service is ready, which the lines before it said, is for programs."""
+        if isinstance(event, Ready):
+            if self.as_json:
+                self.document(event)
+            return
         warning = isinstance(event, Note) and event.warn
         if self.quiet or (self.as_json and not warning):
             return

@@ -96,7 +96,24 @@ class StressView(msgspec.Struct, frozen=True, tag=True):
     cluster: ClusterView | None = None
 
 
-Event: TypeAlias = Step | Progress | Note | Output | RolloutView | StressView
+class Served(msgspec.Struct, frozen=True):
+    """A model that a service answers with."""
+
+    name: str
+    version: str
+    digest: str
+
+
+class Ready(msgspec.Struct, frozen=True):
+    """A service answers from now on. address, admin: of its serving and its admin port, as clients write them."""
+
+    address: str
+    admin: str
+    models: tuple[Served, ...]
+    pid: int
+
+
+Event: TypeAlias = Step | Progress | Note | Output | RolloutView | StressView | Ready
 Tell: TypeAlias = Callable[[Event], None]
 
 

@@ -22,7 +22,7 @@ from wherry.server.loading import Loaded, beside
 from wherry.server.metrics import Metrics
 from wherry.server.port import Port
 from wherry.server.ports import address_text, bind, bind_next
-from wherry.server.service import Service, announce, introduce, memory, model_gauges, run_loop, said_cost
+from wherry.server.service import Service, announce, complete, introduce, model_gauges, run_loop
 from wherry.server.several import Work, open_journals
 from wherry.server.sharing import Sharing
 from wherry.server.tls import Certificate
@@ -81,7 +81,7 @@ def serve(
         def ready() -> None:
             gc.freeze()  # what is here now stays: the collector need not look at it again
             announce(serving, admin, project, journal.where, tell)
-            tell(Note(f"model     loaded in {seconds:.2f} s, {said_cost(proof)} a prediction, {memory()}"))
+            complete(serving, admin, project, loaded, proof, seconds, tell)
 
         return run_loop(service.run(serving, watch, signals, ready))
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from wherry.contract import names
-from wherry.contract.events import Note, Step, Tell
+from wherry.contract.events import Note, Ready, Served, Step, Tell
 from wherry.contract.project import Project
 from wherry.contract.wire import DOCS, PREDICT
 from wherry.server.about import About, predict_path
@@ -187,11 +187,6 @@ def introduce(loaded: Loaded, proof: Proof, tell: Tell) -> float:
     return seconds
 
 
-def said_cost(proof: Proof) -> str:
-    """What a prediction costs, of each model."""
-    return ", ".join(f"{1000 * each.cost.seconds(1):.3g} ms" for each in (proof, *proof.others))
-
-
 def model_gauges(loaded: Loaded, ready: bool, seconds: float) -> list[Gauge]:
     """What is said once, however many processes there are."""
     gauges: list[Gauge] = [(names.METRIC_READY, "", float(ready))]
@@ -210,7 +205,7 @@ def model_gauges(loaded: Loaded, ready: bool, seconds: float) -> list[Gauge]:
 def announce(serving: socket.socket, admin: socket.socket, project: Project, where: str, tell: Tell) -> None:
     """Say where everything is: as an address to follow, unless every address of the machine is listened on."""
     settings, place = project.serve, everywhere(serving)
-    address = "" if place else f"http{'s' if settings.tls_cert else ''}://{address_text(serving)}"
+    address = "" if place else url(serving, project)
     if place:
         tell(Note(f"listening on {place}"))
     if settings.page:
@@ -225,6 +220,29 @@ def announce(serving: socket.socket, admin: socket.socket, project: Project, whe
     tell(
         Note(f"admin     listening on {place}: {paths}" if place else f"admin     http://{address_text(admin)}{paths}")
     )
+
+
+def complete(
+    serving: socket.socket,
+    admin: socket.socket,
+    project: Project,
+    loaded: Loaded,
+    proof: Proof,
+    seconds: float,
+    tell: Tell,
+) -> None:
+    """Say what an answer of each model costs, after the seconds that all took; and to programs, that all is there."""
+    models = tuple(Served(each.name, each.version, each.digest) for each in (one.manifest for one in loaded.all))
+    costs = [f"{1000 * each.cost.seconds(1):.3g} ms" for each in (proof, *proof.others)]
+    if proof.others:
+        costs = [f"{each.name} {each.version} {cost}" for each, cost in zip(models, costs, strict=True)]
+    tell(Note(f"model     loaded in {seconds:.2f} s, {', '.join(costs)} a prediction, {memory()}"))
+    tell(Ready(url(serving, project), f"http://{address_text(admin)}", models, os.getpid()))
+
+
+def url(serving: socket.socket, project: Project) -> str:
+    """Where clients on this machine ask."""
+    return f"http{'s' if project.serve.tls_cert else ''}://{address_text(serving)}"
 
 
 def memory() -> str:

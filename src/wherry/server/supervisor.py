@@ -28,7 +28,7 @@ from wherry.server.loading import Proof
 from wherry.server.metrics import Gauge, render
 from wherry.server.port import Port
 from wherry.server.ports import deafen
-from wherry.server.service import INTERRUPTED, announce, introduce, memory, model_gauges, said_cost
+from wherry.server.service import INTERRUPTED, announce, complete, introduce, model_gauges
 from wherry.server.slot import Slot
 
 LOOK = 0.25  # seconds between looks at the workers' ticks
@@ -182,11 +182,11 @@ class Supervisor:
         self.life.stage = "ready"
         self.told.clear()
         tell = self.tell
-        self.seconds = introduce(self.crew.loaded, report.proof, tell)
-        announce(self.crew.serving, self.crew.admin, self.crew.project, report.where, tell)
-        tell(Note(f"model     loaded in {self.seconds:.2f} s, {said_cost(self.proof)} a prediction, {memory()}"))
-        adds = max(each.memory for each in self.slots) / 2**20
+        crew, adds = self.crew, max(each.memory for each in self.slots) / 2**20
+        self.seconds = introduce(crew.loaded, report.proof, tell)
+        announce(crew.serving, crew.admin, crew.project, report.where, tell)
         tell(Note(f"workers   {len(self.slots)}, each of which adds up to {adds:.0f} MiB of its own"))
+        complete(crew.serving, crew.admin, crew.project, crew.loaded, self.proof, self.seconds, tell)
 
     def fail(self, error: WherryError) -> None:
         """Nobody was answered yet, and nobody will be."""
