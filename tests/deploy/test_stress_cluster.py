@@ -35,7 +35,7 @@ def desk(
     folder = tmp_path / "project"
     shutil.copytree(breast_cancer, folder)
     scale = f"min = 1\nmax = 3\ncpu = 60\ndown_after = {DOWN}"
-    settings = project(f"{registry}/wherry-test-scaling", scale, 'cpu = "100m"')
+    settings = project(f"{registry}/wherry-test-scaling", scale, 'cpu = "100m"\ncpu_limit = "1"')
     with (folder / "wherry.toml").open("a") as file:
         file.write("\n" + settings)
     environ = {key: value for key, value in os.environ.items() if not key.startswith("WHERRY_")} | cluster.environ

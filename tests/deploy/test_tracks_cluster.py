@@ -24,8 +24,9 @@ from wherry.deploy import life
 from wherry.deploy.canary import Canary
 from wherry.deploy.cluster import Cluster
 from wherry.deploy.deploy import deploy
-from wherry.deploy.resources import POD, name_of
+from wherry.deploy.resources import POD, labels_of, name_of, selector
 from wherry.deploy.shadow import deploy_shadow
+from wherry.deploy.switching import put_away
 from wherry.errors import CanaryAborted
 
 LONG = os.environ.get("WHERRY_TEST_LONG") == "1"
@@ -67,6 +68,9 @@ def switch(cluster: Cluster, images: dict[str, Versioned], rate: float) -> Switc
         back = life.rollback(cluster, tell=tell)
         returned = time.time()
         assert (back.ok, back.release) == (True, 3)
+        if LONG:
+            assert put_away(cluster, "iris", 3, tell)
+            assert {labels_of(pod)[LABEL_TRACK] for pod in cluster.list(POD, selector("iris"))} == {"stable"}
         time.sleep(2)
         return Switched(first.address.url, load.stop(), switched, returned, steps)
 
