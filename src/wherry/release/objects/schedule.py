@@ -6,9 +6,10 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from wherry.contract.cluster import Schedule
 from wherry.contract.manifest import Manifest
 from wherry.contract.names import LABEL_MANAGED_BY, LABEL_SCHEDULE, MANAGER, object_name
-from wherry.contract.project import Project, Schedule
+from wherry.contract.project import Project
 from wherry.errors import SettingProblem
 from wherry.release.objects import cron, network
 from wherry.release.objects.identity import Identity

@@ -8,9 +8,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from wherry.contract.cluster import Resources
 from wherry.contract.manifest import Manifest
 from wherry.contract.names import ANNOTATION_UNMEASURED, ENV_SPOOL_ENDS, IMAGE_USER, SPOOL_DIR
-from wherry.contract.project import Project, Resources
+from wherry.contract.project import Project
 from wherry.contract.wire import LIVEZ, READYZ
 from wherry.release.objects import model
 from wherry.release.objects.config import STORE_DIR, STORE_PASSWORD, STORE_URL, TOKEN_DIR, TOKEN_KEY

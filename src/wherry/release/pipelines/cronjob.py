@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from wherry.contract.cluster import Schedule
 from wherry.contract.names import IMAGE_USER, LABEL_NAME
-from wherry.contract.project import Schedule
 from wherry.errors import AccessRule
 from wherry.release.objects import schedule
 from wherry.release.pipelines.steps import IMAGE, Delivery, Step
