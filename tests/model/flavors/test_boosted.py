@@ -16,7 +16,7 @@ import xgboost
 from sklearn.datasets import load_diabetes, load_iris
 
 import wherry
-from wherry.contract.manifest import Manifest, Measured
+from wherry.contract.manifest import Manifest
 from wherry.errors import ModelUnknown, SampleUnfit
 from wherry.model.pack import pack_file
 from wherry.model.reading.kinds import kind_of
@@ -55,17 +55,6 @@ CASES: dict[str, tuple[Callable[[], Any], pd.DataFrame, Any]] = {
     "lightgbm numbers": (lambda: lightgbm.LGBMRegressor(n_estimators=TREES, verbose=-1), DIABETES, PROGRESS),
     "lightgbm missing cells": (lambda: lightgbm.LGBMRegressor(n_estimators=TREES, verbose=-1), HOLED, PROGRESS),
 }
-
-
-@pytest.fixture(autouse=True)
-def measured_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In this process, which has imported the libraries already."""
-
-    def measure(folder: Path) -> Measured:
-        wherry.load(folder).replay()
-        return Measured(0.1, 100_000_000)
-
-    monkeypatch.setattr("wherry.model.measure.measure", measure)
 
 
 def saved(fitted: Any, folder: Path) -> list[Path]:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import wherry
-from wherry.contract.manifest import Manifest, Measured
+from wherry.contract.manifest import Manifest
 from wherry.errors import (
     BundleDamaged,
     CodeFailed,
@@ -59,21 +59,6 @@ SELDON = """
             total = X.sum(axis=1) * self.scale
             return np.stack([1 - total, total], axis=1)
 """
-
-
-@pytest.fixture
-def own_process() -> None:
-    """For the tests in which the process that loads the bundle again is what matters."""
-
-
-@pytest.fixture(autouse=True)
-def measured_here(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    def measure(folder: Path) -> Measured:
-        wherry.load(folder).replay()
-        return Measured(0.1, 100_000_000)
-
-    if "own_process" not in request.fixturenames:
-        monkeypatch.setattr("wherry.model.measure.measure", measure)
 
 
 def packed(folder: Path, code: str, name: str = "service.py", **options: Any) -> Manifest:

@@ -45,7 +45,6 @@ def packed(path: Path, rows: pd.DataFrame = ROWS, **options: Any) -> Any:
     return pack_file(path, **{**given, **options})
 
 
-@pytest.mark.usefixtures("measured_here")
 def test_a_model_answers_as_its_graph(keras: Any, tmp_path: Path) -> None:
     model = network(keras)
     model.save(tmp_path / "net.keras")
@@ -63,7 +62,6 @@ def test_a_model_answers_as_its_graph(keras: Any, tmp_path: Path) -> None:
     np.testing.assert_allclose(shares, wanted, atol=1e-5)
 
 
-@pytest.mark.usefixtures("measured_here")
 def test_several_inputs_and_outputs(keras: Any, tmp_path: Path) -> None:
     size, age = keras.Input((2,), name="size"), keras.Input((1,), name="age")
     both = keras.layers.Concatenate()([size, age])
@@ -76,7 +74,6 @@ def test_several_inputs_and_outputs(keras: Any, tmp_path: Path) -> None:
     np.testing.assert_allclose(wherry.load(tmp_path / "bundle").predict(rows), wanted, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.usefixtures("measured_here")
 def test_what_cannot_be_kept_is_told(keras: Any, tmp_path: Path) -> None:
     """A function in the file is not unpickled, though somebody vouched for it; nor is a class of a script found."""
     model = keras.Sequential([keras.Input((3,)), keras.layers.Lambda(lambda rows: rows * 2)])

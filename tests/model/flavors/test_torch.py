@@ -117,7 +117,6 @@ def packed(path: Path, rows: pd.DataFrame = ROWS, **options: Any) -> Any:
 
 @heavy
 @quiet
-@pytest.mark.usefixtures("measured_here")
 @pytest.mark.parametrize("save", [exported, scripted])
 def test_a_program_answers_as_its_graph(save: Any, torch: Any, tmp_path: Path) -> None:
     net = network(torch)
@@ -137,7 +136,6 @@ def test_a_program_answers_as_its_graph(save: Any, torch: Any, tmp_path: Path) -
 
 @heavy
 @quiet
-@pytest.mark.usefixtures("measured_here")
 def test_a_program_of_several_inputs_and_one_for_one_row(torch: Any, tmp_path: Path) -> None:
     class Both(torch.nn.Module):
         def forward(self, size: Any, kind: Any) -> Any:
@@ -156,7 +154,6 @@ def test_a_program_of_several_inputs_and_one_for_one_row(torch: Any, tmp_path: P
 
 @heavy
 @quiet
-@pytest.mark.usefixtures("measured_here")
 def test_what_cannot_be_kept_is_told(torch: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Dropout that was never switched off is the control of the proof; so is a graph of other weights."""
     with pytest.raises(ModelUnreadable, match="answers otherwise") as caught:

@@ -36,9 +36,6 @@ FLOAT, DOUBLE, HALF, INT, TEXT = (
 )  # fmt: skip  # one line reads better
 
 
-pytestmark = pytest.mark.usefixtures("measured_here")
-
-
 def made(
     folder: Path,
     nodes: Sequence[Any],

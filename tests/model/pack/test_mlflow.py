@@ -16,7 +16,6 @@ from sklearn.datasets import load_iris
 from sklearn.linear_model import LogisticRegression
 
 import wherry
-from wherry.contract.manifest import Measured
 from wherry.errors import ModelUnknown, NotVouched
 from wherry.model.pack import pack_file
 
@@ -28,15 +27,6 @@ except OSError:
 X, Y = load_iris(return_X_y=True, as_frame=True)
 X = X.set_axis(["a", "b", "c", "d"], axis=1)
 SIGNATURE = json.dumps([{"type": "double", "name": name, "required": True} for name in X.columns])
-
-
-@pytest.fixture(autouse=True)
-def measured_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    def measure(folder: Path) -> Measured:
-        wherry.load(folder).replay()
-        return Measured(0.1, 100_000_000)
-
-    monkeypatch.setattr("wherry.model.measure.measure", measure)
 
 
 def folder_of(tmp_path: Path, flavors: dict[str, Any], *, example: Any = None, **more: Any) -> Path:

@@ -27,7 +27,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 import wherry
 from wherry.contract.events import Event, Note, Step
 from wherry.contract.golden import GoldenRows
-from wherry.contract.manifest import Manifest, Measured
+from wherry.contract.manifest import Manifest
 from wherry.errors import (
     DiskFull,
     FolderTaken,
@@ -53,23 +53,6 @@ LABELS = np.where(FRAME["a"] > 0, "up", "down")
 
 def simple() -> LogisticRegression:
     return LogisticRegression().fit(NUMBERS, LABELS)
-
-
-@pytest.fixture
-def own_process() -> None:
-    """For the tests in which the process that measures is what matters."""
-
-
-@pytest.fixture(autouse=True)
-def measured_here(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Everywhere else the bundle is loaded and asked in this process, which has imported scikit-learn already."""
-
-    def measure(folder: Path) -> Measured:
-        wherry.load(folder).replay()
-        return Measured(0.1, 100_000_000)
-
-    if "own_process" not in request.fixturenames:
-        monkeypatch.setattr("wherry.model.measure.measure", measure)
 
 
 @pytest.fixture(scope="module")
