@@ -13,8 +13,11 @@ from collections.abc import Callable, Iterator
 import pytest
 from serving import EXAMPLE, Fake, Linearly, Running, predict, request, until
 
+from wherry.errors import RequestRefused
+from wherry.server import port
 from wherry.server.limits import Limits
 from wherry.server.predictor import Cost
+from wherry.server.protocol import HEAD, Exchange
 
 BODY = json.dumps(EXAMPLE).encode()
 POST = request("POST", "/predict", BODY)
@@ -42,8 +45,8 @@ def test_clients_that_leave_in_the_middle_leave_nothing_behind() -> None:
             sock = socket.create_connection(service.address, 10)
             sock.sendall(parts[number % len(parts)]())
             abort(sock)
-        port, batcher = service.port, service.predictions.batcher
-        until(lambda: not port.connections and not port.in_flight and batcher.idle)
+        batcher = service.predictions.batcher
+        until(lambda: not service.port.connections and not service.port.in_flight and batcher.idle)
         assert batcher.waiting_rows == 0
         until(lambda: open_files() <= before)
         assert predict(service.address, EXAMPLE).status == 200
@@ -112,6 +115,41 @@ def test_slow_clients_keep_nobody_from_being_answered(patient: bool) -> None:
             assert len(service.port.connections) > 0.9 * SLOW
         else:
             until(lambda: not service.port.connections)
+
+
+FEW = port.TOGETHER
+
+
+@pytest.mark.parametrize("together", [FEW, 1000], ids=["few", "control"])
+def test_those_whose_time_ends_at_once_do_not_hold_up_the_others(
+    together: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are refused by one sweep, but few in a row: what others ask is answered in between."""
+    many, row, longest = 100, 0, 0
+    monkeypatch.setattr(port, "TOGETHER", together)
+    with Running(Linearly()) as service, contextlib.ExitStack() as stack:
+        refuse, loop = service.port.site.refuse, service.port.loop
+
+        def counted(exchange: Exchange, error: RequestRefused) -> None:
+            nonlocal row, longest
+            if row == 0:
+                loop.call_soon(turned)
+            row += 1
+            longest = max(longest, row)
+            refuse(exchange, error)
+
+        def turned() -> None:
+            nonlocal row
+            row = 0
+
+        service.port.site.refuse = counted  # type: ignore[method-assign]  # to see when
+        for _ in range(many):
+            sock = stack.enter_context(socket.create_connection(service.address, 10))
+            sock.sendall(b"GET /livez HTTP/1.1\r\n")
+        until(lambda: [each.state for each in service.port.connections] == [HEAD] * many)
+        service.port.limits = Limits(header_seconds=0.0, linger_seconds=0.1)
+        until(lambda: not service.port.connections)
+    assert (longest > FEW) is (together > FEW)
 
 
 def test_a_model_that_is_ten_times_too_slow_holds_no_more_than_may_wait() -> None:

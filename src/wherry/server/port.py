@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from wherry.errors import DeadlinePassed, RequestRefused, TooSlow
@@ -19,6 +19,7 @@ FRESH = 0.5  # seconds for the first request of a connection that was accepted j
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 TICK = 0.25  # seconds between looks at the clocks
+TOGETHER = 32  # connections that are looked at while everything else waits
 
 
 class Site(Protocol):
@@ -117,10 +118,16 @@ class Port:
         """Look at every clock, four times a second."""
         self.ticked = time.monotonic()
         self.date = date_line(time.gmtime())
-        now = self.now()
-        for connection in list(self.connections):
-            self.check(connection, now)
+        self.look(list(self.connections), 0)
         self.timer = self.loop.call_later(TICK, self.sweep)
+
+    def look(self, connections: Sequence[Connection], place: int) -> None:
+        """At TOGETHER of them, and at the next ones after what came meanwhile: the time of many may end at once."""
+        now = self.now()
+        for connection in connections[place : place + TOGETHER]:
+            self.check(connection, now)
+        if place + TOGETHER < len(connections):
+            self.loop.call_soon(self.look, connections, place + TOGETHER)
 
     def check(self, connection: Connection, now: float) -> None:
         limits, waited = self.limits, now - connection.since
