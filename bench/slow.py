@@ -2,14 +2,16 @@
 
 python bench/slow.py [SECONDS] [CONNECTIONS]: a linear model on core 0, 200 requests a second from core 1, for SECONDS
 (60) alone, and then beside CONNECTIONS (1,000) that drip a header, drip a body, or ask and do not read, and that
-come back when they are ended. Ends with 1 when a good request fails, when the p99 is over twice the one
-before and 5 ms more, or when more than 50 connections are open 15 seconds later.
+come back when they are ended. These are a process of its own that yields to the one that asks: who would measure in the
+same loop would measure how long a thousand timers take. Ends with 1 when a good request fails, when the p99 is over 1.2
+times the one before and 5 ms more, or when more than 50 connections are open 15 seconds later.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
 import sys
 import tempfile
@@ -21,9 +23,10 @@ from models import pack
 from overload import Sender, good, p99
 from turns import SENDER_CORE, Peer, free_port, settle, started
 
-RATE, DRIP_SECONDS, AFTER_SECONDS, MOST_OPEN, MORE_MS = 200.0, 1.0, 15.0, 50, 5.0
+RATE, DRIP_SECONDS, AFTER_SECONDS, MOST_OPEN, MORE, MORE_MS = 200.0, 1.0, 15.0, 50, 1.2, 5.0
 HEAD = b"POST /predict HTTP/1.1\r\nHost: localhost\r\n"
 LARGE = b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n" * 20
+CLIENTS = "--clients"
 BEGINNINGS = (HEAD, HEAD + b"Content-Length: 100000\r\n\r\n", LARGE)
 
 
@@ -48,6 +51,14 @@ async def slow(port: int, mode: int) -> None:
         await asyncio.sleep(DRIP_SECONDS)
 
 
+async def slowly(port: int, many: int) -> None:
+    """All of them, one after the other within DRIP_SECONDS: they are strangers, and know of no common clock."""
+    async with asyncio.TaskGroup() as clients:
+        for number in range(many):
+            clients.create_task(slow(port, number % 3))
+            await asyncio.sleep(DRIP_SECONDS / many)
+
+
 def open_connections(admin: int) -> int:
     with urllib.request.urlopen(f"http://127.0.0.1:{admin}/metrics") as reply:
         lines = [line for line in reply.read().decode().splitlines() if line.startswith("wherry_connections")]
@@ -58,13 +69,12 @@ async def story(port: int, admin: int, bodies: list[str], seconds: float, many: 
     sender = Sender(port, bodies)
     await sender.run(RATE, 2.0)
     before = await sender.run(RATE, seconds)
-    clients = [asyncio.create_task(slow(port, number % 3)) for number in range(many)]
-    await asyncio.sleep(2)
+    clients = await asyncio.create_subprocess_exec(sys.executable, __file__, CLIENTS, str(port), str(many))
+    await asyncio.sleep(3)
     meanwhile = await sender.run(RATE, seconds)
     there = open_connections(admin)
-    for client in clients:
-        client.cancel()
-    await asyncio.gather(*clients, return_exceptions=True)
+    clients.kill()
+    await clients.wait()
     await asyncio.sleep(AFTER_SECONDS)
     left, failed = open_connections(admin), len(meanwhile) - len(good(meanwhile))
     print(f"{len(before):,} requests alone: p99 {p99(before):.1f} ms")
@@ -72,7 +82,7 @@ async def story(port: int, admin: int, bodies: list[str], seconds: float, many: 
         f"{len(meanwhile):,} beside {many:,} slow clients: p99 {p99(meanwhile):.1f} ms, {failed} failed, {there:,} open"
     )
     print(f"{left} connections open {AFTER_SECONDS:.0f} s after they had left")
-    return int(failed > 0 or left > MOST_OPEN or p99(meanwhile) > max(2 * p99(before), p99(before) + MORE_MS))
+    return int(failed > 0 or left > MOST_OPEN or p99(meanwhile) > max(MORE * p99(before), p99(before) + MORE_MS))
 
 
 def main(seconds: float, many: int) -> int:
@@ -93,5 +103,8 @@ def main(seconds: float, many: int) -> int:
 
 
 if __name__ == "__main__":
+    if sys.argv[1:2] == [CLIENTS]:
+        os.nice(19)
+        uvloop.run(slowly(*map(int, sys.argv[2:])))
     numbers = [float(text) for text in sys.argv[1:]] or [60.0, 1000]
     sys.exit(main(numbers[0], int(numbers[1])))
