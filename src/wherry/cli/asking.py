@@ -11,9 +11,10 @@ from typing import Any, NamedTuple, Protocol
 import msgspec
 
 from wherry.cli.ask import Service
+from wherry.cli.doors import door
 from wherry.contract.names import HEADER_MODEL_DIGEST, HEADER_NO_STORE
 from wherry.contract.signature import Signature
-from wherry.contract.wire import INFO, PREDICT, Cell, FieldProblem
+from wherry.contract.wire import Cell, FieldProblem
 from wherry.errors import CallRefused, FieldsRefused, WherryError
 
 
@@ -44,14 +45,14 @@ class Asker(Protocol):
 class Remote:
     """A service over HTTP."""
 
-    def __init__(self, service: Service, bundle: Path) -> None:
+    def __init__(self, service: Service, bundle: Path, model: str | None = None) -> None:
         self.service, self.bundle = service, bundle
-        self.path = service.path or PREDICT
+        self.path, self.about, _ = door(service, model)
 
     @cached_property
     def signature(self) -> Signature | None:
-        """What /info says; where the bundle here is the one that is served, its own, which says more."""
-        answer = self.service.get(INFO)
+        """What the service says; where the bundle here is the one that is served, its own, which says more."""
+        answer = self.service.get(self.about)
         own = served(self.bundle, answer.headers.get(HEADER_MODEL_DIGEST, ""))
         if own is not None:
             return own

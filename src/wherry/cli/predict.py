@@ -15,6 +15,7 @@ from wherry.cli import payload, table
 from wherry.cli.ask import Service
 from wherry.cli.asking import Asker, Local, Remote, records_of
 from wherry.cli.console import Console
+from wherry.cli.doors import model_option
 from wherry.cli.failures import NO
 from wherry.cli.quality import quality
 from wherry.cli.verb import Verb, token_option
@@ -34,19 +35,27 @@ CHUNK_ROWS = 1000  # rows a request; small enough for the service's body limit a
         "wherry predict http://127.0.0.1:8080 area=153.4 texture=17.3",
         "wherry predict http://127.0.0.1:8080 test.csv > predictions.txt",
         "wherry predict http://127.0.0.1:8080 --image dog.jpg",
+        "wherry predict http://127.0.0.1:8080 --model boats/2 length=5",
         "wherry predict bundle test.parquet",
         "wherry predict --check",
         "wherry predict --check http://127.0.0.1:8080",
     ],
 )
 @click.argument("words", nargs=-1, metavar="[URL|BUNDLE] [FILE|-] [KEY=VALUE ...]")
+@model_option
 @click.option("--image", type=click.Path(path_type=Path), metavar="FILE", help="Ask about this picture.")
 @click.option("--check", is_flag=True, help="Ask the golden rows of the bundle; exit 4 when the answers differ.")
 @click.option("--encoding", default="utf-8", show_default=True, metavar="ENC", help="Encoding of a CSV file.")
 @token_option
 @click.pass_obj
 def predict(
-    console: Console, words: tuple[str, ...], image: Path | None, check: bool, encoding: str, token_file: Path | None
+    console: Console,
+    words: tuple[str, ...],
+    model: str | None,
+    image: Path | None,
+    check: bool,
+    encoding: str,
+    token_file: Path | None,
 ) -> int | None:
     """Ask a service (an argument with ://) or a bundle (a folder; ./bundle when none is named) for predictions.
 
@@ -58,7 +67,9 @@ def predict(
     asked = payload.sort((*words, str(image)) if image is not None else words)
     if not check and asked.file is None and not asked.pairs:
         raise nothing_asked(asked)
-    with asker(asked, token_file) as answers:
+    if model and asked.url is None:
+        raise click.UsageError("--model chooses among the models of a service: name its address; a bundle is one model")
+    with asker(asked, model, token_file) as answers:
         if check:
             return replay(console, asked, answers)
         if asked.file is None:
@@ -93,14 +104,14 @@ def nothing_asked(asked: payload.Words) -> UsageRefused:
 
 
 @contextmanager
-def asker(asked: payload.Words, token_file: Path | None) -> Iterator[Asker]:
+def asker(asked: payload.Words, model: str | None, token_file: Path | None) -> Iterator[Asker]:
     """Whoever is to answer: the service at the address, else the bundle."""
     bundle = asked.bundle or Path(BUNDLE_DIR)
     if asked.url is None:
         yield Local(bundle)
     else:
         with Service(asked.url, token_file) as service:
-            yield Remote(service, bundle)
+            yield Remote(service, bundle, model)
 
 
 def single(console: Console, answers: Asker, value: Any, body: bytes | None) -> None:

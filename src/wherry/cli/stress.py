@@ -9,6 +9,7 @@ import click
 from wherry.cli import project
 from wherry.cli.clusters import cluster_flags
 from wherry.cli.console import Console
+from wherry.cli.doors import model_option
 from wherry.cli.failures import INTERRUPTED, NO
 from wherry.cli.verb import Verb, cluster_options, token_option
 
@@ -20,12 +21,14 @@ from wherry.cli.verb import Verb, cluster_options, token_option
         'wherry stress http://127.0.0.1:8080 --rate 500 --slo "p99<50ms,errors<0.1%"',
         "wherry stress http://127.0.0.1:8080 --data test.csv --html report.html",
         "wherry stress http://127.0.0.1:8080 --shape step:100,200 --duration 60s",
+        "wherry stress http://127.0.0.1:8080 --model boats/2 --bundle bundles/boats-2",
         "wherry stress http://127.0.0.1:8080 --replay monday.csv --speed 10",
         "wherry stress http://127.0.0.1:8080 --replay history --since 1h",
         "wherry stress breast --shape step:20,80 --duration 5m --record run.json",
     ],
 )
 @click.argument("where", metavar="URL|NAME")
+@model_option
 @click.option("--data", type=click.Path(path_type=Path), metavar="FILE", help="Rows to send, CSV, Parquet or JSON.")
 @click.option("--bundle", type=click.Path(path_type=Path), metavar="DIR", help="Bundle whose golden rows are sent.")
 @click.option("--rate", type=click.FloatRange(min=0, min_open=True), metavar="N", help="Requests a second; 100.")
@@ -71,6 +74,7 @@ from wherry.cli.verb import Verb, cluster_options, token_option
 def stress(
     console: Console,
     where: str,
+    model: str | None,
     data: Path | None,
     bundle: Path | None,
     rate: float | None,
@@ -107,8 +111,9 @@ def stress(
     from wherry.stress.grammar import read_duration, read_objective
 
     limits = read_objective(slo) if slo is not None else ()
-    load = load_of(console, Wish(rate, duration, shape, replay, speed, since, arrivals))
+    load = load_of(console, Wish(rate, duration, shape, replay, speed, since, arrivals, model or ""))
     sending = Sending(
+        model=model,
         data=data,
         bundle=bundle,
         encoding=encoding,

@@ -12,6 +12,7 @@ import msgspec
 from wherry.cli import payload
 from wherry.cli.ask import Service, bearer
 from wherry.cli.console import Console
+from wherry.cli.doors import PLACE, door
 from wherry.contract.names import (
     BUNDLE_DIR,
     EXAMPLE_FILE,
@@ -22,7 +23,7 @@ from wherry.contract.names import (
 )
 from wherry.contract.signature import Signature
 from wherry.contract.wire import INFO, PREDICT
-from wherry.errors import CallRefused, FileMissing, ServiceUnreachable, TableEmpty
+from wherry.errors import CallRefused, FileMissing, ServiceUnreachable, TableEmpty, UsageRefused
 
 if TYPE_CHECKING:
     from wherry.cli.stress_cluster import Deployed
@@ -56,6 +57,18 @@ def reachable(console: Console, url: str, allow_remote: bool) -> Target:
     return next((each for each in targets if accepts(each)), targets[0])
 
 
+def led(target: Target, model: str | None, token_file: Path | None) -> tuple[Target, str, str]:
+    """Where load on the model goes, the path that says what it is, and its name; empty where none is named.
+
+    Raises what `door` raises.
+    """
+    if not model and PLACE.fullmatch(target.path.partition("?")[0]) is None:
+        return target, INFO, ""
+    with Service(target.url, token_file) as service:
+        path, about, named = door(service, model)
+    return msgspec.structs.replace(target, path=path), about, named
+
+
 def accepts(target: Target) -> bool:
     """Whether somebody listens; `localhost` has two addresses, and services often one of them."""
     try:
@@ -68,7 +81,9 @@ def accepts(target: Target) -> bool:
 def asking(
     console: Console,
     target: Target,
+    about: str,
     *,
+    model: str,
     data: Path | None,
     bundle: Path | None,
     token_file: Path | None,
@@ -76,7 +91,11 @@ def asking(
     fresh: bool,
     no_store: bool,
 ) -> Asking:
-    """Rows of `data`, else the golden rows of the bundle with their answers, else its example, else a plain GET."""
+    """Rows of `data`, else the golden rows of the bundle with their answers, else its example, else a plain GET.
+
+    Raises UsageRefused for a model whose rows are not here, and which a plain GET would not ask.
+    """
+    from wherry.model.bundle import read_manifest
     from wherry.stress.plan import asks_of
 
     headers = bearer(token_file)
@@ -92,9 +111,12 @@ def asking(
     there = bundle is not None or (folder / MANIFEST_FILE).is_file()
     for_model = at_root or predict.path.partition("?")[0].endswith(PREDICT)
     if there and (bundle is not None or for_model):
-        served = digest_served(target, token_file)
-        if served or bundle is not None:
+        served = digest_served(target, about, token_file)
+        own = not model or served == read_manifest(folder).digest
+        if bundle is not None or (served and own):
             return from_bundle(console, predict, folder, served, token_file, fresh=fresh, no_store=no_store)
+    if model:
+        raise UsageRefused(f"there are no rows to ask {model} about", hint="--data FILE, or --bundle with its folder")
     return Asking(target, asks_of(target, [None], headers, fresh=fresh))
 
 
@@ -171,11 +193,11 @@ def from_bundle(
     return Asking(target, asks, digest, manifest.golden.rtol, manifest.golden.atol)
 
 
-def digest_served(target: Target, token_file: Path | None) -> str:
-    """The digest of the model that answers there, "" when it is no service of wherry's."""
+def digest_served(target: Target, about: str, token_file: Path | None) -> str:
+    """The digest of the model that the path `about` is of, "" when it is no service of wherry's."""
     root = msgspec.structs.replace(target, path="").url
     with Service(root, token_file) as service:
-        return str(service.get(INFO).headers.get(HEADER_MODEL_DIGEST, ""))
+        return str(service.get(about).headers.get(HEADER_MODEL_DIGEST, ""))
 
 
 def signature_in(folder: Path) -> Signature | None:

@@ -30,6 +30,7 @@ class Wish(NamedTuple):
     speed: float = 1.0
     since: str | None = None
     arrivals: str = "even"
+    model: str = ""
 
 
 class Load(NamedTuple):
@@ -60,7 +61,7 @@ def load_of(console: Console, wish: Wish) -> Load:
     bodies: tuple[bytes, ...] = ()
     kind, _, file = (wish.shape or "").partition(":")
     if wish.replay == HISTORY:
-        shape, bodies = history(console, wish.since)
+        shape, bodies = history(console, wish.since, wish.model)
     elif wish.replay or kind == "trace":
         shape = trace(wish.replay or file)
     else:
@@ -104,7 +105,7 @@ def trace(name: str) -> Shape:
     return shapes.replay(found.times.tolist(), found.rates.tolist(), found.seconds, f"trace:{name}")
 
 
-def history(console: Console, since: str | None) -> tuple[Shape, tuple[bytes, ...]]:
+def history(console: Console, since: str | None, model: str) -> tuple[Shape, tuple[bytes, ...]]:
     """The requests that the store kept, each at its moment. Rows of one request go together again."""
     import numpy as np
 
@@ -112,7 +113,7 @@ def history(console: Console, since: str | None) -> tuple[Shape, tuple[bytes, ..
     from wherry.server.history import Query
     from wherry.stress import shape as shapes
 
-    query = Query(since_ns=moment(since, "--since"))
+    query = Query(since_ns=moment(since, "--since"), model=model)
     requests: dict[str, tuple[float, list[Any]]] = {}
     with reading(console) as reader:
         for page in reader.pages(query):

@@ -27,8 +27,9 @@ CONNECTIONS = 256
 
 
 class Sending(NamedTuple):
-    """What is sent and how. most: requests, None for as many as the load holds."""
+    """What is sent and how. model: as `door` has it. most: requests, None for as many as the load holds."""
 
+    model: str | None = None
     data: Path | None = None
     bundle: Path | None = None
     encoding: str = "utf-8"
@@ -104,17 +105,21 @@ def found(console: Console, wanted: Project, name: str, kubeconfig: Path | None)
 
 def asked(console: Console, target: Target, load: Load, sending: Sending, there: Deployed | None) -> Asking:
     """What is sent: what the load brings along, the rows of --data, golden rows, else a GET."""
-    from wherry.cli.stress_asks import asking, from_bodies, from_release
+    from wherry.cli.stress_asks import asking, digest_served, from_bodies, from_release, led
 
+    target, about, model = led(target, sending.model, sending.token_file)
     if load.bodies and sending.data is None:
         return from_bodies(target, load.bodies, sending.token_file, fresh=sending.fresh)
     if there is not None and sending.data is None and sending.bundle is None:
+        first = not model or digest_served(target, about, sending.token_file) == there.digest  # whose rows it keeps
         golden = from_release(target, there, sending.token_file, fresh=sending.fresh, no_store=sending.no_store)
-        if golden is not None:
+        if golden is not None and first:
             return golden
     return asking(
         console,
         target,
+        about,
+        model=model,
         data=sending.data,
         bundle=sending.bundle,
         token_file=sending.token_file,
