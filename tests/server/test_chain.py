@@ -35,7 +35,7 @@ SCALE = """
 """
 MODEL = """
     def predict(rows: list[tuple[float, float]]) -> list[float]:
-        return [1 / (x - 2 * y) for x, y in rows]
+        return [1 / (x - 2 * y) if x < 1e300 else x * 100 for x, y in rows]
 """
 LABEL = """
     def predict(rows: list[float]) -> list[str]:
@@ -100,6 +100,14 @@ def test_a_failure_names_its_step_and_its_row(service: Child, row: dict[str, flo
     assert failed.json["detail"] == f"the model raised an error at its step {step}"
     assert [each["row"] for each in failed.json["errors"]] == [1]
     assert "thirteen" not in failed.body.decode()
+
+
+def test_each_row_at_fault_has_a_reason_of_its_own(service: Child) -> None:
+    failed = asked(service, [{"x": 25, "y": 10}, {"x": 10, "y": 5}, {"x": 1e308, "y": -1e308}])
+    assert (failed.status, [each["row"] for each in failed.json["errors"]]) == (500, [1, 2])
+    reasons = [each["reason"] for each in failed.json["errors"]]
+    assert reasons == [f"the model {what} at its step model" for what in ("raised an error", "has no finite answer")]
+    assert failed.json["detail"] == " or ".join((reasons[0], reasons[1].removeprefix("the model ")))
 
 
 def test_each_step_is_measured_and_asked_once_for_all_rows(service: Child) -> None:

@@ -12,10 +12,19 @@ class ModelFailed(WherryError):
 
     outputs: the answers of all rows (contract.wire.Outputs), whose prediction is None at each of `rows`; None when no
     row could be answered. So the other rows of a batch lose nothing. step: which of a chain's it was; empty elsewhere.
+    reasons: what is the matter with each of `rows`, where that differs; else `reason` is, with all of them.
     """
 
-    def __init__(self, reason: str, rows: tuple[int, ...] = (), outputs: Any = None, step: str = "") -> None:
+    def __init__(
+        self,
+        reason: str,
+        rows: tuple[int, ...] = (),
+        outputs: Any = None,
+        step: str = "",
+        reasons: tuple[str, ...] = (),
+    ) -> None:
         self.reason, self.rows, self.outputs, self.step = reason, rows, outputs, step
+        self.reasons = reasons or (reason,) * len(rows)
         super().__init__(f"the model {reason}", hint="the service's log says more")
 
 

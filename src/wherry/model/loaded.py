@@ -89,19 +89,19 @@ class Model:
         predictions: list[Any] = []
         chances: list[list[float]] = []
         bad: list[int] = []
-        reason = ""
+        reasons: list[str] = []
         for start, part in ((0, rows[:middle]), (middle, rows[middle:])):
             try:
                 outputs = self.score(part, probabilities)
             except ModelFailed as error:
                 outputs = error.outputs
                 bad.extend(start + row for row in error.rows)
-                reason = error.reason
+                reasons.extend(error.reasons)
             predictions.extend(outputs.predictions)
             chances.extend(outputs.probabilities or [[] for _ in part])
         merged = Outputs(predictions, chances if any(chances) else None)
         if bad:
-            raise ModelFailed(reason, tuple(bad), merged)
+            raise ModelFailed(reasons[-1], tuple(bad), merged, reasons=tuple(reasons))
         return merged
 
 

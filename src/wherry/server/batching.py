@@ -211,16 +211,25 @@ def share(jobs: Sequence[Job], outputs: Outputs, failure: ModelFailed | None = N
             job.outputs = Outputs(predictions[start:end])
         else:
             job.outputs = Outputs(predictions[start:end], shares[start:end])
-        if failure is not None and (guilty := tuple(row - start for row in failure.rows if start <= row < end)):
-            job.outputs, job.error = None, ModelFailed(failure.reason, guilty[:SEARCHED_ROWS])
-            job.error.__cause__ = failure.__cause__
+        faults = () if failure is None else zip(failure.rows, failure.reasons, strict=True)
+        if guilty := [(row - start, reason) for row, reason in faults if start <= row < end]:
+            job.outputs, job.error = None, at_fault(guilty[:SEARCHED_ROWS])
+            job.error.__cause__ = failure.__cause__ if failure is not None else None
         start = end
 
 
 def blame(predictor: Predictor, job: Job, failure: ModelFailed) -> None:
     """Give the only job its error, with the rows at fault as far as they can be told."""
-    job.error = ModelFailed(failure.reason, (failure.rows or culprits(predictor, job.rows))[:SEARCHED_ROWS])
+    guilty = list(zip(failure.rows, failure.reasons, strict=True))
+    found = guilty or [(row, failure.reason) for row in culprits(predictor, job.rows)]
+    job.error = at_fault(found[:SEARCHED_ROWS]) if found else ModelFailed(failure.reason)
     job.error.__cause__ = failure.__cause__
+
+
+def at_fault(guilty: Sequence[tuple[int, str]], outputs: Outputs | None = None) -> ModelFailed:
+    """What is the matter with each of these rows, and in a sentence with all of them."""
+    reasons = tuple(reason for _, reason in guilty)
+    return ModelFailed(" or ".join(dict.fromkeys(reasons)), tuple(row for row, _ in guilty), outputs, reasons=reasons)
 
 
 def score(predictor: Predictor, rows: Sequence[Row], most_rows: int, probabilities: bool = True) -> Outputs:
@@ -244,12 +253,13 @@ def call(predictor: Predictor, rows: Sequence[Row], start: int, probabilities: b
     try:
         outputs = predictor.score(rows, probabilities)
     except ModelFailed as error:  # its rows are known; its words may hold internals
-        what = "raised an error" if error.reason.startswith("raised") else "has no finite answer"
-        if error.step and error.reason.startswith("gave"):
-            what = error.reason
         whole = start == 0 and isinstance(error.outputs, Outputs)  # of a later part: the parts before it are not there
-        rows_at_fault, left = tuple(start + row for row in error.rows), error.outputs if whole else None
-        raise ModelFailed(what + (f" at its step {error.step}" if error.step else ""), rows_at_fault, left) from error
+        guilty = [
+            (start + row, told(reason, error.step)) for row, reason in zip(error.rows, error.reasons, strict=True)
+        ]
+        if not guilty:
+            raise ModelFailed(told(error.reason, error.step)) from error
+        raise at_fault(guilty, error.outputs if whole else None) from error
     except Exception as error:
         raise ModelFailed("raised an error") from error
     bad = unsound(outputs, len(rows))
@@ -258,6 +268,14 @@ def call(predictor: Predictor, rows: Sequence[Row], start: int, probabilities: b
     if bad:
         raise ModelFailed("has no finite answer", tuple(start + row for row in bad), None if start else outputs)
     return outputs
+
+
+def told(reason: str, step: str) -> str:
+    """What clients are told of a model's own words, and of the step of a chain whose they are."""
+    what = "raised an error" if reason.startswith("raised") else "has no finite answer"
+    if step and reason.startswith("gave"):
+        what = reason
+    return what + (f" at its step {step}" if step else "")
 
 
 def culprits(predictor: Predictor, rows: Sequence[Row]) -> tuple[int, ...]:

@@ -41,7 +41,7 @@ class Steps:
             try:
                 outputs = model.score(rows, wanted)
             except ModelFailed as error:
-                raise ModelFailed(error.reason, error.rows, step=name) from error
+                raise ModelFailed(error.reason, error.rows, step=name, reasons=error.reasons) from error
             finally:
                 if self.seconds:
                     self.seconds[place].observe((time.perf_counter() - start,))

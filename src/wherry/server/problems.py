@@ -96,7 +96,8 @@ def problem_of(error: BaseException, request_id: str, curl: str = "") -> Problem
     elif isinstance(error, PictureRefused):
         faults = (FieldProblem(error.row, error.field, error.reason, error.hint),)
     elif isinstance(error, ModelFailed):
-        faults = tuple(FieldProblem(row, "", f"the model {error.reason}") for row in error.rows)
+        each = zip(error.rows, error.reasons, strict=True)
+        faults = tuple(FieldProblem(row, "", f"the model {reason}") for row, reason in each)
     return Problem(PROBLEM_TYPE + code, title, status, detail, request_id, faults, hint, curl)
 
 
