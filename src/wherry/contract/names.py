@@ -25,7 +25,6 @@ ENV_MODEL_DIGEST = "WHERRY_MODEL_DIGEST"  # the only model that it may be, where
 # As others have them too: the folder of the bundle in place of the image's own, and the name it answers to.
 ENV_MODEL_PATH, ENV_MODEL_NAME = "MODEL_PATH", "MODEL_NAME"
 ENV_TOKEN_FILE = "WHERRY_TOKEN_FILE"
-ENV_STORE_URL = ("WHERRY_STORE_URL", "DATABASE_URL")
 ENV_STORE_URL_FILE = "WHERRY_STORE_URL_FILE"
 ENV_STORE_PASSWORD_FILE = "WHERRY_STORE_PASSWORD_FILE"  # the password of a url that names none
 ENV_SPOOL_ENDS = "WHERRY_SPOOL_ENDS_WITH"  # what the spool's volume ends with: "pod" in a Deployment

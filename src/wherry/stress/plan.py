@@ -16,7 +16,6 @@ from wherry.errors import UsageRefused
 from wherry.stress.shape import Shape
 
 NOTHING: Any = msgspec.UNSET
-MOST_CONNECTIONS = 10_000
 
 
 class Target(msgspec.Struct, frozen=True):

@@ -13,8 +13,6 @@ from typing import Any, Literal
 
 import msgspec
 
-UNBOUNDED = 2**31 - 1
-
 
 class Policy(msgspec.Struct, frozen=True):
     """At most `value` pods, or percent of the pods, within `seconds`."""
