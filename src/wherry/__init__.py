@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # typing's own would be loaded before Ctrl-C can be quiet: see __main__
 if TYPE_CHECKING:
+    from typing import Any
+
     from wherry.cli.fetching import fetch
     from wherry.model.loaded import load
     from wherry.model.pack import pack
