@@ -184,7 +184,7 @@ def test_numbers_get_the_names_of_their_classes(steep: float, tmp_path: Path) ->
     (tmp_path / "labels.txt").write_text("no\nyes\n")
     told: list[Any] = []
     output = packed(path, rows, labels=tmp_path / "labels.txt", tell=told.append).signature.output
-    how = "logits, of which softmax" if steep > 1 else "probabilities: on the sample they lie from 0 to 1"
+    how = "logits, of which softmax" if steep > 1 else "probabilities; on the sample they lie from 0 to 1"
     assert any(f"the graph's 2 numbers are read as {how}" in str(each) for each in told)
     assert (output.classes, output.softmax) == (("no", "yes"), steep > 1)
     found = wherry.load(tmp_path / "bundle").score([(0.25, 0.75), (1.0, 0.0)])

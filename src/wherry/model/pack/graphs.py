@@ -211,12 +211,12 @@ class Answers:
         seen = f"on the sample they lie from {found.min():.3g} to {found.max():.3g}"
         if found.shape[1] > 1:
             how = "logits, of which softmax makes probabilities" if softmax else "probabilities"
-            return f"the graph's {found.shape[1]} numbers are read as {how}: {seen}"
+            return f"the graph's {found.shape[1]} numbers are read as {how}; {seen}"
         if softmax:
             how = f"logits: above 0 is {self.labels[1]}, and sigmoid makes its probability"
         else:
             how = f"probabilities of {self.labels[1]}, above 0.5 of which it is the answer"
-        return f"the graph's numbers, one a row, are read as {how}: {seen}"
+        return f"the graph's numbers, one a row, are read as {how}; {seen}"
 
     def classes(self, label: Any, shares: Any, truth: Truth) -> OutputSpec:
         """A label, and a number for each class."""
