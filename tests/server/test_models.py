@@ -120,6 +120,10 @@ def test_what_is_not_there_is_a_404_that_lists_what_is(service: Child) -> None:
         assert reply.status == 404
         assert "the models are breast 1; boats 1, 2" in reply.json["hint"]
         assert "x-model-version" not in reply.headers
+    for path in ("/models", "/models/boats"):
+        reply = ask(service.address, "POST", path, {"length": 5})
+        assert reply.status == 405
+        assert "asked at /models/NAME/predict; the models are breast 1; boats 1, 2" in reply.json["hint"]
 
 
 def test_what_asks_for_a_model_that_is_not_there_is_counted_under_none(service: Child) -> None:

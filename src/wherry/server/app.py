@@ -172,6 +172,8 @@ class App:
     def wrong_method(self, exchange: Exchange, path: bytes, methods: dict[bytes, Handler]) -> MethodWrong:
         allowed = tuple(method.decode() for method in methods)
         hint = self.replies.example_line(exchange) if path == PREDICT.encode() else ""
+        if self.models is not None and path.startswith(MODELS.encode()):
+            hint = f"predictions are asked at {MODELS}/NAME/predict; {self.models.said}"
         return MethodWrong(exchange.method.decode("latin-1"), path.decode("latin-1"), allowed, hint)
 
 
