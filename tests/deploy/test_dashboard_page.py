@@ -122,9 +122,11 @@ def site(driver: Any) -> Iterator[Site]:
 
 
 def wait(driver: Any, met: Any) -> Any:
+    """What `met` gives once it does; an element that was drawn again while it was read is looked for again."""
+    from selenium.common.exceptions import StaleElementReferenceException
     from selenium.webdriver.support.ui import WebDriverWait
 
-    return WebDriverWait(driver, 15, 0.05).until(lambda _: met())
+    return WebDriverWait(driver, 30, 0.05, (StaleElementReferenceException,)).until(lambda _: met())
 
 
 def find(driver: Any, css: str) -> Any:

@@ -67,17 +67,16 @@ def texts(driver: Any, css: str) -> list[str]:
 
 def wait_for(driver: Any, css: str) -> Any:
     """The element, once it is there and seen."""
+    elements = driver.find_elements
+    return wait_until(driver, lambda: next((e for e in elements("css selector", css) if e.is_displayed()), None))
+
+
+def wait_until(driver: Any, done: Callable[[], Any]) -> Any:
+    """What `done` gives once it does; an element that was drawn again while it was read is looked for again."""
+    from selenium.common.exceptions import StaleElementReferenceException
     from selenium.webdriver.support.ui import WebDriverWait
 
-    return WebDriverWait(driver, 10, 0.02).until(
-        lambda d: next((each for each in d.find_elements("css selector", css) if each.is_displayed()), None)
-    )
-
-
-def wait_until(driver: Any, done: Callable[[], bool]) -> None:
-    from selenium.webdriver.support.ui import WebDriverWait
-
-    WebDriverWait(driver, 10, 0.02).until(lambda _: done())
+    return WebDriverWait(driver, 30, 0.02, (StaleElementReferenceException,)).until(lambda _: done())
 
 
 def test_the_form_predicts_its_example(driver: Any, opened: Callable[..., Any]) -> None:
