@@ -186,6 +186,8 @@ def test_the_batch_cap() -> None:
 def test_a_request_never_passes_its_limit() -> None:
     hot = Measured(knee=400, found=True, slo="p99<1s", limit=1000, cost=0.75, idle=5, cpu_limit=250)
     assert by_path(advise(hot, Wishes()))["deploy.resources.cpu"] == "250m"
+    (why,) = (line.reason for line in advise(hot, Wishes()) if line.path == "deploy.resources.cpu")
+    assert why == "a replica uses all that its limit gives at 400/s, its knee"
 
 
 @given(st.floats(0.5, 5000), st.floats(1, 600), st.floats(0.5, 1e6), st.integers(1, 50), st.integers(50, 200))

@@ -63,11 +63,12 @@ def advise(measured: Measured, wishes: Wishes) -> tuple[Line, ...]:
     request = None
     if full is not None:
         request = max(CPU_STEP, math.ceil(full / CPU_STEP) * CPU_STEP)
+        used = f"{full:.0f}m"
         if measured.cpu_limit is not None:
             request = min(request, int(measured.cpu_limit))
-        found.append(
-            Line("deploy.resources.cpu", f"{request}m", f"a replica uses {full:.0f}m at {knee:.4g}/s, its knee")
-        )
+            if full > measured.cpu_limit:  # what it used below the knee, carried on
+                used = "all that its limit gives"
+        found.append(Line("deploy.resources.cpu", f"{request}m", f"a replica uses {used} at {knee:.4g}/s, its knee"))
     found.append(Line("deploy.resources.cpu_limit", *cpu_limit(measured)))
     if measured.memory is not None:
         memory = max(LEAST_MEMORY, math.ceil(measured.memory * ROOM / MEMORY_STEP) * MEMORY_STEP)
