@@ -211,10 +211,11 @@ def share(jobs: Sequence[Job], outputs: Outputs, failure: ModelFailed | None = N
             job.outputs = Outputs(predictions[start:end])
         else:
             job.outputs = Outputs(predictions[start:end], shares[start:end])
-        faults = () if failure is None else zip(failure.rows, failure.reasons, strict=True)
-        if guilty := [(row - start, reason) for row, reason in faults if start <= row < end]:
-            job.outputs, job.error = None, at_fault(guilty[:SEARCHED_ROWS])
-            job.error.__cause__ = failure.__cause__ if failure is not None else None
+        if failure is not None:
+            faults = zip(failure.rows, failure.reasons, strict=True)
+            if guilty := [(row - start, reason) for row, reason in faults if start <= row < end]:
+                job.outputs, job.error = None, at_fault(guilty[:SEARCHED_ROWS])
+                job.error.__cause__ = failure.__cause__
         start = end
 
 
