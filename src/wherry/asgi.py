@@ -72,7 +72,7 @@ class Application:
             self.starting = asyncio.ensure_future(start(self.bundle, self.project))
         try:
             return await asyncio.shield(self.starting)
-        except Exception:
+        except Exception:  # whatever it was, it goes on to who asked
             self.starting = None  # the next request tries again
             raise
 

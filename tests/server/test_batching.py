@@ -40,7 +40,7 @@ def bare(predictor: Predictor, rows: Sequence[Row]) -> Any:
     """What the caller is owed."""
     try:
         outputs = predictor.score(rows)
-    except Exception:
+    except Exception:  # as a model may raise anything
         return "failed"
     return "failed" if any(isinstance(p, float) for p in outputs.predictions) else outputs
 

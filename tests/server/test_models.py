@@ -289,7 +289,7 @@ def test_what_waits_for_one_model_leaves_the_others_less_room() -> None:
     try:
         for place in range(2):
             batcher = BesideOthers(together.taken_beside(place), Linearly(), list, loop, Cost(0.0, 0.01))
-            together.parts.append(SimpleNamespace(batcher=batcher, pictures=None))  # type: ignore[arg-type]
+            together.parts.append(SimpleNamespace(batcher=batcher, pictures=None))
         first, second = (part.batcher for part in together.parts)
         alone = Batcher(Linearly(), list, loop, Cost(0.0, 0.01)).queue_rows
         assert first.queue_rows == second.queue_rows == alone
@@ -310,7 +310,7 @@ def test_each_model_has_the_short_way_of_its_own_and_each_path_is_listed(folders
         service = Service(loaded, proof, Project(), Journals([NoJournal()] * 3), None, Metrics(), "", silent)
         app, _ = service.compose(loop)
         listed = msgspec.json.decode(app.about.openapi().body)["paths"]  # type: ignore[attr-defined]  # an App
-        assert {path.decode() for path in app.routes} - listed.keys() <= {"/", "/docs", "/openapi.json"}  # type: ignore[attr-defined]
+        assert {path.decode() for path in app.routes} - listed.keys() <= {"/", "/docs", "/openapi.json"}
         for path, short in (
             (b"/predict", True),
             (b"/models/breast/predict", True),
@@ -319,7 +319,7 @@ def test_each_model_has_the_short_way_of_its_own_and_each_path_is_listed(folders
             (b"/models/boats/versions/3/predict", False),
         ):
             head = {b"host": b"127.0.0.1", b"content-type": b"application/json"}
-            asked = Exchange(connection=None, started=0.0, method=b"POST", url=path, headers=head)  # type: ignore[arg-type]
+            asked = Exchange(connection=None, started=0.0, method=b"POST", url=path, headers=head)
             assert (app.way(asked) != app.receive) is short, path
     finally:
         loop.close()

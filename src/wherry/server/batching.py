@@ -261,7 +261,7 @@ def call(predictor: Predictor, rows: Sequence[Row], start: int, probabilities: b
         if not guilty:
             raise ModelFailed(told(error.reason, error.step)) from error
         raise at_fault(guilty, error.outputs if whole else None) from error
-    except Exception as error:
+    except Exception as error:  # a model may raise anything
         raise ModelFailed("raised an error") from error
     bad = unsound(outputs, len(rows))
     if bad is None:

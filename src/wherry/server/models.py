@@ -71,9 +71,8 @@ class Models:
 
 def of_no_model(replies: Replies) -> Replies:
     """The same service's replies, which say no model's version, and whose counts bear no model's labels."""
-    counts = copy.copy(
-        replies.metrics
-    )  # not a new one: it would count from nothing, beside the labelled, what it never has
+    # A copy, as new metrics would show counters that stay at nothing beside the labelled ones.
+    counts = copy.copy(replies.metrics)
     counts.labels, counts.more, counts.requests, counts.latency = "", "", {}, {}
     found = copy.copy(replies)
     found.metrics, found.fields = counts, b""
