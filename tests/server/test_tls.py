@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import shutil
 import socket
 import ssl
 import subprocess
 import time
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 
@@ -71,6 +73,32 @@ def test_a_service_answers_under_tls(pair: tuple[Path, Path], make: Callable[[],
         found = asked(service.address, trusting(pair[0]), request("POST", "/predict", rows, close=True))
         assert parse(found)[0].json == {"predictions": [1] * 20_000}
         until(lambda: not service.port.connections)
+
+
+@pytest.mark.parametrize("secured", [False, True], ids=["plain", "tls"])
+@pytest.mark.parametrize("make", [None, asyncio.new_event_loop], ids=["uvloop", "asyncio"])
+def test_a_connection_that_ended_frees_its_memory_at_once(
+    pair: tuple[Path, Path], make: Callable[[], asyncio.AbstractEventLoop] | None, secured: bool
+) -> None:
+    """P9: left to the collector, which comes seldom, megabytes waited for it where clients connect anew."""
+    certificate = Certificate(*pair) if secured else None
+    gc.collect()
+    gc.disable()
+    try:
+        with Running(Linearly(), loop=make and make(), certificate=certificate) as service:
+            socks = [socket.create_connection(service.address, 10) for _ in range(3)]
+            if secured:
+                socks = [trusting(pair[0]).wrap_socket(sock, server_hostname="127.0.0.1") for sock in socks]
+            for sock in socks:
+                sock.sendall(request("POST", "/predict", BODY))
+                assert sock.recv(12) == b"HTTP/1.1 200"
+            held = [weakref.ref(each) for each in list(service.port.connections)]
+            assert len(held) == 3 and all(each() is not None for each in held)
+            for sock in socks:
+                sock.close()
+            until(lambda: not any(each() for each in held))
+    finally:
+        gc.enable()
 
 
 def test_older_protocols_and_strangers_are_refused(pair: tuple[Path, Path]) -> None:

@@ -114,6 +114,7 @@ class Connection(asyncio.Protocol):
         self.state = GONE
         self.port.forget(self)
         self.give_up()
+        del self.parser, self.exchange  # each holds this connection too: their memory would wait for the collector
 
     def eof_received(self) -> bool:
         """A client may close its side and still wait for what it is owed."""

@@ -95,6 +95,7 @@ class Secured(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.connection.connection_lost(exc)
+        del self.connection  # which holds this too: their memory would wait for the collector
 
     def pause_writing(self) -> None:
         self.connection.pause_writing()
