@@ -1,7 +1,8 @@
 """What runs in a pod where a test needs a service and not wherry's own image: golden rows answered by a rule.
 
 How it behaves is set by STAND_IN: "" serves; crash; slow (never ready); hungry (more memory than allowed);
-deaf (listens on another port); wrong (wrong answers). Serving port 8080, admin port 8082.
+deaf (listens on another port); wrong (wrong answers). Where SICK exists it is not ready.
+Serving port 8080, admin port 8082.
 """
 
 import json
@@ -11,16 +12,19 @@ import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 HOW = os.environ.get("STAND_IN", "")
 DIGEST = os.environ.get("STAND_IN_DIGEST", "")
+SICK = Path("/tmp/sick")
 
 
 class Service(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self):
-        self.reply(503 if HOW == "slow" and self.path == "/readyz" else 200, {"path": self.path})
+        unready = self.path == "/readyz" and (HOW == "slow" or SICK.exists())
+        self.reply(503 if unready else 200, {"path": self.path})
 
     def do_POST(self):
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))

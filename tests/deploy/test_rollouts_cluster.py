@@ -5,7 +5,9 @@ WHERRY_TEST_LONG=1 runs the long forms: 500 requests a second for a minute, with
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +22,8 @@ from wherry.contract.events import Step
 from wherry.deploy import life
 from wherry.deploy.cluster import Cluster
 from wherry.deploy.deploy import deploy
-from wherry.deploy.resources import POD, name_of
+from wherry.deploy.probe import Probe
+from wherry.deploy.resources import POD, name_of, selector
 from wherry.errors import RolloutFailed
 
 LONG = os.environ.get("WHERRY_TEST_LONG") == "1"
@@ -192,3 +195,40 @@ def test_evicted_pods_cost_no_request(
             options = {"apiVersion": "v1", "kind": "DeleteOptions", "gracePeriodSeconds": 0}
             kube.call("DELETE", f"/api/v1/namespaces/{careless.cluster.namespace}/pods/{pod}", options)
     assert careless.failed > 0, "the load does not see pods that are killed"
+
+
+def test_an_unhealthy_pod_holds_no_drain_up_and_the_last_healthy_one_does(
+    real: Cluster, make_release: Any, probe: Probe, kube: Any
+) -> None:
+    """With one node as with many: the control is the budget without its policy, under which nothing may go."""
+    deploy(make_release(real.namespace, replicas=2), real, probe)
+    sick, last = (name_of(pod) for pod in real.list(POD, selector("ferry")))
+    path = f"/apis/policy/v1/namespaces/{real.namespace}/poddisruptionbudgets/ferry"
+
+    def kubectl(*words: str) -> None:
+        subprocess.run([*real.kubectl.split(), *words], check=True, timeout=60)
+
+    def fall_ill(pod: str, healthy: int) -> None:
+        kubectl("exec", pod, "--", "touch", "/tmp/sick")
+        settled(lambda status: status["currentHealthy"] == healthy)
+
+    def settled(true: Callable[[Any], bool]) -> None:
+        deadline = time.monotonic() + 90
+        while (found := kube.get(path))["status"]["observedGeneration"] != found["metadata"]["generation"] or not true(
+            found["status"]
+        ):
+            assert time.monotonic() < deadline, found["status"]
+            time.sleep(0.2)
+
+    def policy(name: str) -> None:
+        spec = {"unhealthyPodEvictionPolicy": name}
+        kubectl("patch", "poddisruptionbudget", "ferry", "--type=merge", "-p", json.dumps({"spec": spec}))
+        settled(lambda status: status["disruptionsAllowed"] == 0)
+
+    fall_ill(sick, 1)
+    assert evicted(kube, real.namespace, last) == 429, "the last that serves stays until another does"
+    fall_ill(last, 0)
+    policy("IfHealthyBudget")
+    assert [evicted(kube, real.namespace, pod) for pod in (sick, last)] == [429, 429]
+    policy("AlwaysAllow")
+    assert [evicted(kube, real.namespace, pod) for pod in (sick, last)] == [201, 201]
