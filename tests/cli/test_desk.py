@@ -78,6 +78,11 @@ def test_a_model_of_an_unknown_library(wherry: Wherry, folder: Path) -> None:
     refused(pack(wherry), 1, "model.joblib")
 
 
+def test_inspecting_a_file_that_is_cut_off_fails(wherry: Wherry, folder: Path) -> None:
+    (folder / "model.joblib").write_bytes(pickle.dumps({"weights": [1, 2, 3]})[:-9])
+    refused(wherry("inspect", "model.joblib"), 1, "model.joblib: ends too early (it is cut off)", "copy it again")
+
+
 def test_a_file_that_can_run_code_takes_a_word(wherry: Wherry, folder: Path) -> None:
     class Bomb:
         def __reduce__(self) -> tuple[Callable[[str], int], tuple[str]]:

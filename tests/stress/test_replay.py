@@ -69,6 +69,10 @@ def test_the_stores_own_history_is_replayed_with_its_inputs_and_moments(
     again = stand_in(good)
     done = wherry("stress", again.url, "--replay", "history", "--speed", "10", "--json", cwd=tmp_path)
     assert json.loads(done.stdout)["seconds"] < 1.0
+    for words, code in ((["/models/boats"], 1), (["/models/iris"], 0), (["", "--model", "boats"], 1)):
+        done = wherry("stress", again.url + words[0], "--replay", "history", "--speed", "10", *words[1:], cwd=tmp_path)
+        assert done.returncode == code, "the history of the model that the address names: " + done.stderr
+        assert ("it holds no prediction to send again" in done.stderr) == bool(code)
 
 
 def test_a_history_that_is_not_there_is_said(wherry: Wherry, target: Any) -> None:

@@ -28,6 +28,12 @@ class Door(NamedTuple):
     model: str = ""
 
 
+def named(path: str) -> str:
+    """The model that the path of an address names, as NAME[/VERSION]; empty where it names none."""
+    place = PLACE.fullmatch(path.partition("?")[0])
+    return "/".join(unquote(part) for part in place.group("name", "version") if part) if place else ""
+
+
 def door(service: Service, model: str | None) -> Door:
     """Where the model is asked; without one, where the service's address says. Raises CallRefused, UsageError."""
     path, _, query = service.path.partition("?")
@@ -35,19 +41,19 @@ def door(service: Service, model: str | None) -> Door:
     if place is None and not model:
         return Door(service.path or PREDICT, INFO)
     if place is not None:
-        named = "/".join(unquote(part) for part in place.group("name", "version") if part)
-        if model and model != named:
-            raise click.UsageError(f"the address names the model {named}, and --model {model}; give one")
-        below, model = place["below"], named
+        there = named(path)
+        if model and model != there:
+            raise click.UsageError(f"the address names the model {there}, and --model {model}; give one")
+        below, model = place["below"], there
     else:
         below = path.removesuffix(PREDICT)
     assert model is not None
     held = models(service, below)
     found = next((each for each in held if model in (f"{each['name']}/{each['version']}", each["name"])), None)
     if held and found is None:
-        there = ", ".join(f"{each['name']}/{each['version']}" for each in held)
+        names = ", ".join(f"{each['name']}/{each['version']}" for each in held)
         reason = f"there is no model {model} here"
-        raise CallRefused(f"{service.root}{below}", 404, reason, f"--model with one of {there}" if held[1:] else there)
+        raise CallRefused(f"{service.root}{below}", 404, reason, f"--model with one of {names}" if held[1:] else names)
     name, _, version = model.partition("/")
     guess = f"{MODELS}/{quote(name, safe='')}" + (f"/versions/{quote(version, safe='')}" if version else "")
     predict = f"{guess}{PREDICT}" if found is None else str(found.get("predict", PREDICT))

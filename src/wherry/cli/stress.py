@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import click
 
 from wherry.cli import project
 from wherry.cli.clusters import cluster_flags
 from wherry.cli.console import Console
-from wherry.cli.doors import model_option
+from wherry.cli.doors import model_option, named
 from wherry.cli.failures import INTERRUPTED, NO
 from wherry.cli.verb import Verb, cluster_options, token_option
 
@@ -111,7 +112,8 @@ def stress(
     from wherry.stress.grammar import read_duration, read_objective
 
     limits = read_objective(slo) if slo is not None else ()
-    load = load_of(console, Wish(rate, duration, shape, replay, speed, since, arrivals, model or ""))
+    kept = model or named(urlsplit(where).path)  # whose requests a history is asked for
+    load = load_of(console, Wish(rate, duration, shape, replay, speed, since, arrivals, kept))
     sending = Sending(
         model=model,
         data=data,

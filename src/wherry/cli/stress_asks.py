@@ -12,7 +12,7 @@ import msgspec
 from wherry.cli import payload
 from wherry.cli.ask import Service, bearer
 from wherry.cli.console import Console
-from wherry.cli.doors import PLACE, door
+from wherry.cli.doors import door, named
 from wherry.contract.names import (
     BUNDLE_DIR,
     EXAMPLE_FILE,
@@ -62,11 +62,11 @@ def led(target: Target, model: str | None, token_file: Path | None) -> tuple[Tar
 
     Raises what `door` raises.
     """
-    if not model and PLACE.fullmatch(target.path.partition("?")[0]) is None:
+    if not model and not named(target.path):
         return target, INFO, ""
     with Service(target.url, token_file) as service:
-        path, about, named = door(service, model)
-    return msgspec.structs.replace(target, path=path), about, named
+        path, about, model = door(service, model)
+    return msgspec.structs.replace(target, path=path), about, model
 
 
 def accepts(target: Target) -> bool:

@@ -32,7 +32,6 @@ WAYS: dict[Kind, str] = {
     ),
     "hdf5": "save it in Keras 3's own format: model.save('model.keras')",
 }
-CUT_OFF = "ends too early (it is cut off)"
 
 
 class Opened(msgspec.Struct, frozen=True):
@@ -73,9 +72,15 @@ def open_file(file: ModelFile, *, trust: bool | str = False, allow_drift: bool =
 
 
 def contents_of(file: ModelFile) -> Contents:
-    """What the file holds; nothing of it is run. Kinds that are never loaded have no contents."""
+    """What the file holds; nothing of it is run. Kinds that are never loaded have no contents.
+
+    Raises ModelUnsafe for a file that stops too early.
+    """
     if file.kind == "pickle":
-        return pickles.read(file.content)
+        contents = pickles.read(file.content)
+        if contents.cut_off:
+            raise ModelUnsafe(file.path, "ends too early (it is cut off)", "copy it again")
+        return contents
     if file.kind == "skops":
         return skops_schema.read(file.content)
     return Contents("unreadable", reasons=(f"{CALLED[file.kind]} is not read",))
@@ -107,14 +112,12 @@ def named(file: ModelFile, trust: bool | str, verdict: str, estimator: str) -> b
 
 
 def refuse_unknown(file: ModelFile, contents: Contents) -> None:
-    """Nothing when it may be a model of ours. Raises ModelUnknown, ModelUnsafe where vouching would not help."""
+    """Nothing when it may be a model of ours. Raises ModelUnknown where vouching would not help."""
     if file.kind not in LOADABLE:
         hint = WAYS.get(file.kind, "")
         if file.kind in ("text", "parquet"):
             hint = "is this the sample? The model comes first: wherry pack MODEL --data FILE"
         raise ModelUnknown(file.path, CALLED[file.kind], "is not a model that this wherry packs", hint)
-    if contents.cut_off:
-        raise ModelUnsafe(file.path, CUT_OFF, "copy it again")
     summary = contents.summary
     if contents.verdict == "unreadable" or not summary.module:
         return
@@ -131,8 +134,6 @@ def refuse_unknown(file: ModelFile, contents: Contents) -> None:
 
 def hindrance(contents: Contents) -> str:
     """Why the file is not loaded though somebody vouches for it; empty where that helps."""
-    if contents.cut_off:
-        return CUT_OFF
     scripts = contents.of_scripts()
     return " ".join(scripted(scripts)[:2]) if scripts else ""
 
