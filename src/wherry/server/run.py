@@ -7,6 +7,7 @@ import contextlib
 import gc
 import signal
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 from wherry.contract import names
@@ -50,7 +51,8 @@ def serve(
     certificate = certificate_of(project.serve)
     Sharing(project.serve)  # wrong origins are told before the work
     bind(project.serve.host, project.serve.port, listen=False).close()  # a port that is busy is told before the work
-    loaded = beside(Loaded(bundle, name, digest), project)
+    with uncollected():
+        loaded = beside(Loaded(bundle, name, digest), project)
     if wrong := tuple(misnamed(project.reply, loaded.manifest.signature)):
         raise SettingsRefused(wrong, "the model and the settings")
     with contextlib.ExitStack() as stack:
@@ -84,6 +86,17 @@ def serve(
             complete(serving, admin, project, loaded, proof, seconds, tell)
 
         return run_loop(service.run(serving, watch, signals, ready))
+
+
+@contextlib.contextmanager
+def uncollected() -> Iterator[None]:
+    """What comes into being here stays: looking for garbage in it meanwhile is a fifth of the time to be ready."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def certificate_of(settings: Serve) -> Certificate | None:

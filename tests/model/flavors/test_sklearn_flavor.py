@@ -73,6 +73,9 @@ def test_the_list_is_fixed_and_each_name_on_it_exists() -> None:
     for name in skops_file.TRUSTED:
         assert name.startswith(("sklearn.", "numpy.", "scipy.", "functools.")), name
         assert name not in ("numpy.load", "numpy.memmap", "joblib.load") and name not in known - {name}
+    assert not [name for name in known if name.startswith("sklearn.") and not skops_file.trusted(name)]
+    others = ("sklearn.datasets.load_iris", "sklearn.neighbors._kd_tree.newObj", "sklearn.neighbors._kd_tree.KDTree64")
+    assert not any(map(skops_file.trusted, others))
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,7 @@ ESTIMATORS: dict[str, str] = {
         StackingClassifier StackingRegressor VotingClassifier VotingRegressor""",
     "sklearn.feature_extraction": """CountVectorizer DictVectorizer FeatureHasher HashingVectorizer PatchExtractor
         TfidfTransformer TfidfVectorizer""",
+    "sklearn.feature_extraction.image": "PatchExtractor",
     "sklearn.feature_extraction.text": "CountVectorizer HashingVectorizer TfidfTransformer TfidfVectorizer",
     "sklearn.feature_selection": """GenericUnivariateSelect RFE RFECV SelectFdr SelectFpr SelectFromModel SelectFwe
         SelectKBest SelectPercentile SequentialFeatureSelector VarianceThreshold f_classif f_regression chi2""",
@@ -164,8 +165,11 @@ NEVER_CALLED: frozenset[tuple[str, str]] = frozenset({("numpy", "ndarray"), ("nu
 
 def is_known(module: str, name: str) -> bool:
     """Whether the list names this class or function."""
-    if (module, name) in EXACT:
-        return True
+    return (module, name) in EXACT or is_estimator(module, name)
+
+
+def is_estimator(module: str, name: str) -> bool:
+    """Whether the list names this as an estimator of scikit-learn, or as a part of one."""
     package, dot, inner = module, "", ""
     while package.startswith("sklearn."):
         if name in BY_PACKAGE.get(package, ()) and (not dot or inner.startswith("_")):

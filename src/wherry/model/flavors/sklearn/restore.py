@@ -12,7 +12,6 @@ from typing import Any
 import joblib.numpy_pickle
 import numpy as np
 import sklearn
-import skops.io
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import InconsistentVersionWarning, NotFittedError
 from sklearn.utils.validation import check_is_fitted
@@ -103,7 +102,7 @@ def from_skops(file: ModelFile, vouched: bool) -> Any:
     if others and not vouched:
         verdict = "can run code: " + ", ".join(others[:8])
         raise NotVouched(file.path, file.sha256, verdict, "")
-    return skops.io.loads(file.content, trusted=[*skops_file.TRUSTED, *others])
+    return skops_file.made(file.content, vouched=others)
 
 
 def from_pickle(file: ModelFile, vouched: bool) -> Any:
