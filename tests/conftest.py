@@ -78,15 +78,29 @@ def plain_environ(**extra: str) -> dict[str, str]:
     return kept | extra
 
 
+@pytest.fixture(scope="session")
+def forking() -> Iterator[Any]:
+    """What starts Python programs without importing the libraries anew for each."""
+    process = runpy.run_path(str(Path(__file__).with_name("forking.py")))["Forking"]()
+    yield process
+    process.end()
+
+
 @pytest.fixture
-def wherry(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Run the real command line in an empty folder (or `cwd`): wherry("pack", "model.joblib", ...)."""
+def wherry(tmp_path: Path, forking: Any) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run the real command line in an empty folder (or `cwd`): wherry("pack", "model.joblib", ...).
+
+    An environment that Python itself reads, as PYTHONHASHSEED, has an interpreter of its own begin.
+    """
 
     def run(*args: str | Path, cwd: Path = tmp_path, timeout: float = 120, stdin: str = "", **environ: str) -> Any:
+        words, variables = [*map(str, args)], plain_environ(**environ)
+        if forking.can(variables):
+            return forking.run("wherry", words, cwd, variables, stdin, timeout)
         return subprocess.run(
-            [sys.executable, "-m", "wherry", *map(str, args)],
+            [sys.executable, "-m", "wherry", *words],
             cwd=cwd,
-            env=plain_environ(**environ),
+            env=variables,
             input=stdin,
             capture_output=True,
             text=True,

@@ -205,7 +205,8 @@ def test_render_prints_one_yaml_stream_and_nothing_else(wherry: Wherry, linear_b
     (workload,) = [made for made in yaml.safe_load_all(named.stdout) if made["kind"] == "Deployment"]
     assert workload["spec"]["template"]["spec"]["containers"][0]["image"] == "localhost:5000/a:7"
     assert workload["metadata"]["namespace"] == "models"
-    assert wherry("render", linear_bundle).stdout == done.stdout
+    again = wherry("render", linear_bundle, PYTHONHASHSEED="1")  # of an interpreter of its own, with other hashes
+    assert again.stdout == done.stdout
 
 
 @pytest.mark.parametrize("flags", [("--tag", "7", "--image", "a:8"), ("--image", f"a@sha256:{'0' * 64}", "--tag", "7")])

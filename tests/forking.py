@@ -1,0 +1,206 @@
+"""Starts Python programs as `python -m` does, save that the libraries are there already: forked from a process that
+only imported them. Each has its own process, folder, environment and standard streams, and ends with its own code."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import gc
+import io
+import json
+import os
+import runpy
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any, NoReturn
+
+# What the verbs import, which takes a fresh interpreter up to three seconds; nothing of it starts a thread by itself.
+LIBRARIES = (
+    "wherry.cli.main",
+    "wherry.contract.manifest",
+    "wherry.model.pack",
+    "sklearn.pipeline",
+    "sklearn.linear_model",
+    "sklearn.ensemble",
+    "skl2onnx",
+    "pandas",
+)
+# The interpreter and the libraries read these once, when they begin.
+READ_EARLY = ("PYTHON", "LC_", "LANG", "LD_", "OMP_", "OPENBLAS_", "MKL_", "FAKETIME")
+
+
+class Forking:
+    """The process that others are forked from; begun when the first is asked for."""
+
+    def __init__(self) -> None:
+        self.environ = dict(os.environ)
+        self.ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            self.process = subprocess.Popen(
+                [sys.executable, __file__, str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+
+    def can(self, environ: Mapping[str, str]) -> bool:
+        """Whether a process with this environment may be forked: nothing differs in it that is read early."""
+        differ = (self.environ.items() ^ environ.items()) if self.process.poll() is None else {("PYTHON", "")}
+        return not any(name.startswith(READ_EARLY) for name, _ in differ)
+
+    def start(
+        self, module: str, words: Sequence[str], cwd: Path, environ: Mapping[str, str], streams: Sequence[Any]
+    ) -> Forked:
+        """`python -m MODULE WORDS`. streams: standard input, output and error, as open files."""
+        told, theirs = os.pipe()
+        try:
+            asked = {"module": module, "words": list(words), "cwd": str(cwd), "environ": dict(environ)}
+            with memfile(json.dumps(asked).encode()) as wish:
+                fds = [wish.fileno(), *(stream.fileno() for stream in streams), theirs]
+                socket.send_fds(self.ours, [b"start"], fds)
+        finally:
+            os.close(theirs)
+        return Forked([module, *words], told)
+
+    def run(
+        self, module: str, words: Sequence[str], cwd: Path, environ: Mapping[str, str], stdin: str, timeout: float
+    ) -> subprocess.CompletedProcess[str]:
+        """What subprocess.run gives of `python -m MODULE WORDS`, text captured."""
+        with memfile(stdin.encode()) as given, memfile() as out, memfile() as err:
+            process = self.start(module, words, cwd, environ, (given, out, err))
+            try:
+                code = process.wait(timeout)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise
+            printed, said = (io.TextIOWrapper(file, newline=None) for file in (out, err))
+            for text in (printed, said):
+                text.seek(0)
+            return subprocess.CompletedProcess(process.args, code, printed.read(), said.read())
+
+    def end(self) -> None:
+        self.ours.close()
+        self.process.wait(30)
+
+
+class Forked:
+    """A process that was forked, with what tests use of subprocess.Popen."""
+
+    def __init__(self, args: Sequence[str], told: int) -> None:
+        self.args = list(args)
+        self.returncode: int | None = None
+        self._told = os.fdopen(told, "rb", buffering=0)
+        self.pid = int(self._told.read(8))
+
+    def poll(self) -> int | None:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.wait(0)
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        """The exit code, negative for the signal that ended it. Raises TimeoutExpired."""
+        if self.returncode is None:
+            if not select.select([self._told], [], [], timeout)[0]:
+                raise subprocess.TimeoutExpired(self.args, timeout or 0.0)
+            with self._told:
+                self.returncode = int(self._told.read(8) or b"-9")
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+
+def memfile(content: bytes = b"") -> io.BufferedRandom:
+    """An open file that is in no folder."""
+    file = os.fdopen(os.memfd_create("wherry"), "w+b")
+    file.write(content)
+    file.seek(0)
+    return file
+
+
+# --- in the process that is forked from ---------------------------------------------------------------------------
+
+
+def serve(asks: socket.socket) -> None:
+    """Fork what is asked for, until nobody asks any more."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for name in LIBRARIES:
+            with contextlib.suppress(ImportError):
+                import_module(name)
+    gc.freeze()
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for those that watch
+    while True:
+        word, fds, _, _ = socket.recv_fds(asks, 16, 5)
+        if not word:
+            return
+        if os.fork() == 0:
+            asks.close()
+            watch(*fds)
+        for fd in fds:
+            os.close(fd)
+
+
+def watch(wish: int, stdin: int, stdout: int, stderr: int, tell: int) -> NoReturn:
+    """Fork once more, and tell the number of what was forked and how it ended."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    pid = os.fork()
+    if pid == 0:
+        os.close(tell)
+        become(wish, stdin, stdout, stderr)
+    os.write(tell, b"%8d" % pid)
+    for fd in (wish, stdin, stdout, stderr):
+        os.close(fd)
+    _, status = os.waitpid(pid, 0)
+    os.write(tell, b"%8d" % os.waitstatus_to_exitcode(status))
+    os._exit(0)
+
+
+def become(wish: int, *streams: int) -> NoReturn:
+    """What `python -m` does once it has started."""
+    with os.fdopen(wish, "rb") as file:
+        asked = json.load(file)
+    os.setsid()
+    for number, fd in enumerate(streams):
+        os.dup2(fd, number)
+        os.close(fd)
+    os.chdir(asked["cwd"])
+    os.environ.clear()
+    os.environ.update(asked["environ"])
+    time.tzset()
+    sys.stdin = open(0, closefd=False)  # noqa: SIM115 - it is this process's for good
+    sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115 - likewise
+    sys.stderr = open(2, "w", errors="backslashreplace", buffering=1, closefd=False)  # noqa: SIM115 - likewise
+    sys.path[0] = asked["cwd"]
+    sys.argv = ["-m", *asked["words"]]
+    code: Any = 0
+    try:
+        runpy.run_module(asked["module"], run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        code = 0 if end.code is None else end.code
+        if not isinstance(code, int):
+            raise
+    threading._shutdown()  # type: ignore[attr-defined] # as the interpreter ends: what it waits for,
+    atexit._run_exitfuncs()  # what was left for the end, and what was written
+    sys.stdout.flush()
+    os._exit(code)  # taking the libraries to pieces would take longer than most commands
+
+
+if __name__ == "__main__":
+    serve(socket.socket(fileno=int(sys.argv[1])))
