@@ -7,7 +7,9 @@ import contextlib
 import hashlib
 import io
 import struct
+import threading
 import zlib
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -17,8 +19,10 @@ import pytest
 pytest.importorskip("PIL", reason="needs Pillow")
 from PIL import Image, ImageOps
 
+import wherry
 from wherry.contract.pictures import POINT, Preparation
 from wherry.errors import PictureFormatWrong, PictureRefused, PictureTooLarge, PictureUnreadable
+from wherry.model.flavors.pictures import side_by_side
 from wherry.model.pictures import Studio
 
 PLAIN = Preparation(width=8, height=8, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0), scale=1.0)
@@ -232,3 +236,33 @@ def test_only_formats_on_the_list_are_read(pictures: Any) -> None:
 def test_what_is_no_base64_is_refused(cell: str | bytes) -> None:
     with pytest.raises(PictureUnreadable):
         ready(cell)
+
+
+# --- several ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("threads", [2, 1], ids=["two", "control"])
+def test_two_pictures_are_answered_at_the_same_time(threads: int) -> None:
+    """Each waits for another. The control, on one thread, waits in vain."""
+    meeting = threading.Barrier(2)
+
+    def work(row: Any) -> Any:
+        with contextlib.suppress(threading.BrokenBarrierError):
+            meeting.wait(60 if threads > 1 else 0.1)
+        return row[0]
+
+    assert side_by_side(work, [(place,) for place in range(4)], threads) == [0, 1, 2, 3]
+    assert meeting.broken == (threads == 1)
+
+
+@pytest.mark.parametrize("threads", ["1", "3"])
+def test_several_are_answered_in_order_and_the_first_that_is_none_is_told(
+    threads: str, picture_bundle: Path, pictures: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", threads)
+    model = wherry.load(picture_bundle)
+    colours = ["red", "green", "blue", "blue", "red", "green", "red"]
+    rows = [(pictures.picture(colour),) for colour in colours]
+    assert model.score(rows).predictions == colours
+    with pytest.raises(PictureUnreadable, match="is empty"):
+        model.score([*rows, (b"",), (b"GIF89a",)])
