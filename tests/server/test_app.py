@@ -35,11 +35,12 @@ from serving import (
 from wherry.contract.names import NATIVE_MEDIA
 from wherry.contract.project import Project
 from wherry.contract.reply import Reply
-from wherry.contract.wire import Outputs
+from wherry.contract.signature import Column, OutputSpec, Signature
+from wherry.contract.wire import Outputs, Rows
 from wherry.errors import StoreFailed
 from wherry.server.auth import Tokens, is_loopback
 from wherry.server.journal import Counts, Entry
-from wherry.server.metrics import CLASSES, Metrics
+from wherry.server.metrics import CLASSES, Metrics, Ranges
 from wherry.server.predictions import BIG
 from wherry.server.predictor import Cost
 
@@ -458,6 +459,7 @@ def test_no_bytes_stop_the_service(port: Running, data: bytes, place: int) -> No
 
 def test_metrics_are_prometheus_text(service: Running) -> None:
     predict(service.address, {**EXAMPLE, "area_se": 1e9, "id": 1})
+    service.predictions.look()
     text = service.metrics.render([("wherry_ready", "", 1.0)])
     line = re.compile(r'[a-z_]+(\{[a-z]+="[^"]*"(,[a-z]+="[^"]*")*\})? [-+0-9.e]+')
     for each in text.splitlines():
@@ -465,6 +467,29 @@ def test_metrics_are_prometheus_text(service: Running) -> None:
     assert re.search(r'wherry_requests_total\{door="native",status="200"\} \d+', text)
     assert service.metrics.outside >= 1
     assert service.metrics.ignored >= 1
+
+
+@given(
+    st.lists(
+        st.lists(st.tuples(st.integers(-2, 3) | st.just(10**400), st.floats(-1.5, 2.5)), min_size=1, max_size=40),
+        max_size=9,
+    )
+)
+def test_values_outside_are_found_whenever_they_are_looked_for(batches: list[list[Any]]) -> None:
+    columns = (Column("whole", "integer", low=0, high=1), Column("number", "number", low=0.0, high=1.0))
+    signature = Signature(columns=columns, output=OutputSpec("number", "number"))
+    ranges, found = Ranges(signature), [0]
+
+    def count(more: int) -> None:
+        found[0] += more
+
+    for batch in batches:
+        if ranges.gather(Rows(batch, ranges.pack)):
+            ranges.look(count)
+    ranges.look(count)
+    assert found[0] == sum(signature.outside(batch) for batch in batches)
+    ranges.look(count)
+    assert found[0] == sum(signature.outside(batch) for batch in batches)
 
 
 def counted(*batches: list[Any]) -> dict[str, float]:

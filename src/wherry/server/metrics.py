@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import struct
+import threading
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
-from operator import gt, lt
 from typing import Any, TypeAlias
 
 from wherry.contract import names
@@ -19,7 +19,7 @@ LATENCIES = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.
 BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 CLASSES = 64  # that are counted by name; what else is predicted counts as one more
 LABEL_BYTES = 56  # of a class's name: with the metric's it must find room on the board
-FEW = 8  # rows for which an array costs more than it saves
+ENOUGH = 64  # rows that are looked at together: to look at a single one takes longer than to answer it
 Gauge: TypeAlias = tuple[str, str, float]  # name, labels, value
 COUNTERS = {
     names.METRIC_ROWS: "Rows scored.",
@@ -56,6 +56,10 @@ class Histogram:
 
     def observe(self, values: Sequence[float]) -> None:
         cells, places, bounds = self.cells, self.places, self.bounds
+        if len(values) == 1:
+            cells[places[bisect_left(bounds, values[0])]] += 1.0
+            cells[places[-1]] += values[0]
+            return
         bucket = bisect_left(bounds, min(values))
         if bucket == bisect_left(bounds, max(values)):  # what is answered together took nearly as long
             cells[places[bucket]] += len(values)
@@ -205,35 +209,51 @@ def label(text: str) -> str:
 
 
 class Ranges:
-    """Counts the cells outside the sample's ranges, as `Signature.outside` does, but fast enough for every request."""
+    """Counts the cells outside the sample's ranges, as `Signature.outside` does, but fast enough for every request:
+    plain rows are gathered, and looked at together."""
 
     def __init__(self, signature: Signature) -> None:
         columns = signature.columns
         self.signature = signature
-        self.plain = all(
+        plain = all(
             column.type in ("number", "integer") and not column.nullable and not column.categories for column in columns
         )
         inf = float("inf")
         bounded = [column.low is not None and column.high is not None for column in columns]
         self.lows = [c.low if b and c.low is not None else -inf for c, b in zip(columns, bounded, strict=True)]
         self.highs = [c.high if b and c.high is not None else inf for c, b in zip(columns, bounded, strict=True)]
-        self.pack = struct.Struct(f"{len(columns)}d").pack if self.plain and columns else None
+        self.pack = struct.Struct(f"{len(columns)}d").pack if plain and columns else None
         self.limits: tuple[Any, Any] | None = None
+        self.gathered: list[bytes] = []  # as `Rows.doubles` gives them
+        self.rows = 0  # that are in them
+        self.found = 0  # in rows that are not gathered
+        self.looking = threading.Lock()  # what sends counts to a collector asks in a thread of its own
 
-    def outside(self, rows: Rows) -> int:
-        if not self.plain:
-            return self.signature.outside(rows)
-        lowest, highest = self.lows, self.highs
-        if len(rows) < FEW:
-            numbers: Any = rows  # plain: every cell is one
-            return sum([sum(map(lt, row, lowest)) + sum(map(gt, row, highest)) for row in numbers])
+    def gather(self, rows: Rows) -> bool:
+        """Take note of `rows`; whether it is time to look."""
         doubles = rows.doubles()
         if doubles is None:
-            return self.signature.outside(rows)
+            self.found += self.signature.outside(rows)
+            return self.found > 0
+        self.gathered.append(doubles)
+        self.rows += len(rows)
+        return self.rows >= ENOUGH
+
+    def look(self, count: Callable[[int], None]) -> None:
+        """Have what is outside in all rows since the last look counted."""
+        with self.looking:
+            gathered, self.gathered, self.rows = self.gathered, [], 0
+            found, self.found = self.found, 0
+            if gathered:
+                found += self.outside(gathered[0] if len(gathered) == 1 else b"".join(gathered))
+            if found:
+                count(found)
+
+    def outside(self, doubles: bytes) -> int:
         import numpy as np  # is there once a model is loaded; this module is imported before the threads are set
 
         if self.limits is None:
-            self.limits = (np.array(lowest), np.array(highest))
+            self.limits = (np.array(self.lows), np.array(self.highs))
         lows, highs = self.limits
-        cells = np.frombuffer(doubles).reshape(len(rows), len(lowest))
+        cells = np.frombuffer(doubles).reshape(-1, len(lows))
         return int(np.count_nonzero((cells < lows) | (cells > highs)))

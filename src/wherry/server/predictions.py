@@ -115,6 +115,7 @@ class Predictions:
 
     def close(self) -> None:
         """Let the threads go."""
+        self.look()
         self.reader.close()
         self.batcher.close()
         if self.shadow is not None:
@@ -315,9 +316,12 @@ class Predictions:
                 self.metrics.answered(door, 200, seconds)
         if self.classifies:
             self.metrics.predicted([job.outputs for job in answered if job.door != APART])
-        outside = self.ranges.outside(rows)
-        if outside:
-            self.metrics.count(METRIC_OUTSIDE, outside)
+        if self.ranges.gather(rows):
+            self.look()
+
+    def look(self) -> None:
+        """Count what is counted only now and then. Whoever shows counts calls this first."""
+        self.ranges.look(partial(self.metrics.count, METRIC_OUTSIDE))
 
     def entry(self, job: Question) -> Entry:
         """What the journal keeps of an answered question."""

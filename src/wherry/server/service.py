@@ -165,6 +165,7 @@ class Service:
 
     def gauges(self, port: Port, predictions: Work) -> list[Gauge]:
         """What this process has at this moment; those of several processes add up."""
+        predictions.look()
         counts = self.journal.counts()
         gauges = [
             (names.METRIC_IN_FLIGHT, "", float(port.in_flight)),

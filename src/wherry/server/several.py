@@ -34,6 +34,8 @@ class Work(Protocol):
     @property
     def busy_since(self) -> float: ...
 
+    def look(self) -> None: ...
+
     def close(self) -> None: ...
 
 
@@ -55,6 +57,10 @@ class Together:
     def busy_since(self) -> float:
         """Since when the longest call goes on; 0: none does."""
         return min((part.busy_since for part in self.parts if part.busy_since), default=0.0)
+
+    def look(self) -> None:
+        for part in self.parts:
+            part.look()
 
     def close(self) -> None:
         for part in self.parts:

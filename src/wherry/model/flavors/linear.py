@@ -105,6 +105,8 @@ class LinearScorer:
         self.numbers = numbers(model)
         self.bias = model.bias
         self.answer = ANSWERS[form.decide](form)
+        if form.decide == "sign" and form.width == 1 and unaltered(model):
+            self.score = one_sum(model)  # type: ignore[method-assign, assignment]  # the same in fewer steps
 
     def score(self, rows: Sequence[Row], probabilities: bool = True) -> Outputs:
         return self.answer(self.sums(rows), probabilities)
@@ -120,6 +122,28 @@ class LinearScorer:
         return sums
 
 
+def of_numbers(form: Form) -> bool:
+    """Whether the signature has no other columns than those that are weighed: rows go into the array as they are."""
+    return bool(form.columns) and not form.lookups and form.columns == tuple(range(len(form.columns)))
+
+
+def unaltered(model: Linear) -> bool:
+    """Whether all cells are weighed as they come."""
+    bounded = np.isfinite(model.low).any() or np.isfinite(model.high).any()
+    return of_numbers(model.form) and not (bounded or model.center.any() or not np.isnan(model.missing).all())
+
+
+def one_sum(model: Linear) -> Callable[[Sequence[Row], bool], Outputs]:
+    """What answers with the sign of one sum of cells as they come."""
+    weights, bias, answer = model.weights, float(model.bias[0]), signs(model.form)
+
+    def score(rows: Sequence[Row], probabilities: bool = True) -> Outputs:
+        # For a row, adding to a list takes a tenth of the time that adding to an array takes.
+        return answer([value + bias for value in matrix(rows).dot(weights).ravel().tolist()], probabilities)
+
+    return score
+
+
 def numbers(model: Linear) -> Callable[[Sequence[Row]], Floats] | None:
     """The part of the sums that comes from numbers, bias included; None when there are none."""
     columns = model.form.columns
@@ -127,8 +151,7 @@ def numbers(model: Linear) -> Callable[[Sequence[Row]], Floats] | None:
         return None
     weights, bias, missing = model.weights, model.bias, model.missing
     pick = itemgetter(*columns) if len(columns) > 1 else (lambda row, only=columns[0]: (row[only],))
-    # The rows of a signature without other columns go into the array as they are.
-    whole = not model.form.lookups and columns == tuple(range(len(columns)))
+    whole = of_numbers(model.form)
     centered = bool(model.center.any())
     clipped = bool(np.isfinite(model.low).any() or np.isfinite(model.high).any())
     low, high, center = model.low, model.high, model.center
@@ -157,7 +180,7 @@ def numbers(model: Linear) -> Callable[[Sequence[Row]], Floats] | None:
                 return filled
         return cells @ weights + bias
 
-    return full if clipped or centered or fills or not whole else simple
+    return simple if unaltered(model) else full
 
 
 def lookups(model: Linear) -> Callable[[Sequence[Row], Floats], None] | None:
@@ -189,12 +212,16 @@ def number(form: Form) -> Answer:
 
 
 def sign(form: Form) -> Answer:
+    answer = signs(form)
+    return lambda sums, probabilities: answer(sums[:, 0].tolist(), probabilities)
+
+
+def signs(form: Form) -> Callable[[list[float], bool], Outputs]:
     negative, positive = form.classes
     chance = {"sigmoid": sigmoid, "sigmoid2": lambda x: sigmoid(2 * x), "clip": clip}.get(form.link)
     isfinite = math.isfinite
 
-    def answer(sums: Floats, probabilities: bool) -> Outputs:
-        values: list[float] = sums[:, 0].tolist()
+    def answer(values: list[float], probabilities: bool) -> Outputs:
         answers: list[Cell] = [positive if value > 0.0 else negative for value in values]
         if not isfinite(sum(values)):
             answers = [each if isfinite(value) else None for each, value in zip(answers, values, strict=True)]
