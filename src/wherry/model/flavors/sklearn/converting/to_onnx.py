@@ -27,6 +27,7 @@ from wherry.contract.signature import Signature
 from wherry.model.flavors.sklearn.converting import boosting
 from wherry.model.flavors.sklearn.converting.columns_graph import head, joined
 from wherry.model.flavors.sklearn.converting.features import Number, Raw, Table, untouched
+from wherry.model.flavors.sklearn.converting.hot_paths import lay_out
 from wherry.model.flavors.sklearn.converting.missing_routes import route_missing
 from wherry.model.flavors.sklearn.converting.steps import apply
 from wherry.model.flavors.sklearn.inputs import NUMERIC
@@ -155,6 +156,7 @@ def graph_of(estimator: Any, inputs: list[tuple[str, Any]]) -> Any:
         )
     graph.ir_version = min(graph.ir_version, IR_VERSION)
     route_missing(graph, estimator)
+    lay_out(graph)
     return graph
 
 
