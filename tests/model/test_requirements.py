@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.metadata import distributions, version
 from pathlib import Path
 
 import pytest
@@ -17,3 +18,11 @@ def test_a_module_of_this_folder_is_not_to_be_had_from_strangers(
     (tmp_path / "helper.py").touch()
     assert "pip install" not in requirements.obtaining("helper")
     assert "helper lies in this folder" in requirements.obtaining("helper")
+
+
+def test_versions_are_what_the_packages_say_of_themselves() -> None:
+    names = {str(each.metadata["Name"]) for each in distributions()}
+    assert {"numpy", "scikit-learn"} <= names
+    assert {name: requirements.installed(name) for name in names} == {name: version(name) for name in names}
+    assert requirements.installed("NumPy") == version("numpy")
+    assert requirements.installed("num") == requirements.installed("nothing-of-that-name") == ""

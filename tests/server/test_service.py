@@ -97,6 +97,7 @@ def stop():
     os.kill(os.getpid(), signal.SIGINT)
 threading.Thread(target=stop).start()
 assert main() == 0
+assert not {{"wherry.server.spool", "importlib.metadata"}} & set(sys.modules)
 assert os.environ["OMP_NUM_THREADS"].isdigit()
 print(sorted({{name.partition(".")[0] for name in sys.modules}}))
 """

@@ -6,11 +6,12 @@ promise between two of its own. Arrays and ONNX graphs are files with a specific
 
 from __future__ import annotations
 
+import os
+import re
 import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from pathlib import Path
 
 from wherry.contract.manifest import Manifest, Requirements
@@ -43,6 +44,8 @@ def obtaining(module: str) -> str:
 
 def distributions(module: str) -> tuple[str, ...]:
     """What `module` was installed as: xgboost is xgboost, or xgboost-cpu."""
+    from importlib.metadata import packages_distributions
+
     return tuple(sorted(set(packages_distributions().get(module, ()))))
 
 
@@ -53,10 +56,32 @@ def python() -> str:
 
 def found(package: str) -> str:
     """The version that is installed. Raises ExtraMissing."""
+    if have := installed(package):
+        return have
+    raise ExtraMissing(package, "image" if package == "pillow" else "sklearn", "storing this model")
+
+
+def installed(package: str) -> str:
+    """The version of a package that is here; empty where it is not.
+
+    Read off the name of the folder that pip made, `numpy-2.3.1.dist-info`: a service that starts need not wait for
+    the mail parser that reads what is in it.
+    """
+    begins = re.sub(r"[-_.]+", "_", package).lower() + "-"
+    for folder in sys.path:
+        try:
+            names = os.listdir(folder or ".")  # noqa: PTH208  # iterdir makes a path of each, and there are hundreds
+        except OSError:
+            continue
+        for name in names:
+            if name.endswith(".dist-info") and name.lower().startswith(begins):
+                return name[len(begins) : -len(".dist-info")]
+    from importlib.metadata import PackageNotFoundError, version
+
     try:
         return version(package)
-    except PackageNotFoundError as error:
-        raise ExtraMissing(package, "image" if package == "pillow" else "sklearn", "storing this model") from error
+    except PackageNotFoundError:
+        return ""
 
 
 def check(manifest: Manifest) -> None:
@@ -67,10 +92,7 @@ def check(manifest: Manifest) -> None:
         raise BundleUnfit("python", manifest.requirements.python, python())
     newer_will_do = form in SPECIFIED
     for package, wanted in manifest.requirements.packages.items():
-        try:
-            have = version(package)
-        except PackageNotFoundError:
-            have = ""
+        have = installed(package)
         if have == wanted or (have and newer_will_do and ordered(have) >= ordered(wanted)):
             continue
         raise BundleUnfit(package, wanted, have, at_least=newer_will_do)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -12,6 +13,7 @@ from wherry.contract.events import Tell
 from wherry.contract.manifest import Manifest
 from wherry.contract.project import Project
 from wherry.contract.wire import Row
+from wherry.server.destination import destination
 from wherry.server.history import Query
 
 
@@ -136,6 +138,9 @@ def open_journal(
     database this version cannot write to), ExtraMissing (the store was asked for and SQLAlchemy is not installed),
     SpoolHeld (another service uses the folder; its pid is named), StoreFailed, DiskFull.
     """
+    target = destination(project.store, os.environ, state, desk=desk)
+    if target is None:
+        return NoJournal()
     from wherry.server import stored  # the store's parts are not loaded where it is off
 
-    return stored.open_journal(project, manifest, state, tell, desk=desk, lane=lane) or NoJournal()
+    return stored.open_journal(target, project, manifest, state, tell, desk=desk, lane=lane) or NoJournal()

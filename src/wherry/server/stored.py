@@ -16,7 +16,7 @@ from wherry.contract.names import ENV_SPOOL_ENDS
 from wherry.contract.project import Project
 from wherry.errors import ExtraMissing, StoreUnreachable
 from wherry.server.asking import Asker
-from wherry.server.destination import DRIVERS, Destination, destination, scheme_of
+from wherry.server.destination import DRIVERS, Destination, scheme_of
 from wherry.server.history import Query, kept_of
 from wherry.server.inputs import Reduce, kept_columns, reducing
 from wherry.server.journal import Counts
@@ -91,13 +91,12 @@ def leaving(rows: int, folder: Path, ends_with: str) -> str:
 
 
 def open_journal(
-    project: Project, manifest: Manifest, state: Path, tell: Tell, *, desk: bool, lane: int
+    target: Destination, project: Project, manifest: Manifest, state: Path, tell: Tell, *, desk: bool, lane: int
 ) -> StoredJournal | None:
-    """What `wherry.server.journal.open_journal` promises; None when nothing is to be kept."""
-    store = project.store
-    target = destination(store, os.environ, state, desk=desk)
-    if target is None or not installed(target, tell):
+    """What `wherry.server.journal.open_journal` promises; None when the libraries for it are not there."""
+    if not installed(target, tell):
         return None
+    store = project.store
     columns = manifest.signature.names
     reduce = reducing(store, columns, state, desk=desk)
     if target.warning:
