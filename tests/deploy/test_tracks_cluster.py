@@ -164,7 +164,7 @@ def test_a_canary_that_is_worse_goes_and_one_that_is_not_stays(
             share = sum(report["answers"].get("2", 0) for report in seen.reports) / sum(
                 report["sent"] for report in seen.reports
             )
-            print(f"\n{name}: {seen.error}; {share:.1%} of all requests")
+            print(f"\n{name}: {seen.error}; after {seen.seconds:.1f} s, {share:.1%} of all requests")
             assert seen.error.cause == WORSE[name][2]
             assert share < 0.5
             for report in seen.reports:
