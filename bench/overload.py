@@ -24,7 +24,7 @@ import httptools
 import numpy as np
 import uvloop
 from models import BEANS, pack
-from turns import SENDER_CORE, cpu, serving, settle, started
+from turns import SENDER_CORE, cpu, forked, serving, settle, started
 
 MOST_CONNECTIONS = 950  # a service takes a thousand
 TICK = 0.001
@@ -206,8 +206,8 @@ def resident(pid: int) -> int:
 
 
 def main(asked: argparse.Namespace) -> int:
-    if asked.first and (child := os.fork()):  # a session of its own is for a process that leads no other
-        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if asked.first:
+        forked()
     with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
         folder = Path(name)
         bundle = pack(folder, ("skops",), "m4", asked.beans)["skops"]

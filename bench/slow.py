@@ -1,10 +1,11 @@
 """Clients that are slow on purpose, and what the others feel of them.
 
-python bench/slow.py [SECONDS] [CONNECTIONS]: a linear model on core 0, 200 requests a second from core 1, for SECONDS
-(60) alone, and then beside CONNECTIONS (1,000) that drip a header, drip a body, or ask and do not read, and that
-come back when they are ended. These are a process of its own that yields to the one that asks: who would measure in the
-same loop would measure how long a thousand timers take. Ends with 1 when a good request fails, when the p99 is over 1.2
-times the one before and 5 ms more, or when more than 50 connections are open 15 seconds later.
+python bench/slow.py [--first] [SECONDS] [CONNECTIONS]: a linear model on core 0, 200 requests a second from core 1, for
+SECONDS (60) alone, and then beside CONNECTIONS (1,000) that drip a header, drip a body, or ask and do not read, and
+that come back when they are ended. These are a process of its own that yields to the one that asks: who would measure
+in the same loop would measure how long a thousand timers take. --first as in overload.py; they stay behind. Ends with 1
+when a good request fails, when the p99 is over 1.2 times the one before and 5 ms more, or when more than 50 connections
+are open 15 seconds later.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from pathlib import Path
 import uvloop
 from models import pack
 from overload import Sender, good, p99
-from turns import SENDER_CORE, Peer, free_port, settle, started
+from turns import SENDER_CORE, Peer, forked, free_port, settle, started
 
 RATE, DRIP_SECONDS, AFTER_SECONDS, MOST_OPEN, MORE, MORE_MS = 200.0, 1.0, 15.0, 50, 1.2, 5.0
 HEAD = b"POST /predict HTTP/1.1\r\nHost: localhost\r\n"
@@ -69,7 +70,9 @@ async def story(port: int, admin: int, bodies: list[str], seconds: float, many: 
     sender = Sender(port, bodies)
     await sender.run(RATE, 2.0)
     before = await sender.run(RATE, seconds)
-    clients = await asyncio.create_subprocess_exec(sys.executable, __file__, CLIENTS, str(port), str(many))
+    clients = await asyncio.create_subprocess_exec(
+        sys.executable, __file__, CLIENTS, str(port), str(many), start_new_session=True
+    )
     await asyncio.sleep(3)
     meanwhile = await sender.run(RATE, seconds)
     there = open_connections(admin)
@@ -85,7 +88,9 @@ async def story(port: int, admin: int, bodies: list[str], seconds: float, many: 
     return int(failed > 0 or left > MOST_OPEN or p99(meanwhile) > max(MORE * p99(before), p99(before) + MORE_MS))
 
 
-def main(seconds: float, many: int) -> int:
+def main(seconds: float, many: int, first: bool) -> int:
+    if first:
+        forked()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         bundle = pack(folder, ("linear",))["linear"]
@@ -96,15 +101,15 @@ def main(seconds: float, many: int) -> int:
             "WHERRY_SERVE_ADMIN_PORT": str(admin),
             "WHERRY_STORE_ENABLED": "false",
         }
-        with started(Peer([sys.executable, "-m", "wherry.server"], port, environ)):
-            settle(SENDER_CORE)
+        with started(Peer([sys.executable, "-m", "wherry.server"], port, environ), first=first):
+            settle(SENDER_CORE, first=first)
             bodies = (folder / "rows.jsonl").read_text().splitlines()
             return uvloop.run(story(port, admin, bodies, seconds, many))
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] == [CLIENTS]:
-        os.nice(19)
+        os.setpriority(os.PRIO_PROCESS, 0, 19)
         uvloop.run(slowly(*map(int, sys.argv[2:])))
-    numbers = [float(text) for text in sys.argv[1:]] or [60.0, 1000]
-    sys.exit(main(numbers[0], int(numbers[1])))
+    numbers = [float(text) for text in sys.argv[1:] if text != "--first"] or [60.0, 1000]
+    sys.exit(main(numbers[0], int(numbers[1]), "--first" in sys.argv))

@@ -76,6 +76,12 @@ def settle(*cores: int, first: bool = False) -> None:
         os.setpriority(os.PRIO_PROCESS, 0, -20)
 
 
+def forked() -> None:
+    """Go on in a process that leads no session yet, and so may lead one of its own; this one ends as that does."""
+    if child := os.fork():
+        sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+
+
 @contextlib.contextmanager
 def started(peer: Peer, *cores: int, first: bool = False) -> Iterator[int]:
     """A server on its core, or on those that are named, listening; its process id."""

@@ -8,6 +8,9 @@ import json
 import socket
 import time
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from serving import (
@@ -26,6 +29,8 @@ from serving import (
 
 from wherry.contract.wire import Outputs, Row
 from wherry.server.limits import Limits
+from wherry.server.port import Port
+from wherry.server.protocol import TOGETHER, Connection
 
 BODY = json.dumps(EXAMPLE).encode()
 HOST = b"Host: 127.0.0.1\r\n"
@@ -55,6 +60,64 @@ def test_a_request_that_comes_byte_by_byte_is_read(service: Running) -> None:
         for byte in request("POST", "/predict", BODY, close=True):
             sock.sendall(bytes((byte,)))
         assert parse(sock.makefile("rb").read())[0].json == {"prediction": 1}
+
+
+class Client:
+    """A connection without a socket: what it was sent, and whether it is read from."""
+
+    def __init__(self, port: Port) -> None:
+        self.sent, self.reading, self.connection = b"", True, Connection(port)
+        self.connection.connection_made(cast(Any, self))
+
+    def write(self, data: bytes) -> None:
+        self.sent += data
+
+    def is_closing(self) -> bool:
+        return False
+
+    def pause_reading(self) -> None:
+        self.reading = False
+
+    def resume_reading(self) -> None:
+        self.reading = True
+
+
+def test_one_connection_with_many_requests_lets_the_others_ask_in_between() -> None:
+    """A few in each turn of the loop, whatever came in one packet; and they are read on to the end."""
+    turn: list[Any] = []
+    loop: Any = SimpleNamespace(call_soon=lambda call: turn.append(call))
+    site: Any = SimpleNamespace(receive=lambda exchange: exchange.answer(200, b"", exchange.url))
+    greedy = Client(Port(site, Limits(), loop))
+    turns = [0]
+    greedy.connection.data_received(b"".join(request("GET", f"/{k}") for k in range(20)))
+    while not greedy.reading:
+        turns.append(len(replies(greedy.sent)))
+        turn.pop(0)()
+    assert [answer.body for answer in replies(greedy.sent)] == [b"/%d" % k for k in range(20)]
+    assert all(0 < later - before <= TOGETHER for before, later in pairwise(turns))
+
+
+def test_a_connection_that_asked_for_all_it_may_and_was_answered_at_once_is_read_again() -> None:
+    turn: list[Any] = []
+    waiting: list[Any] = []
+    loop: Any = SimpleNamespace(call_soon=lambda call: turn.append(call))
+    site: Any = SimpleNamespace(receive=waiting.append)
+    client = Client(Port(site, Limits(owed=2), loop))
+    client.connection.data_received(4 * request("GET", "/"))
+    for _ in range(2):
+        while turn:
+            turn.pop(0)()
+        assert (len(waiting), client.reading) == (2, False)
+        while waiting:
+            waiting.pop().answer(200, b"", b"")
+    while turn:
+        turn.pop(0)()
+    assert client.reading
+    assert len(replies(client.sent)) == 4
+
+
+def test_what_came_before_the_end_of_a_connection_is_answered(service: Running) -> None:
+    assert len(replies(raw(service.address, 20 * request("GET", "/livez"), half_close=True))) == 20
 
 
 def test_pipelined_replies_come_in_order() -> None:

@@ -88,7 +88,7 @@ class Port:
         now = self.now()
         for connection in list(self.connections):
             on_its_way = connection.fresh and now - connection.since < FRESH
-            if not connection.owed and connection.state == IDLE and not on_its_way:
+            if not (connection.owed or connection.backlog) and connection.state == IDLE and not on_its_way:
                 connection.transport.close()
 
     def abort(self) -> None:

@@ -22,6 +22,8 @@ from wherry.server.heads import remember
 if TYPE_CHECKING:
     from wherry.server.port import Port
 
+END = b"\r\n\r\n"  # of a header block
+TOGETHER = 4  # requests that one connection may have answered while all others wait
 SLICE = 4096  # bytes given to the parser at a time, so that limits and back-pressure act within that many bytes
 STATUS_LINES = {s.value: b"HTTP/1.1 %d %s\r\n" % (s.value, s.phrase.encode()) for s in HTTPStatus}
 IDLE, HEAD, BODY, LINGER, GONE = range(5)  # what a connection is waiting for
@@ -73,7 +75,7 @@ class Exchange(msgspec.Struct, eq=False):
         connection = self.connection
         connection.port.in_flight -= 1
         owed = connection.owed
-        if len(owed) == 1 and connection.state == IDLE and not self.close and not connection.backlog:
+        if len(owed) == 1 and connection.state == IDLE and not self.close and not connection.held:
             # What nearly every reply is: the only one owed, on a connection that goes on.
             owed.clear()
             connection.transport.write(reply)
@@ -97,6 +99,8 @@ class Connection(asyncio.Protocol):
         self.fresh = True  # no request has been read yet
         self.owed: deque[Exchange] = deque()  # requests whose replies have not been sent, in order
         self.backlog = b""  # read from the socket, not yet given to the parser
+        self.held = False  # nothing is read from the socket until the backlog is done
+        self.resuming = False  # whether `resume` is on its way
         self.writable = True
         self.deaf = False  # the client sends nothing more
         self.stalled = 0.0  # since when the client has not taken what was written; 0: it has
@@ -119,6 +123,8 @@ class Connection(asyncio.Protocol):
     def eof_received(self) -> bool:
         """A client may close its side and still wait for what it is owed."""
         self.deaf = True
+        if self.backlog:
+            return True  # what came before the end is read first
         if not self.owed:
             return False
         if self.state != LINGER:
@@ -132,7 +138,7 @@ class Connection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self.writable, self.stalled = True, 0.0
-        self.port.loop.call_soon(self.resume)
+        self.go_on()
 
     def data_received(self, data: bytes) -> None:
         if self.state >= LINGER:
@@ -140,12 +146,12 @@ class Connection(asyncio.Protocol):
         if self.backlog or len(data) > SLICE or not self.writable or len(self.owed) >= self.most_owed:
             self.backlog += data
             self.drain()
-        elif self.state != IDLE:
-            self.feed(data)
-        else:
+            return
+        end = data.find(b"\r\n\r\n") + 4  # written out: every request comes by here
+        head = None
+        if self.state == IDLE:
             # A request begins: it is looked up when all of it is here and its header is known.
             port = self.port
-            end = data.find(b"\r\n\r\n") + 4
             head = port.heads.get(data[:end])
             if head is not None and len(data) - end == head.length:
                 now = port.now()
@@ -156,16 +162,28 @@ class Connection(asyncio.Protocol):
                 self.owed.append(exchange)
                 port.in_flight += 1
                 head.receive(exchange)
-            else:
-                self.feed(data)
-                if head is None and self.state == IDLE:
-                    remember(port, self.exchange, data, end)
+                return
+        if data.find(END, end) >= 0:  # more than one request, it seems
+            self.backlog = data
+            self.drain()
+        else:
+            unknown = self.state == IDLE and head is None
+            self.feed(data)
+            if unknown and self.state == IDLE:
+                remember(self.port, self.exchange, data, end)
+
+    def go_on(self) -> None:
+        """Have what was held back read in the next turn of the loop."""
+        if not self.resuming:
+            self.resuming = True
+            self.port.loop.call_soon(self.resume)
 
     def resume(self) -> None:
-        """Go on with what was held back."""
+        self.resuming = False
         if self.state < GONE and self.readable:
             self.drain()
-            if self.readable and not self.transport.is_closing():
+            if self.readable and not self.backlog and not self.transport.is_closing():
+                self.held = False
                 self.transport.resume_reading()
 
     @property
@@ -173,16 +191,27 @@ class Connection(asyncio.Protocol):
         return self.writable and len(self.owed) < self.most_owed
 
     def drain(self) -> None:
-        """Give the backlog to the parser, slice by slice, as long as the client takes its replies."""
-        view, place = memoryview(self.backlog), 0
+        """Give the backlog to the parser, a few requests in each turn, as long as the client takes its replies."""
+        view, place, begun = memoryview(self.backlog), 0, 0
         while place < len(view) and self.readable and self.state < LINGER:
-            # Within a body of known length nothing can be hidden, so a large one may be fed in large slices.
-            size = max(SLICE, min(self.remaining, 1 << 16)) if self.state == BODY else SLICE
+            if self.state == IDLE and begun == TOGETHER:
+                self.go_on()
+                break
+            begun += self.state == IDLE
+            if self.state == BODY:
+                # Within a body of known length nothing can be hidden, so a large one may be fed in large slices.
+                size = min(self.remaining, 1 << 16) if self.remaining > 0 else SLICE
+            else:
+                end = self.backlog.find(END, place, place + SLICE)
+                size = end + len(END) - place if end >= 0 else SLICE
             self.feed(bytes(view[place : place + size]))
             place += size
         self.backlog = b"" if self.state >= LINGER else bytes(view[place:])
         if self.backlog:
+            self.held = True
             self.transport.pause_reading()
+        elif self.deaf and not self.eof_received():
+            self.transport.close()
 
     # The parser's side
 
@@ -327,8 +356,8 @@ class Connection(asyncio.Protocol):
                 return
         if not owed and self.state == IDLE:
             self.since = self.port.now()
-        if self.backlog:
-            self.port.loop.call_soon(self.resume)
+        if self.held:
+            self.go_on()
 
     def refuse(self, error: RequestRefused) -> None:
         """Answer what cannot be read any further, after the replies that are owed, and end the connection."""
