@@ -15,7 +15,6 @@ import signal
 import socket
 import ssl
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -94,19 +93,7 @@ def wherry(tmp_path: Path, forking: Any) -> Callable[..., subprocess.CompletedPr
     """
 
     def run(*args: str | Path, cwd: Path = tmp_path, timeout: float = 120, stdin: str = "", **environ: str) -> Any:
-        words, variables = [*map(str, args)], plain_environ(**environ)
-        if forking.can(variables):
-            return forking.run("wherry", words, cwd, variables, stdin, timeout)
-        return subprocess.run(
-            [sys.executable, "-m", "wherry", *words],
-            cwd=cwd,
-            env=variables,
-            input=stdin,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            check=False,
-        )
+        return forking.run("wherry", [*map(str, args)], cwd, plain_environ(**environ), stdin, timeout)
 
     return run
 
@@ -144,7 +131,7 @@ class Running:
 
     url: str
     admin_url: str
-    process: subprocess.Popen[bytes]
+    process: Any  # forking.Forked, or subprocess.Popen
     log: Path
 
     def ask(
@@ -179,25 +166,22 @@ def ask(url: str, body: Any = None, *, headers: dict[str, str] | None = None, me
 
 
 @pytest.fixture
-def service(tmp_path: Path, free_ports: Callable[[int], list[int]]) -> Iterator[Callable[..., Running]]:
-    """Start `wherry serve BUNDLE` and wait until it is ready; the drain is short unless the test says otherwise."""
+def service(tmp_path: Path, free_ports: Callable[[int], list[int]], forking: Any) -> Iterator[Callable[..., Running]]:
+    """Start `wherry serve BUNDLE` and wait until it is ready; the drain is short unless the test says otherwise.
+
+    fresh: it loads its libraries itself, as where the test looks at which.
+    """
     started: list[Running] = []
 
-    def start(bundle: Path, *args: str, cwd: Path | None = None, **environ: str) -> Running:
+    def start(bundle: Path, *args: str, cwd: Path | None = None, fresh: bool = False, **environ: str) -> Running:
         port, admin = free_ports(2)
         folder = cwd or tmp_path
         log = folder / f"serve-{port}.log"
         ports = ["--port", str(port), "--admin-port", str(admin)]
-        with log.open("wb") as sink:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "wherry", "serve", str(bundle), *ports, *args],
-                cwd=folder,
-                env=plain_environ(**{"WHERRY_SERVE_DRAIN_SECONDS": "0.1", **environ}),
-                stdin=subprocess.DEVNULL,
-                stdout=sink,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+        variables = plain_environ(**{"WHERRY_SERVE_DRAIN_SECONDS": "0.1", **environ})
+        with log.open("wb") as sink, Path(os.devnull).open("rb") as nothing:
+            words = ["serve", str(bundle), *ports, *args]
+            process = forking.start("wherry", words, folder, variables, (nothing, sink, sink), fresh=fresh)
         running = Running(f"http://127.0.0.1:{port}", f"http://127.0.0.1:{admin}", process, log)
         started.append(running)
         wait_ready(running)
@@ -219,6 +203,17 @@ def wait_ready(running: Running) -> None:
         except OSError:
             time.sleep(0.02)  # nobody listens yet
     pytest.fail(f"the service was not ready within {PATIENCE:.0f} s; it said:\n{running.log.read_text()}")
+
+
+@pytest.fixture(scope="module")
+def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """One browser for all tests of a module."""
+    pytest.importorskip("selenium", reason="selenium is not installed: pip install 'wherry[dev]'")
+    pages = SimpleNamespace(**runpy.run_path(str(ROOT / "tests" / "server" / "page_parts.py")))
+    if not pages.CHROMIUM.exists() or not pages.DRIVER.exists():
+        pytest.skip("no browser: apt-get install chromium chromium-driver")
+    with pages.browser(tmp_path_factory.mktemp("browser") / "profile") as made:
+        yield made
 
 
 # --- bundles ------------------------------------------------------------------------------------------------------

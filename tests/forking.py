@@ -34,8 +34,9 @@ LIBRARIES = (
     "skl2onnx",
     "pandas",
 )
-# The interpreter and the libraries read these once, when they begin.
-READ_EARLY = ("PYTHON", "LC_", "LANG", "LD_", "OMP_", "OPENBLAS_", "MKL_", "FAKETIME")
+# The interpreter and the libraries read these once, when they begin; and whether a store's password shows from outside
+# is looked up in what the kernel keeps of how a process began.
+READ_EARLY = ("PYTHON", "LC_", "LANG", "LD_", "OMP_", "OPENBLAS_", "MKL_", "FAKETIME", "WHERRY_STORE_URL")
 
 
 class Forking:
@@ -58,9 +59,25 @@ class Forking:
         return not any(name.startswith(READ_EARLY) for name, _ in differ)
 
     def start(
-        self, module: str, words: Sequence[str], cwd: Path, environ: Mapping[str, str], streams: Sequence[Any]
-    ) -> Forked:
-        """`python -m MODULE WORDS`. streams: standard input, output and error, as open files."""
+        self,
+        module: str,
+        words: Sequence[str],
+        cwd: Path,
+        environ: Mapping[str, str],
+        streams: Sequence[Any],
+        *,
+        fresh: bool = False,
+    ) -> Forked | subprocess.Popen[bytes]:
+        """`python -m MODULE WORDS`, leading a session. streams: standard input, output and error, as open files.
+
+        fresh: an interpreter of its own, that has loaded nothing.
+        """
+        if fresh or not self.can(environ):
+            stdin, stdout, stderr = streams
+            command = [sys.executable, "-m", module, *words]
+            return subprocess.Popen(
+                command, cwd=cwd, env=environ, stdin=stdin, stdout=stdout, stderr=stderr, start_new_session=True
+            )
         told, theirs = os.pipe()
         try:
             asked = {"module": module, "words": list(words), "cwd": str(cwd), "environ": dict(environ)}

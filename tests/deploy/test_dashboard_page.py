@@ -99,15 +99,6 @@ LOOK = Look(AT, "minikube", "models", (WELL, UNWELL), NEWS)
 COURSES = {"breast": course(), "ferry": course(2)}
 
 
-@pytest.fixture(scope="module")
-def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    pytest.importorskip("selenium", reason="selenium is not installed: pip install 'wherry[dev]'")
-    if not parts.CHROMIUM.exists() or not parts.DRIVER.exists():
-        pytest.skip("no browser: apt-get install chromium chromium-driver")
-    with parts.browser(tmp_path_factory.mktemp("browser") / "profile") as made:
-        yield made
-
-
 @pytest.fixture
 def site(driver: Any) -> Iterator[Site]:
     """The page, opened; complains at the end about whatever the browser complained about."""

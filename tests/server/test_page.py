@@ -23,16 +23,6 @@ parts = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("page_part
 DATA = re.compile(rb'<script type="application/json" id="data">(.*?)</script>', re.DOTALL)
 
 
-@pytest.fixture(scope="module")
-def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """One browser for all tests here."""
-    pytest.importorskip("selenium", reason="selenium is not installed: pip install 'wherry[dev]'")
-    if not parts.CHROMIUM.exists() or not parts.DRIVER.exists():
-        pytest.skip("no browser: apt-get install chromium chromium-driver")
-    with parts.browser(tmp_path_factory.mktemp("browser") / "profile") as made:
-        yield made
-
-
 @pytest.fixture
 def opened(driver: Any) -> Iterator[Callable[..., Any]]:
     """Opens a service's page; complains at the end about whatever the browser complained about."""

@@ -233,12 +233,13 @@ def test_a_collector_that_is_away_fails_no_request_and_keeps_nobody(
 def test_nothing_of_it_is_loaded_where_nobody_asked(
     service: Callable[..., Any], linear_bundle: Path, collector: Collector
 ) -> None:
-    off = service(linear_bundle, "--no-store", OTEL_SERVICE_NAME="iris")
+    off = service(linear_bundle, "--no-store", fresh=True, OTEL_SERVICE_NAME="iris")
     assert off.ask("/health").status == 200
     assert not loaded(off.process.pid)
-    switched = service(linear_bundle, "--no-store", OTEL_EXPORTER_OTLP_ENDPOINT=collector.url, OTEL_SDK_DISABLED="true")
+    disabled = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, "OTEL_SDK_DISABLED": "true"}
+    switched = service(linear_bundle, "--no-store", fresh=True, **disabled)
     assert not loaded(switched.process.pid)
-    on = service(linear_bundle, "--no-store", OTEL_EXPORTER_OTLP_ENDPOINT=collector.url)
+    on = service(linear_bundle, "--no-store", fresh=True, OTEL_EXPORTER_OTLP_ENDPOINT=collector.url)
     assert loaded(on.process.pid), "it would be seen"
 
 

@@ -105,7 +105,7 @@ def test_packed_and_served_without_keras(
     told = wherry("pack", "net.keras", "--data", "rows.csv", "--trust")
     assert told.returncode == 0, told.stderr
     assert "stored as  onnx, equal on" in told.stdout
-    running = service(tmp_path / "bundle", "--no-store")
+    running = service(tmp_path / "bundle", "--no-store", fresh=True)
     rows = json.loads(ROWS[:5].to_json(orient="records", double_precision=15))
     wanted = model.predict(ROWS.to_numpy()[:5], verbose=0).ravel().tolist()
     assert running.ask("/predict", rows).json["predictions"] == pytest.approx(wanted, rel=1e-4, abs=1e-6)

@@ -198,7 +198,7 @@ def test_packed_and_served_without_pytorch(
     told = wherry("pack", "net.pt2", "--data", "rows.csv", "--trust")
     assert told.returncode == 0, told.stderr
     assert "stored as  onnx, equal on" in told.stdout
-    running = service(tmp_path / "bundle", "--no-store")
+    running = service(tmp_path / "bundle", "--no-store", fresh=True)
     rows = json.loads(ROWS[:5].to_json(orient="records", double_precision=15))
     wanted = net(torch.from_numpy(ROWS.to_numpy()[:5])).detach().numpy().ravel().tolist()
     assert running.ask("/predict", rows).json["predictions"] == pytest.approx(wanted, rel=1e-4, abs=1e-6)

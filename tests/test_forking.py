@@ -1,0 +1,48 @@
+"""What tests start by forking is a process as any: its own folder, environment, streams, signals and exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+SAID = """import json, os, sys
+print(json.dumps([sys.argv[1:], os.getcwd(), os.environ["SAID"], sys.stdin.read(), os.getsid(0) == os.getpid(),
+                  "sklearn" in sys.modules]))
+"""
+ENDS = {"": 0, "sys.exit(4)": 4, "sys.exit('no')": 1, "1 / 0": 1, "os.kill(os.getpid(), 15)": -signal.SIGTERM}
+
+
+@pytest.mark.parametrize("early", [{}, {"PYTHONHASHSEED": "1"}], ids=["forked", "by itself"])
+def test_it_begins_as_it_is_told(forking: Any, tmp_path: Path, early: dict[str, str]) -> None:
+    pytest.importorskip("sklearn", reason="needs scikit-learn")
+    (tmp_path / "says.py").write_text(SAID)
+    environ = {**os.environ, "SAID": "this", **early}
+    done = forking.run("says", ["a", "b"], tmp_path, environ, "in", 60)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout) == [["a", "b"], str(tmp_path), "this", "in", True, not early]
+
+
+@pytest.mark.parametrize(("how", "code"), ENDS.items())
+def test_it_ends_with_its_own_code(forking: Any, tmp_path: Path, how: str, code: int) -> None:
+    (tmp_path / "ends.py").write_text(f"import atexit, os, sys\natexit.register(print, 'the end')\n{how}\n")
+    done = forking.run("ends", [], tmp_path, dict(os.environ), "", 60)
+    assert done.returncode == code, done.stderr
+    assert ("the end" in done.stdout) == (code >= 0)
+    assert ("ZeroDivisionError" in done.stderr) == ("1 / 0" in how)
+
+
+def test_it_takes_signals(forking: Any, tmp_path: Path) -> None:
+    (tmp_path / "waits.py").write_text("import time\nopen('begun', 'w').close()\ntime.sleep(60)\n")
+    with Path(os.devnull).open("r+b") as nothing:
+        process = forking.start("waits", [], tmp_path, dict(os.environ), (nothing, nothing, nothing))
+    while not (tmp_path / "begun").exists():
+        assert process.poll() is None, "it ended before it was told to"
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) in (1, -signal.SIGINT), f"as {sys.executable} ends"
+    assert process.poll() == process.returncode
