@@ -128,8 +128,8 @@ class Gained(NamedTuple):
 
 def throughput(bundle: Path, cores: tuple[int, ...], data: bytes, seconds: float) -> Gained:
     """Of four callers at a time, who send the same bytes again and again."""
-    head = f"POST /predict HTTP/1.1\r\nHost: here\r\nContent-Type: image/jpeg\r\nContent-Length: {len(data)}\r\n\r\n"
-    request, counts = head.encode() + data, [0] * CALLERS
+    head = "POST /predict HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: image/jpeg\r\n"
+    request, counts = f"{head}Content-Length: {len(data)}\r\n\r\n".encode() + data, [0] * CALLERS
     with service(bundle, *cores) as (port, process):
 
         def call(place: int, until: float) -> None:
