@@ -52,3 +52,13 @@ def test_without_the_routes_the_proof_refuses_the_graph(tmp_path: Any, monkeypat
     monkeypatch.setattr(to_onnx, "route_missing", lambda graph, estimator: None)
     model = Forest(21, random_state=0).fit(WHOLE, ANSWERS)
     assert wherry.pack(model, WHOLE, ANSWERS, to=tmp_path / "bundle").conversion.form == "skops"
+
+
+@pytest.mark.timeout(120)
+def test_a_tree_that_tells_missing_values_from_all_others_is_left_to_scikit_learn_where_float32_will_not_do(
+    tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(to_onnx, "route_missing", lambda graph, estimator: None)
+    model = Forest(21, random_state=0).fit(HOLED, ANSWERS)
+    assert any(np.isinf(tree.tree_.threshold).any() for tree in model.estimators_)
+    assert wherry.pack(model, HOLED, ANSWERS, to=tmp_path / "bundle").conversion.form == "skops"

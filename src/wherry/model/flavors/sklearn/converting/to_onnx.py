@@ -28,7 +28,7 @@ from wherry.model.flavors.sklearn.converting import boosting
 from wherry.model.flavors.sklearn.converting.columns_graph import head, joined
 from wherry.model.flavors.sklearn.converting.features import Number, Raw, Table, untouched
 from wherry.model.flavors.sklearn.converting.hot_paths import lay_out
-from wherry.model.flavors.sklearn.converting.missing_routes import route_missing
+from wherry.model.flavors.sklearn.converting.missing_routes import route_missing, trees
 from wherry.model.flavors.sklearn.converting.steps import apply
 from wherry.model.flavors.sklearn.inputs import NUMERIC
 from wherry.model.flavors.sklearn.scorer import parts
@@ -125,7 +125,10 @@ def columns(signature: Signature, numbers: Any, native: bool) -> list[tuple[str,
 
 
 def convert(estimator: Any, signature: Signature, way: Way) -> bytes:
-    """The graph. Raises whatever skl2onnx raises."""
+    """The graph. Raises whatever skl2onnx raises, and ValueError where it would not come to an end."""
+    if way.exact and any(np.isinf(tree.threshold).any() for tree in trees(estimator)):
+        # skl2onnx would halve the way between such a threshold and its neighbour, which is none, for ever.
+        raise ValueError("a tree that tells missing values from all others is not converted to float64")
     if way.features:
         rest = graph_of(flat(way.rest), way.inputs)
         # LabelEncoder of texts is as old as version 2 of its domain; what version 1 held is in version 3 too.
