@@ -6,9 +6,12 @@ the pictures in docs/ are made from such a run. The short form ends when there a
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +69,33 @@ def test_load_takes_one_replica_to_three_and_its_end_takes_them_back(desk: Desk)
         if KEEP:
             shutil.copy(desk.folder / "run.json", KEEP)
             (Path(KEEP) / "run.svg").write_text(alone(run))
+
+
+if LONG:
+
+    @pytest.mark.timeout(900)
+    def test_a_deploy_in_the_middle_of_the_load_resets_no_replicas(desk: Desk) -> None:
+        """T62: a new version takes the place of three pods that an autoscaler made, under the load that made them."""
+        desk.deploy()
+        desk.rest()
+        with ThreadPoolExecutor(1) as beside:
+            load = ("--rate", "90", "--duration", "150s", "--record", "run.json")
+            sent = beside.submit(desk.wherry, "stress", NAME, *load, timeout=500, first=True)
+            desk.wait("three pods ready", lambda one: one["ready"] == one["wanted"] == 3)
+            settings = desk.folder / "wherry.toml"
+            settings.write_text(settings.read_text().replace('cpu_limit = "1"', 'cpu_limit = "900m"'))
+            begun = time.time()
+            desk.deploy()
+            ended = time.time()
+            assert sent.result().returncode == 0
+        run = decode((desk.folder / "run.json").read_bytes())
+        wanted = [one.desired for one in run.seconds if one.desired is not None]
+        turns = [(one.at, one.desired) for one, new in itertools.pairwise(run.seconds) if one.desired != new.desired]
+        up = [one for one in run.seconds if one.at > next(each.at for each in run.seconds if each.ready == 3)]
+        good, failed = sum(one.ok for one in up) / sum(one.sent for one in up), sum(one.failed for one in run.seconds)
+        print(f"deployed in {ended - begun:.1f} s, {failed} failed; with three pods {good:.4f} good; until {turns}")
+        assert set(wanted[wanted.index(3) :]) == {3}
+        assert good >= 0.9
 
 
 def held(desk: Desk, run: Recording) -> None:
