@@ -469,8 +469,15 @@ def test_what_does_not_go_in_time_is_named(
 ) -> None:
     deploy(make_release("boats"), fake, probe)
     monkeypatch.setattr(server.api, "delete", lambda key, only=None: {"kind": "Status"})
-    with pytest.raises(StillThere, match="deployment/ferry"):
+    with pytest.raises(StillThere, match="deployment/ferry") as plain:
         life.down(fake, timeout=0.1)
+    assert "finalizer" not in str(plain.value)
+    for (kind, _, name), made in server.api.objects.items():
+        if kind == "services" and name == "ferry":
+            made["metadata"]["finalizers"] = ["foregroundDeletion", "example.com/held"]
+    with pytest.raises(StillThere, match=r"service/ferry \(held by its finalizer example.com/held\)") as held:
+        life.down(fake, timeout=0.1)
+    assert "kubectl -n boats patch service/ferry" in held.value.hint
 
 
 # --- the address ----------------------------------------------------------------------------------------------------

@@ -30,6 +30,7 @@ from wherry.errors import ClusterFailed, NameUnclear, NothingDeployed, NotPermit
 LOOK_AGAIN = 0.3
 # What every namespace has, and what only shadows other objects.
 ALWAYS_THERE = frozenset({"configmap/kube-root-ca.crt", "configmap/openshift-service-ca.crt", "serviceaccount/default"})
+CLUSTERS_OWN = frozenset({"foregroundDeletion", "orphan"})  # finalizers that end by themselves
 SHADOWS = frozenset({"Event", "Endpoints", "EndpointSlice", "PodMetrics", "Lease"})
 
 
@@ -52,6 +53,15 @@ class _Found(msgspec.Struct, frozen=True):
     @property
     def what(self) -> str:
         return what(self.made, self.kind)
+
+    @property
+    def holders(self) -> list[str]:
+        """The finalizers of others, for which an object that was deleted stays."""
+        return [one for one in self.made["metadata"].get("finalizers", ()) if one not in CLUSTERS_OWN]
+
+    @property
+    def said(self) -> str:
+        return f" (held by its finalizer {', '.join(self.holders)})" if self.holders else ""
 
 
 def down(
@@ -128,13 +138,27 @@ def _delete(cluster: Cluster, going: tuple[_Found, ...], name: str, timeout: flo
     until = time.monotonic() + timeout
     left = list(going)
     while True:
-        left = [one for one in left if cluster.get(one.kind, name_of(one.made)) is not None]
+        left = [
+            _Found(one.kind, made) for one in left if (made := cluster.get(one.kind, name_of(one.made))) is not None
+        ]
         pods = [] if left else [f"pod/{name_of(pod)}" for pod in cluster.list(POD, selector(name))]
         if not left and not pods:
             return
         if time.monotonic() > until:
-            raise StillThere(", ".join([one.what for one in left] or pods), cluster.namespace, timeout)
+            held = [one for one in left if one.holders]
+            raise StillThere(
+                ", ".join([one.what + one.said for one in left] or pods),
+                cluster.namespace,
+                timeout,
+                hint=f"if nobody is there to let it go: {released(held[0].what, cluster)}" if held else "",
+            )
         time.sleep(LOOK_AGAIN)
+
+
+def released(what: str, cluster: Cluster) -> str:
+    """What to type for an object that goes without what its finalizers wait for."""
+    change = '[{"op":"remove","path":"/metadata/finalizers"}]'
+    return f"kubectl -n {cluster.namespace} patch {what} --type=json -p '{change}'"
 
 
 def _also_stay(found: Iterable[_Found]) -> Iterable[str]:
