@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import sqlite3
 import subprocess
 import time
 from collections.abc import Callable
@@ -73,6 +75,13 @@ def test_the_stores_own_history_is_replayed_with_its_inputs_and_moments(
         done = wherry("stress", again.url + words[0], "--replay", "history", "--speed", "10", *words[1:], cwd=tmp_path)
         assert done.returncode == code, "the history of the model that the address names: " + done.stderr
         assert ("it holds no prediction to send again" in done.stderr) == bool(code)
+    (store,) = tmp_path.rglob("*.db")
+    with contextlib.closing(sqlite3.connect(store)) as there, there:
+        there.execute("UPDATE predictions SET model_name = 'boats' WHERE id = (SELECT min(id) FROM predictions)")
+    asked = again.requests
+    done = wherry("stress", again.url, "--replay", "history", cwd=tmp_path)
+    assert (done.returncode, again.requests) == (2, asked)
+    assert "of several models: boats, iris" in done.stderr and "--model" in done.stderr
 
 
 def test_a_history_that_is_not_there_is_said(wherry: Wherry, target: Any) -> None:

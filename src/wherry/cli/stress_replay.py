@@ -115,10 +115,12 @@ def history(console: Console, since: str | None, model: str) -> tuple[Shape, tup
 
     query = Query(since_ns=moment(since, "--since"), model=model)
     requests: dict[str, tuple[float, list[Any]]] = {}
+    models: set[str] = set()
     with reading(console) as reader:
         for page in reader.pages(query):
             for record in page:
                 key = record.request_id or record.id
+                models.add(record.model)
                 requests.setdefault(key, (instant(record.created_at), []))[1].append(record.inputs)
             if len(requests) > MOST_REPLAYED:
                 raise UsageRefused(
@@ -127,6 +129,9 @@ def history(console: Console, since: str | None, model: str) -> tuple[Shape, tup
                 )
     if not requests:
         raise TableEmpty("the store", "it holds no prediction to send again")
+    if len(models) > 1:  # sent to one of them, the others' would be answered wrongly or not at all
+        known = ", ".join(sorted(models))
+        raise UsageRefused(f"the store holds requests of several models: {known}", hint="name one with --model")
     ordered = sorted(requests.values(), key=lambda one: one[0])
     if not all(any(value is not None for value in rows[0].values()) for _, rows in ordered[:1]):
         raise TableEmpty("the store", "it keeps no inputs to send again")

@@ -232,9 +232,11 @@ def sent_picture(value: Any) -> Any:
 def quoted_hint(column: Column, value: Any) -> str:
     if isinstance(value, str) and column.type in ("number", "integer"):
         try:
-            float(value)
+            number = float(value)
         except ValueError:
-            return f"send {WORDS[column.type]}"
+            number = math.nan
+        if not math.isfinite(number):
+            return f"send {WORDS[column.type]}" + (", or null for a missing value" if column.nullable else "")
         return f"send it without quotes: {value.strip()[:40]}"
     return f"send {WORDS[column.type]}"
 

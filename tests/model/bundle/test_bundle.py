@@ -230,6 +230,24 @@ def test_no_other_folder_is_ever_replaced(packed: Path, tmp_path: Path) -> None:
     assert (other / "train.csv").read_text() == "a,b\n"
     with pytest.raises(FolderTaken, match="a file"):
         bundle.write(other / "train.csv", manifest, files)
+    for text in ("{}", "[", '{"name": "a web application"}', (packed / "manifest.json").read_text()):
+        (other / "manifest.json").write_text(text)
+        with pytest.raises(FolderTaken, match="other things than a bundle: "):
+            bundle.write(other, manifest, files)
+        assert (other / "train.csv").read_text() == "a,b\n" and (other / "manifest.json").read_text() == text
+
+
+def test_a_bundle_with_a_file_of_its_owner_is_not_replaced(packed: Path, folder: Path) -> None:
+    files, manifest = files_of(packed), bundle.read_manifest(packed)
+    (folder / "notes").mkdir()
+    (folder / "notes" / "why.md").write_text("because")
+    with pytest.raises(FolderTaken, match=r"other things than a bundle: notes/why\.md"):
+        bundle.write(folder, manifest, files)
+    assert (folder / "notes" / "why.md").read_text() == "because"
+    (folder / "notes" / "why.md").unlink()
+    (folder / "__pycache__").mkdir()
+    (folder / "__pycache__" / "model.cpython-311.pyc").write_bytes(b"")
+    bundle.write(folder, manifest, files)
 
 
 def test_a_full_disk_leaves_nothing_half_written(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

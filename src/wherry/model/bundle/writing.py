@@ -21,6 +21,15 @@ from wherry.model.bundle.reading import checked_name
 
 AT_FDCWD = -100
 RENAME_EXCHANGE = 2
+BYTE_CODE = frozenset({"__pycache__"})  # what Python leaves beside files that it ran
+
+
+class Listed(msgspec.Struct, frozen=True):
+    """What tells a bundle's manifest from other files of that name."""
+
+    format: int
+    digest: str
+    files: dict[str, str]
 
 
 def write(folder: Path, draft: Manifest, files: Mapping[str, bytes]) -> Manifest:
@@ -51,8 +60,20 @@ def refuse_other_folder(asked: Path, target: Path) -> None:
         return
     if not target.is_dir():
         raise FolderTaken(str(asked), "it is a file")
-    if not (target / MANIFEST_FILE).is_file() and any(target.iterdir()):
-        raise FolderTaken(str(asked), "it holds other things than a bundle")
+    kept = listed_in(target / MANIFEST_FILE)
+    for each in target.rglob("*"):
+        name = each.relative_to(target)
+        if not each.is_dir() and str(name) not in kept and BYTE_CODE.isdisjoint(name.parts):
+            raise FolderTaken(str(asked), f"it holds other things than a bundle: {name}")
+
+
+def listed_in(manifest: Path) -> frozenset[str]:
+    """The files of the bundle whose manifest this is, in whatever version of the format, itself among them."""
+    try:
+        listed = msgspec.json.decode(manifest.read_bytes(), type=Listed)
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
+        return frozenset()
+    return frozenset({MANIFEST_FILE, *listed.files})
 
 
 @contextlib.contextmanager
