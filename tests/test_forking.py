@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -39,11 +40,21 @@ def test_it_ends_with_its_own_code(forking: Any, tmp_path: Path, how: str, code:
 
 
 def test_it_takes_signals(forking: Any, tmp_path: Path) -> None:
-    (tmp_path / "waits.py").write_text("import time\nopen('begun', 'w').close()\ntime.sleep(60)\n")
+    # a shell that began all this in the background has it ignored
+    text = "import signal, time\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    (tmp_path / "waits.py").write_text(f"{text}open('begun', 'w').close()\ntime.sleep(300)\n")
     with Path(os.devnull).open("r+b") as nothing:
         process = forking.start("waits", [], tmp_path, dict(os.environ), (nothing, nothing, nothing))
-    while not (tmp_path / "begun").exists():
-        assert process.poll() is None, "it ended before it was told to"
-    process.send_signal(signal.SIGINT)
-    assert process.wait(60) in (1, -signal.SIGINT), f"as {sys.executable} ends"
-    assert process.poll() == process.returncode
+    try:
+        while not (tmp_path / "begun").exists():
+            assert process.poll() is None, "it ended before it was told to"
+            time.sleep(0.01)
+        until = time.monotonic() + 60
+        while process.poll() is None and time.monotonic() < until:
+            process.send_signal(signal.SIGINT)
+            time.sleep(0.1)
+        assert process.poll() in (1, -signal.SIGINT), f"as {sys.executable} ends"
+        assert process.poll() == process.returncode
+    finally:
+        process.kill()
+        process.wait(60)
