@@ -23,7 +23,7 @@ ENDS = {"": 0, "sys.exit(4)": 4, "sys.exit('no')": 1, "1 / 0": 1, "os.kill(os.ge
 def test_it_begins_as_it_is_told(forking: Any, tmp_path: Path, early: dict[str, str]) -> None:
     pytest.importorskip("sklearn", reason="needs scikit-learn")
     (tmp_path / "says.py").write_text(SAID)
-    environ = {**os.environ, "SAID": "this", **early}
+    environ = {**forking.environ, "SAID": "this", **early}  # what other tests left in this one counts as read early
     done = forking.run("says", ["a", "b"], tmp_path, environ, "in", 60)
     assert (done.returncode, done.stderr) == (0, "")
     forked = not early and os.environ.get("WHERRY_TEST_FORK") != "0"
