@@ -229,7 +229,7 @@ def bodies_of(data: Path, encoding: str, signature: Signature | None) -> Sequenc
                 folder.cleanup()
         bodies = [encode(dict(zip(rows.columns, row, strict=True))) for row in rows.cells]
     if not bodies:
-        raise TableEmpty(str(data), "it holds no rows to send")
+        raise TableEmpty(str(data), "it holds no rows to send", "give rows with the model's columns")
     return bodies
 
 

@@ -128,13 +128,16 @@ def history(console: Console, since: str | None, model: str) -> tuple[Shape, tup
                     hint="--replay history --since 1h takes the newest",
                 )
     if not requests:
-        raise TableEmpty("the store", "it holds no prediction to send again")
+        whose = f" of a model {model}" if model else ""
+        hint = "`wherry history` shows what it holds: other times, or other models"
+        raise TableEmpty("the store", f"it holds no prediction{whose} to send again", hint)
     if len(models) > 1:  # sent to one of them, the others' would be answered wrongly or not at all
         known = ", ".join(sorted(models))
         raise UsageRefused(f"the store holds requests of several models: {known}", hint="name one with --model")
     ordered = sorted(requests.values(), key=lambda one: one[0])
     if not all(any(value is not None for value in rows[0].values()) for _, rows in ordered[:1]):
-        raise TableEmpty("the store", "it keeps no inputs to send again")
+        hint = 'they are kept from when [store] inputs = "whole" is set; until then: --replay FILE, or --data FILE'
+        raise TableEmpty("the store", "it keeps no inputs to send again", hint)
     bodies = tuple(msgspec.json.encode(rows[0] if len(rows) == 1 else rows) for _, rows in ordered)
     return shapes.arrivals(np.array([at for at, _ in ordered]), "the store's history"), bodies
 

@@ -190,10 +190,10 @@ class EncodingWrong(DataUnreadable):
 
 
 class TableEmpty(DataUnreadable):
-    """No rows to learn anything from."""
+    """No rows to learn anything from, or to send."""
 
-    def __init__(self, path: str, reason: str) -> None:
-        super().__init__(path, reason, "give the rows that the model was trained on")
+    def __init__(self, path: str, reason: str, hint: str = "give the rows that the model was trained on") -> None:
+        super().__init__(path, reason, hint)
 
 
 class TargetMissing(DataUnreadable):
