@@ -24,7 +24,7 @@ LOOP_BUDGET = 0.001  # seconds that scoring may keep the loop from reading socke
 BURST = 1.0  # seconds of work that may wait
 STANDING = 0.05  # the same, once requests have waited long for a while: then more of them would only wait longer
 LONG = 0.025  # seconds of waiting that are long
-NOTICE = 0.05  # seconds of it after which it is no burst, and without it after which the next may be one
+NOTICE = 0.1  # seconds of it after which it is no burst
 FEWEST = 64  # rows that may always wait
 MOST_ROWS = 1024  # rows in one call of the model
 SEARCHED_ROWS = 100  # rows of one failed request that are tried alone, or named as those at fault
@@ -68,8 +68,7 @@ class Batcher:
             int(min(max(seconds / per_row, FEWEST), 65536)) for seconds in (BURST, STANDING)
         )
         self.queue_rows = self.burst_rows
-        self.long_since = 0.0  # since when every first job of a call had waited long; 0: the last one had not
-        self.long_at = 0.0  # when one last had
+        self.short = time.monotonic()  # when a job last had waited no longer than usual
         self.waiting: deque[Job] = deque()
         self.waiting_rows = 0
         self.scheduled = False
@@ -113,22 +112,12 @@ class Batcher:
             self.schedule()
 
     def judge(self, came: float) -> None:
-        """Tell a burst from a queue that stands, by how long the oldest job has waited.
-
-        A queue that was cut stays so through a moment in which it is short: let in all at once, those who ask would
-        fill it for the time that a burst takes, and nobody could be refused on the connections that they hold.
-        """
+        """Tell a burst from a queue that stands, by how long the oldest job has waited."""
         now = time.monotonic()
         if now - came < LONG:
-            self.long_since = 0.0
-            if now - self.long_at > NOTICE:
-                self.queue_rows = self.burst_rows
-        else:
-            self.long_at = now
-            if not self.long_since:
-                self.long_since = now
-            elif now - self.long_since > NOTICE:
-                self.queue_rows = self.standing_rows
+            self.short, self.queue_rows = now, self.burst_rows
+        elif now - self.short > NOTICE:
+            self.queue_rows = self.standing_rows
 
     def take(self) -> list[Job]:
         """The next jobs, up to the most rows of one call."""
