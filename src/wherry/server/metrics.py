@@ -19,7 +19,7 @@ LATENCIES = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.
 BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 CLASSES = 64  # that are counted by name; what else is predicted counts as one more
 LABEL_BYTES = 56  # of a class's name: with the metric's it must find room on the board
-ENOUGH = 64  # rows that are looked at together: to look at a single one takes longer than to answer it
+ENOUGH = 64  # rows that are looked at together: each by itself, it was a seventh of the work of an answer
 Gauge: TypeAlias = tuple[str, str, float]  # name, labels, value
 COUNTERS = {
     names.METRIC_ROWS: "Rows scored.",
@@ -209,8 +209,10 @@ def label(text: str) -> str:
 
 
 class Ranges:
-    """Counts the cells outside the sample's ranges, as `Signature.outside` does, but fast enough for every request:
-    plain rows are gathered, and looked at together."""
+    """Counts the cells outside the sample's ranges, as `Signature.outside` does, but fast enough for every request.
+
+    Rows of numbers alone are gathered, and looked at together.
+    """
 
     def __init__(self, signature: Signature) -> None:
         columns = signature.columns
@@ -250,6 +252,7 @@ class Ranges:
                 count(found)
 
     def outside(self, doubles: bytes) -> int:
+        """How many cells of some rows are outside, as `Rows.doubles` gives them."""
         import numpy as np  # is there once a model is loaded; this module is imported before the threads are set
 
         if self.limits is None:
