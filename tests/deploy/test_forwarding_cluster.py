@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import queue
@@ -35,13 +36,12 @@ def forwarded(real: Cluster, make_release: Any, probe: Any) -> Iterator[int]:
 
 def ask(port: int, times: int = 1) -> list[Any]:
     """Predictions over one connection that is kept."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
-    found = []
-    for _ in range(times):
-        body = json.dumps({"columns": ["a"], "rows": [[0.1], [0.9]]})
-        connection.request("POST", "/predict", body, {"Content-Type": "application/json"})
-        found.append(json.load(connection.getresponse()))
-    connection.close()
+    body, found = json.dumps({"columns": ["a"], "rows": [[0.1], [0.9]]}), []
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=20)) as connection:
+        for _ in range(times):
+            connection.request("POST", "/predict", body, {"Content-Type": "application/json"})
+            with connection.getresponse() as reply:
+                found.append(json.load(reply))
     return found
 
 
