@@ -205,6 +205,9 @@ def test_render_prints_one_yaml_stream_and_nothing_else(wherry: Wherry, linear_b
     (workload,) = [made for made in yaml.safe_load_all(named.stdout) if made["kind"] == "Deployment"]
     assert workload["spec"]["template"]["spec"]["containers"][0]["image"] == "localhost:5000/a:7"
     assert workload["metadata"]["namespace"] == "models"
+    untagged = wherry("render", linear_bundle, "--image", "localhost:5000/a")  # which a cluster would take for :latest
+    assert " image: localhost:5000/a:1\n" in untagged.stdout
+    assert "no tag is named: wrote localhost:5000/a:1" in untagged.stderr
     again = wherry("render", linear_bundle, PYTHONHASHSEED="1")  # of an interpreter of its own, with other hashes
     assert again.stdout == done.stdout
 

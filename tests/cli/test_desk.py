@@ -52,6 +52,10 @@ def pack(
 
 def test_a_missing_model_file(wherry: Wherry, folder: Path) -> None:
     refused(wherry("pack", "modle.joblib", "--data", "train.csv", "--trust"), 2, "did you mean model.joblib?")
+    (folder / "linked.joblib").symlink_to("gone.joblib")
+    refused(wherry("inspect", "linked.joblib"), 2, "hint: it is a link to gone.joblib, which is not there")
+    (folder / "adir").mkdir()
+    refused(wherry("pack", "adir", "--data", "train.csv"), 2, "adir is a folder, and no bundle")
 
 
 def test_a_missing_table(wherry: Wherry, folder: Path) -> None:
@@ -140,7 +144,7 @@ def test_a_truncated_bundle(wherry: Wherry, bundle: Path, verb: str) -> None:
     refused(wherry(verb), 1, model, "missing")
     text = (bundle / "manifest.json").read_bytes()
     (bundle / "manifest.json").write_bytes(text[: len(text) // 2])
-    refused(wherry(verb), 1, "manifest.json")
+    refused(wherry(verb), 1, "bundle/manifest.json")
 
 
 def test_a_wrong_key_stops_every_verb_that_reads_settings(wherry: Wherry, bundle: Path, tmp_path: Path) -> None:

@@ -223,7 +223,7 @@ def test_a_no_is_taken_as_an_answer(
 def test_nothing_kept_is_said(wherry: Run, tmp_path: Path) -> None:
     done = wherry("history")
     assert done.returncode == 2
-    assert "predictions.db" in done.stderr and "wherry serve" in done.stderr
+    assert "predictions.db" in done.stderr and "wherry serve" in done.stderr and "--no-store" in done.stderr
     assert not (tmp_path / ".wherry").exists()
     assert f"step 0 to step {LATEST}" in wherry("history", "migrate").stdout
     assert f"already at step {LATEST}" in wherry("history", "migrate").stdout

@@ -110,12 +110,16 @@ def test_kubeconfig_may_list_several_files(tmp_path: Path, monkeypatch: pytest.M
         assert cluster.server == FAR
 
 
-def test_no_kubeconfig_is_said_with_the_path_tried(tmp_path: Path) -> None:
+def test_no_kubeconfig_is_said_with_the_path_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(
         NoCluster, match=r"no cluster is known \(from .*/missing\): there is no such kubeconfig"
     ) as none:
         connect(kubeconfig=str(tmp_path / "missing"))
-    assert "--kubeconfig" in none.value.hint
+    assert "--kubeconfig" in none.value.hint and "KUBECONFIG" not in none.value.hint
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "missing"))
+    with pytest.raises(NoCluster) as none:
+        connect()
+    assert none.value.hint.startswith("unset KUBECONFIG")
 
 
 @pytest.mark.parametrize("text", ["", "not: [a kubeconfig", "apiVersion: v1\nkind: Config\n"])

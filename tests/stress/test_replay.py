@@ -117,6 +117,8 @@ def test_a_trace_that_cannot_be_replayed_is_said(
         (("--replay", "t.csv", "--rate", "5"), "leave one out"),
         (("--replay", "none.csv"), "no such trace"),
         (("--since", "1h"), "--replay history"),
+        (("--replay", "history", "--no-store"), "a service keeps what it kept as any client's"),
+        (("--data", "t.csv", "--no-store"), "a service keeps the rows of --data as any client's"),
         (("--record", "run.json"), "--record keeps the run of a deployment"),
     ],
 )

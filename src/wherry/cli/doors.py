@@ -53,7 +53,8 @@ def door(service: Service, model: str | None) -> Door:
     if held and found is None:
         names = ", ".join(f"{each['name']}/{each['version']}" for each in held)
         reason = f"there is no model {model} here"
-        raise CallRefused(f"{service.root}{below}", 404, reason, f"--model with one of {names}" if held[1:] else names)
+        hint = f"--model with one of {names}" if held[1:] else f"leave --model out: {names} is all there is"
+        raise CallRefused(f"{service.root}{below}", 404, reason, hint)
     name, _, version = model.partition("/")
     guess = f"{MODELS}/{quote(name, safe='')}" + (f"/versions/{quote(version, safe='')}" if version else "")
     predict = f"{guess}{PREDICT}" if found is None else str(found.get("predict", PREDICT))

@@ -91,6 +91,9 @@ def nearby(path: Path) -> str:
     """What to type about a file that is not there: the one that was meant, else how to see which are."""
     import difflib
 
+    if path.is_symlink():
+        return f"it is a link to {path.readlink()}, which is not there"
+
     there = sorted(each.name for each in path.parent.iterdir()) if path.parent.is_dir() else []
     near = difflib.get_close_matches(path.name, there, n=1, cutoff=0.6)
     return f"did you mean {path.parent / near[0]}?" if near else f"ls {path.parent}"

@@ -195,7 +195,11 @@ def using(console: Console, *, reading: bool = True) -> Iterator[tuple[Destinati
         console.note(target.warning, warn=True)
     file = Path(target.url.partition("///")[2])
     if scheme_of(target.url) == "sqlite" and reading and not file.is_file():
-        raise FileMissing(target.shown, "store of predictions", "wherry serve makes it with its first prediction")
+        raise FileMissing(
+            target.shown,
+            "store of predictions",
+            "wherry serve makes it with its first prediction, unless it runs with --no-store",
+        )
     try:
         from wherry.server.sinks import SinkAway
     except ImportError as error:

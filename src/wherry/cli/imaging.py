@@ -28,10 +28,10 @@ def named(project: Project, manifest: Manifest, verb: str) -> Reference:
 
 
 def written(project: Project, manifest: Manifest) -> str:
-    """The image as it is rendered: as it is named, else NAME:VERSION. Raises ImageNameRefused."""
-    if project.deploy.image:
-        return str(with_tag(project.deploy.image, project.image.tag)) if project.image.tag else project.deploy.image
-    return f"{object_name(manifest.name)}:{re.sub(r'[^A-Za-z0-9_.-]+', '-', manifest.version)}"
+    """The image as it is rendered: as it is named, else NAME:VERSION of the model. Raises ImageNameRefused."""
+    reference = with_tag(project.deploy.image or object_name(manifest.name), project.image.tag)
+    version = re.sub(r"[^A-Za-z0-9_.-]+", "-", manifest.version)
+    return str(reference if reference.tag or reference.digest else reference.tagged(version))
 
 
 def with_tag(image: str, tag: str) -> Reference:

@@ -32,10 +32,10 @@ CHUNK_ROWS = 1000  # rows a request; small enough for the service's body limit a
     cls=Verb,
     examples=[
         "wherry predict http://127.0.0.1:8080 bundle/example.json",
-        "wherry predict http://127.0.0.1:8080 area=153.4 texture=17.3",
+        "wherry predict http://127.0.0.1:5000 feature_1=1 feature_2=1 feature_3=1",
         "wherry predict http://127.0.0.1:8080 test.csv > predictions.txt",
         "wherry predict http://127.0.0.1:8080 --image dog.jpg",
-        "wherry predict http://127.0.0.1:8080 --model boats/2 length=5",
+        "wherry predict http://127.0.0.1:8080 --model boats/2 x0=5",
         "wherry predict bundle test.parquet",
         "wherry predict --check",
         "wherry predict --check http://127.0.0.1:8080",

@@ -149,6 +149,8 @@ def composed(console: Console, resolved: Resolved, manifest: Manifest) -> Releas
     reference = imaging.written(wanted, manifest)
     if not wanted.deploy.image:
         console.note(f"no image is named: wrote {reference}", hint="wherry render --image REGISTRY/NAME:TAG")
+    elif reference != str(imaging.named(wanted, manifest, "render")):
+        console.note(f"no tag is named: wrote {reference}", hint=f"wherry build --push --image {reference}")
     namespace = wanted.deploy.namespace or DEFAULT_NAMESPACE
     try:
         release = compose(wanted, manifest, image=reference, namespace=namespace, local=False)

@@ -13,6 +13,7 @@ from wherry.cli.console import Console
 from wherry.cli.doors import model_option, named
 from wherry.cli.failures import INTERRUPTED, NO
 from wherry.cli.verb import Verb, cluster_options, token_option
+from wherry.errors import UsageRefused
 
 
 @click.command(
@@ -107,10 +108,16 @@ def stress(
     of --data, else golden rows, whose answers are compared: those of the deployment's release, or of ./bundle; else a
     GET of the URL. For a deployment the report has its replicas, CPU and autoscaler too.
     """
-    from wherry.cli.stress_replay import Wish, load_of
+    from wherry.cli.stress_replay import HISTORY, Wish, load_of
     from wherry.cli.stress_run import NAME, Outputs, Sending, found, on_address, on_deployment, show, write
     from wherry.stress.grammar import read_duration, read_objective
 
+    if no_store and (data is not None or replay == HISTORY):
+        what = "the rows of --data" if data is not None else "what it kept"
+        raise UsageRefused(
+            f"--no-store keeps golden rows out of a history, and a service keeps {what} as any client's",
+            hint="leave it out, or start the service with `wherry serve --no-store`",
+        )
     limits = read_objective(slo) if slo is not None else ()
     kept = model or named(urlsplit(where).path)  # whose requests a history is asked for
     load = load_of(console, Wish(rate, duration, shape, replay, speed, since, arrivals, kept))

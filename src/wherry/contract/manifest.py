@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from wherry.contract.names import MANIFEST_FILE
 from wherry.contract.signature import Signature
 from wherry.errors import BundleUnreadable, FormatUnknown
 
@@ -102,19 +103,19 @@ class Manifest(msgspec.Struct, frozen=True):
         return f"<Manifest {self.name} {self.version}, {self.conversion.form}, sha256:{self.digest[:12]}...>"
 
     @staticmethod
-    def parse(text: bytes | str) -> Manifest:
-        """The manifest in `text`. Raises FormatUnknown, BundleUnreadable."""
+    def parse(text: bytes | str, path: str = MANIFEST_FILE) -> Manifest:
+        """The manifest in `text`, which `path` holds. Raises FormatUnknown, BundleUnreadable."""
         try:
             raw = msgspec.json.decode(text)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise BundleUnreadable("manifest.json", str(error)) from error
+            raise BundleUnreadable(path, str(error)) from error
         found = raw.get("format") if isinstance(raw, dict) else None
         if found != FORMAT:
-            raise FormatUnknown(found=found, known=FORMAT)
+            raise FormatUnknown(path, found=found, known=FORMAT)
         try:
             return msgspec.convert(raw, Manifest)
         except msgspec.ValidationError as error:
-            raise BundleUnreadable("manifest.json", str(error)) from error
+            raise BundleUnreadable(path, str(error)) from error
 
     def canonical(self) -> bytes:
         """The bytes that the digest covers: keys sorted, no blanks, without `digest`."""

@@ -58,7 +58,9 @@ def read(kubeconfig: str) -> tuple[tuple[Context, ...], str]:
         except (OSError, UnicodeDecodeError, yaml.YAMLError, AttributeError, KeyError, TypeError) as error:
             raise NoCluster("the file is no kubeconfig", kubeconfig=str(file)) from error
     if not any(file.is_file() for file in files):
-        raise NoCluster("there is no such kubeconfig", kubeconfig=kubeconfig)
+        meant = kubeconfig == os.environ.get("KUBECONFIG")
+        hint = "unset KUBECONFIG, or name a file that is there: --kubeconfig FILE" if meant else ""
+        raise NoCluster("there is no such kubeconfig", kubeconfig=kubeconfig, hint=hint)
     named = (msgspec.structs.replace(each, server=servers.get(each.cluster, "")) for each in found.values())
     return tuple(named), current
 

@@ -50,10 +50,10 @@ class ModelDiffers(BundleUnreadable):
 class FormatUnknown(BundleUnreadable):
     """A bundle was written in a format that this wherry does not read."""
 
-    def __init__(self, found: object, known: int) -> None:
+    def __init__(self, path: str, found: object, known: int) -> None:
         self.found, self.known = found, known
         hint = "upgrade wherry" if isinstance(found, int) and found > known else "pack the model again"
-        super().__init__("manifest.json", f"has format {found!r}; this wherry reads format {known}", hint)
+        super().__init__(path, f"has format {found!r}; this wherry reads format {known}", hint)
 
 
 class FolderTaken(UsageRefused):

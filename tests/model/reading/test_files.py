@@ -6,6 +6,7 @@ import bz2
 import gzip
 import io
 import lzma
+import os
 import pickle
 import sys
 import zipfile
@@ -19,7 +20,7 @@ import pytest
 import skops.io
 from sklearn.linear_model import LogisticRegression
 
-from wherry.errors import FileMissing, ModelUnknown, ModelUnsafe, NotStorable, NotVouched
+from wherry.errors import FileMissing, ModelUnknown, ModelUnsafe, NotStorable, NotVouched, UsageRefused
 from wherry.model.reading import files, vouch
 from wherry.model.reading.kinds import kind_of
 
@@ -74,7 +75,6 @@ def test_a_pickle_of_every_protocol(protocol: int) -> None:
         (lambda: b"PAR1", "parquet"),
         (lambda: b"a,b\n1,2\n", "text"),
         (lambda: b"copy,of,things\n1,2,3\n", "text"),
-        (lambda: b"", "empty"),
         (lambda: bytes(range(256)), "unknown"),
     ],
 )
@@ -153,13 +153,30 @@ def test_a_file_larger_than_the_limit_is_not_read(tmp_path: Path) -> None:
 def test_a_missing_file_and_a_folder_are_named(tmp_path: Path) -> None:
     with pytest.raises(FileMissing, match="no such model file"):
         files.read(tmp_path / "gone")
-    with pytest.raises(FileMissing, match="model file"):
+    with pytest.raises(UsageRefused, match="is a folder"):
         files.read(tmp_path)
+    os.mkfifo(tmp_path / "pipe")  # nobody writes into it: who opened it would wait
+    with pytest.raises(UsageRefused, match="is a pipe"):
+        files.read(tmp_path / "pipe")
 
 
 @pytest.mark.parametrize(
-    ("content", "says"), [(b"a,b\n1,2\n", "a text file"), (npz(), "numpy archive"), (b"", "empty")]
+    ("content", "says", "hint"),
+    [
+        (b"", "is empty", "copy it again"),
+        (skops.io.dumps(MODEL)[:-50], "a zip archive that is cut short", "copy it again"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n", "Git LFS", "git lfs pull"),
+    ],
 )
+def test_what_did_not_arrive_is_named(content: bytes, says: str, hint: str, tmp_path: Path) -> None:
+    path = tmp_path / "model.pkl"
+    path.write_bytes(content)
+    with pytest.raises(ModelUnsafe, match=says) as unsafe:
+        files.read(path)
+    assert unsafe.value.hint == hint
+
+
+@pytest.mark.parametrize(("content", "says"), [(b"a,b\n1,2\n", "a text file"), (npz(), "numpy archive")])
 def test_what_is_no_model_is_named(content: bytes, says: str, tmp_path: Path) -> None:
     path = tmp_path / "thing.joblib"
     path.write_bytes(content)

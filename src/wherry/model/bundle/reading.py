@@ -32,7 +32,7 @@ def read_manifest(folder: Path) -> Manifest:
     """
     path = folder / MANIFEST_FILE
     text = manifest_text(folder)
-    manifest = Manifest.parse(text)
+    manifest = Manifest.parse(text, str(path))
     found = digest_of_text(text)
     if found != manifest.digest:
         raise BundleDamaged(str(path), expected=manifest.digest, found=found)

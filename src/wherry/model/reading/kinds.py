@@ -26,10 +26,10 @@ Kind = Literal[
     "parquet",
     "python",
     "text",
-    "empty",
     "unknown",
 ]
 
+ZIP = b"PK\x03\x04"
 # How a pickle of protocol 0 or 1 begins: a global, or a mark, an empty container and what fills it.
 OLD_PICKLE = re.compile(rb"c[A-Za-z_][\w.]*\n[A-Za-z_][\w.]*\n|\((?:[cdilt]|[a-z]?c[a-z_]|S'|V)|[]}]q|[]}]\(")
 
@@ -53,18 +53,15 @@ CALLED: dict[Kind, str] = {
     "parquet": "a Parquet table",
     "python": "Python code",
     "text": "a text file",
-    "empty": "an empty file",
     "unknown": "a file of an unknown kind",
 }
 
 
 def kind_of(content: bytes) -> Kind:
     """What (decompressed) content is."""
-    if not content:
-        return "empty"
-    if content[0] == 0x80 and len(content) > 1 and content[1] <= 5:
+    if content[:1] == b"\x80" and content[1:2] <= b"\5":  # a lone byte is the beginning of one
         return "pickle"
-    if content.startswith(b"PK\x03\x04"):
+    if content.startswith(ZIP):
         return kind_of_zip(content)
     if content.startswith(b"\x89HDF\r\n\x1a\n"):
         return "hdf5"

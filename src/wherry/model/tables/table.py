@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from wherry.errors import DataUnreadable, ExtraMissing, FileMissing, TableEmpty, TargetMissing
+from wherry.model.reading.files import LFS, POINTER
 from wherry.model.tables.delimited import from_csv, hold_unique
 from wherry.model.tables.text import decoded
 
@@ -27,6 +28,7 @@ OTHERS: tuple[tuple[bytes, str, str], ...] = (
     (b"\x89HDF", "is an HDF5 file", "save it as Parquet or CSV"),
     (b"SQLite format 3", "is an SQLite database", "export the table as CSV"),
     (b"%PDF", "is a PDF", "give the table itself"),
+    (LFS, POINTER, "git lfs pull"),
     (b"\x80\x02", "is a pickle", "save it as Parquet or CSV: pickles of tables are not loaded"),
     (b"\x80\x03", "is a pickle", "save it as Parquet or CSV: pickles of tables are not loaded"),
     (b"\x80\x04", "is a pickle", "save it as Parquet or CSV: pickles of tables are not loaded"),
