@@ -14,6 +14,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from serving import Fake, Running
 
@@ -21,10 +22,19 @@ import wherry
 from wherry.contract.project import Project
 from wherry.contract.settings import resolve
 from wherry.contract.signature import Column, OutputSpec, Signature
+from wherry.contract.wire import Outputs
 
 PAGE = Path(__file__).resolve().parent.parent.parent / "docs" / "requests.md"
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 SIGNATURE = Signature((Column("area", "number"), Column("age", "integer")), OutputSpec("number", "number"))
+CLASSES = OutputSpec("class", "integer", classes=(0, 1), probabilities=True)
+
+
+class Likely(Fake):
+    """A classifier that is always as sure."""
+
+    def score(self, rows: Any, probabilities: bool = True) -> Outputs:
+        return Outputs([1] * len(rows), [[0.25, 0.75]] * len(rows))
 
 
 def steps(pictures: bool) -> list[tuple[Project, str, str, str]]:
@@ -78,7 +88,10 @@ def near(told: Any, shown: Any) -> bool:
 def test_every_line_gives_what_stands_below_it(project: Project, language: str, text: str, shown: str) -> None:
     for library in re.findall(r"^(?:import|from) (pyarrow|tritonclient)", text, re.MULTILINE):
         pytest.importorskip(library)
-    with Running(Fake(lambda row: row[0] * row[1]), signature=SIGNATURE, project=project) as service:
+    model, signature = Fake(lambda row: row[0] * row[1]), SIGNATURE
+    if "probabilities" in text:
+        model, signature = Likely(model.answer), msgspec.structs.replace(SIGNATURE, output=CLASSES)
+    with Running(model, signature=signature, project=project) as service:
         for printed in run(language, text.replace("127.0.0.1:8080", f"127.0.0.1:{service.address[1]}")):
             assert same(printed, shown), printed
 
