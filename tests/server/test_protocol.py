@@ -7,7 +7,7 @@ import contextlib
 import json
 import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any, cast
@@ -339,6 +339,40 @@ def test_at_the_cap_the_oldest_connection_without_a_request_goes() -> None:
         assert parse(waiting[4].makefile("rb").read())[0].status == 200
         for sock in waiting:
             sock.close()
+
+
+# A kept connection at the very end
+
+
+@pytest.mark.parametrize("kind", ["uvloop", "asyncio"])
+def test_what_came_on_an_idle_connection_is_read_before_it_is_closed(kind: str) -> None:
+    def last_answer(service: Running, close: Callable[[], None]) -> bytes:
+        """What is read on a kept connection that was asked a moment before `close`, which nobody has seen yet."""
+        asked = request("POST", "/predict", BODY)
+
+        async def ask_and_close() -> None:
+            kept.sendall(asked)
+            service.port.closing = True
+            close()
+
+        with socket.create_connection(service.address, timeout=5) as kept:
+            kept.sendall(asked)
+            assert parse(kept.recv(65536))[0].status == 200
+            asyncio.run_coroutine_threadsafe(ask_and_close(), service.loop).result(10)
+            with contextlib.suppress(ConnectionResetError):
+                return kept.makefile("rb").read()
+        return b""
+
+    with Running(Linearly(), loop=asyncio.new_event_loop() if kind == "asyncio" else None) as service:
+        answer, rest = parse(last_answer(service, service.port.close_idle))
+        assert (answer.status, answer.headers["connection"], rest) == (200, "close", b"")
+        service.port.closing = False
+
+        def blindly() -> None:
+            for connection in list(service.port.connections):
+                connection.transport.close()
+
+        assert last_answer(service, blindly) == b"", "the control: closed unread, it is reset"
 
 
 # Header blocks that are recognised

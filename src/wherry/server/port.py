@@ -11,7 +11,7 @@ from typing import Protocol
 from wherry.errors import DeadlinePassed, RequestRefused, TooSlow
 from wherry.server.heads import Head
 from wherry.server.limits import Limits
-from wherry.server.ports import BACKLOG, deafen, waiting
+from wherry.server.ports import BACKLOG, deafen, unread, waiting
 from wherry.server.protocol import BODY, GONE, HEAD, IDLE, LINGER, Connection, Exchange
 from wherry.server.tls import Certificate, Secured
 
@@ -84,11 +84,15 @@ class Port:
             await self.loop.connect_accepted_socket(self.connection, sock)
 
     def close_idle(self) -> None:
-        """End every connection that is owed nothing; a new one may have a request on its way and gets a moment."""
+        """End every connection that is owed nothing and has sent nothing that is still to be read.
+
+        A new one may have a request on its way, and gets a moment.
+        """
         now = self.now()
         for connection in list(self.connections):
+            idle = connection.state == IDLE and not (connection.owed or connection.backlog)
             on_its_way = connection.fresh and now - connection.since < FRESH
-            if not (connection.owed or connection.backlog) and connection.state == IDLE and not on_its_way:
+            if idle and not on_its_way and not unread(connection.transport):
                 connection.transport.close()
 
     def abort(self) -> None:

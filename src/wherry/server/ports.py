@@ -6,8 +6,10 @@ import contextlib
 import ctypes
 import errno
 import re
+import select
 import socket
 import struct
+from asyncio import BaseTransport
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -84,6 +86,13 @@ def waiting(sock: socket.socket) -> Iterator[socket.socket]:
             yield sock.accept()[0]
         except OSError:
             return
+
+
+def unread(transport: BaseTransport) -> bool:
+    """Whether bytes have come that nobody has read yet: who closes such a connection throws them away and resets it."""
+    poll = select.poll()
+    poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def holder(port: int) -> str:

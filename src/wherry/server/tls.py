@@ -12,7 +12,7 @@ import logging
 import ssl
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from wherry.errors import FileMissing, UsageRefused
 
@@ -168,6 +168,9 @@ class Secured(asyncio.Protocol):
 
     def is_closing(self) -> bool:
         return self.transport.is_closing()
+
+    def get_extra_info(self, name: str) -> Any:
+        return self.transport.get_extra_info(name)
 
     def pause_reading(self) -> None:
         self.transport.pause_reading()
