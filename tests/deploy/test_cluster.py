@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from wherry.deploy.cluster import Cluster, connect
-from wherry.deploy.refusals import Asked, explain
+from wherry.deploy.refusals import Asked, explain, reason
 from wherry.deploy.resources import CONFIG_MAP, DEPLOYMENT, NODE, POD, Kind, kind_of, name_of, plural
 from wherry.errors import (
     ClusterFailed,
@@ -111,6 +112,19 @@ def test_a_refusal_becomes_an_error_with_its_facts(
     with pytest.raises(error, match=words):
         raise found
     assert found.hint
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ("certificate is not yet valid", "is not valid yet by this machine's clock, which may be slow"),
+        ("certificate has expired", "has expired, by this machine's clock"),
+        ("self-signed certificate", "is not signed by the authority in the kubeconfig"),
+    ],
+)
+def test_what_is_wrong_with_a_certificate_is_said(said: str, words: str) -> None:
+    found = ssl.SSLError(1, f"[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: {said} (_ssl.c:992)")
+    assert reason(found) == f"its certificate {words}"
 
 
 def test_the_rules_that_lack_can_be_pasted() -> None:

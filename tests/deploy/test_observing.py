@@ -184,6 +184,7 @@ def test_conditions_are_read_from_the_objects() -> None:
         (SECOND - 5, SECOND - 4, SECOND - 4),  # the cluster's clock is ahead of ours
         (SECOND + 30, SECOND + 31, SECOND + 30),  # or behind
         (0.0, SECOND + 30, SECOND + 0.5),  # there before the first look
+        (0.0, SECOND - 30, SECOND - 30),  # the same, and the cluster's clock is ahead
     ],
 )
 def test_a_moment_lies_between_two_looks_and_in_its_second(before: float, now: float, found: float) -> None:

@@ -223,7 +223,7 @@ def moment(stamp: str | None, before: float, now: float) -> float:
     low, high = max(second, before), min(second + 1, now)
     if low <= high:
         return round((low + high) / 2, 3)
-    return round(second + 0.5, 3) if not before else round(min(now, max(second + 0.5, before)), 3)
+    return round(min(now, max(second + 0.5, before)), 3)
 
 
 def epoch(stamp: str) -> float:

@@ -140,6 +140,8 @@ def reason(error: BaseException) -> str:
         ("Name or service not known", "its name is unknown"),
         ("nodename nor servname", "its name is unknown"),
         ("No route to host", "no route to it"),
+        ("certificate is not yet valid", "its certificate is not valid yet by this machine's clock, which may be slow"),
+        ("certificate has expired", "its certificate has expired, by this machine's clock"),
         ("CERTIFICATE_VERIFY_FAILED", "its certificate is not signed by the authority in the kubeconfig"),
     ):
         if words in text:
