@@ -8,7 +8,9 @@ import hashlib
 import io
 import struct
 import threading
+import time
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from PIL import Image, ImageOps
 import wherry
 from wherry.contract.pictures import POINT, Preparation
 from wherry.errors import PictureFormatWrong, PictureRefused, PictureTooLarge, PictureUnreadable
+from wherry.model import pictures as prepared
 from wherry.model.flavors.pictures import side_by_side
 from wherry.model.pictures import Studio
 
@@ -181,6 +184,27 @@ def test_the_size_is_known_before_anything_is_decoded(monkeypatch: pytest.Monkey
     for data in huge:
         with pytest.raises(PictureTooLarge, match="points, and 25,000,000 are the most"):
             ready(data)
+
+
+@pytest.mark.parametrize("large", [0, 10**9], ids=["large", "control"])
+def test_large_pictures_are_decoded_one_at_a_time(large: int, monkeypatch: pytest.MonkeyPatch, pictures: Any) -> None:
+    """However many cores there are, they take the memory of one."""
+    at_once, most, decode = 0, 0, prepared.coloured
+
+    def counting(image: Any) -> Any:
+        nonlocal at_once, most
+        at_once += 1
+        most = max(most, at_once)
+        time.sleep(0.2)  # for the others to come in
+        at_once -= 1
+        return decode(image)
+
+    monkeypatch.setattr(prepared, "LARGE", large)
+    monkeypatch.setattr(prepared, "coloured", counting)
+    studio = Studio(PLAIN)
+    with ThreadPoolExecutor(4) as pool:
+        assert len(list(pool.map(studio.ready, [pictures.picture("red")] * 4))) == 4
+    assert (most == 1) is (large == 0)
 
 
 def test_a_limit_is_the_last_size_that_is_taken(pictures: Any) -> None:

@@ -14,7 +14,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
+from unittest import mock
 
 import msgspec
 import numpy as np
@@ -26,6 +28,7 @@ from wherry.contract.manifest import FORMAT, Conversion, Golden, Manifest, Measu
 from wherry.contract.project import Project, Serve
 from wherry.contract.signature import Column, OutputSpec, Signature
 from wherry.contract.wire import Outputs, Row
+from wherry.errors import StoreFailed
 from wherry.model import bundle, requirements
 from wherry.model.flavors.linear import Form, Linear
 from wherry.server.about import About
@@ -33,7 +36,7 @@ from wherry.server.app import App
 from wherry.server.auth import Tokens
 from wherry.server.doorways import Doorways
 from wherry.server.drain import Life
-from wherry.server.journal import Journal, NoJournal
+from wherry.server.journal import Entry, Journal, NoJournal
 from wherry.server.limits import Limits
 from wherry.server.metrics import Metrics
 from wherry.server.mounted import Mounted
@@ -117,6 +120,16 @@ def linear_bundle(folder: Path, *, golden: bool = True) -> Path:
     return folder
 
 
+def code_bundle(folder: Path, code: str, name: str = "service.py", data: Path | None = None) -> Path:
+    """A bundle of Python code. The service loads it anew, so what that takes is not measured here."""
+    from wherry.model.pack import pack_file
+
+    (folder / name).write_text(dedent(code))
+    with mock.patch("wherry.model.measure.measure", lambda folder: Measured(0.1, 100_000_000)):
+        pack_file(folder / name, data=data, target=None, trust=True, to=folder / "bundle")
+    return folder / "bundle"
+
+
 class Fake:
     """A model made of a function from a row to a prediction; it may raise, be slow, or answer NaN."""
 
@@ -129,6 +142,31 @@ class Fake:
         if self.seconds:
             time.sleep(self.seconds)
         return Outputs([self.answer(row) for row in rows])
+
+
+class Kept:
+    """A journal that remembers, and can refuse."""
+
+    where = "memory"
+
+    def __init__(self) -> None:
+        self.entries: list[Entry] = []
+        self.appended: list[Entry] = []
+        self.commits = 0
+        self.failing = False
+
+    def append(self, entry: Entry) -> None:
+        self.appended.append(entry)
+
+    def commit(self) -> None:
+        taken, self.appended = self.appended, []
+        self.commits += 1
+        if self.failing:
+            raise StoreFailed("/spool/secret", "the disk is gone")
+        self.entries += taken
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(NoJournal(), name)
 
 
 class Linearly:

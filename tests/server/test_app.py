@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import re
 import socket
-from collections.abc import Iterator
+import statistics
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -19,6 +23,7 @@ from serving import (
     NAMES,
     Answer,
     Fake,
+    Kept,
     Linearly,
     Running,
     golden_of,
@@ -37,13 +42,13 @@ from wherry.contract.project import Project
 from wherry.contract.reply import Reply
 from wherry.contract.signature import Column, OutputSpec, Signature
 from wherry.contract.wire import Outputs, Rows
-from wherry.errors import StoreFailed
+from wherry.errors import TokenRefused
 from wherry.server.auth import Tokens, is_loopback
-from wherry.server.journal import Counts, Entry
 from wherry.server.metrics import CLASSES, Metrics, Ranges
 from wherry.server.predictions import BIG
 from wherry.server.predictor import Cost
 
+TIMED = 10_000 if os.environ.get("WHERRY_TEST_LONG") == "1" else 1000  # samples
 UUID7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 
 
@@ -214,6 +219,71 @@ def test_a_token_is_needed_for_all_but_probes_and_the_page(tmp_path: Path) -> No
         assert predict(service.address, EXAMPLE, **{"X-Api-Key": "two"}).status == 401
 
 
+@pytest.mark.usefixtures("under")
+def test_there_is_no_way_around_the_token(tmp_path: Path, capsysbinary: pytest.CaptureFixture[bytes]) -> None:
+    """T49; with the right header, the control, the same are answered. No log line holds the token."""
+    file = tmp_path / "tokens"
+    file.write_text("secret-token\n")
+    ways: list[dict[str, str]] = [{"Authorization": text} for text in ("", "Bearer", "Bearer ", "Basic secret-token")]
+    ways += [{"Authorization": f"Bearer {text}"} for text in ("secret-toke", "secret-tokenx", "SECRET-TOKEN", "#", "*")]
+    ways += [{"Cookie": "token=secret-token"}, {"X-Token": "secret-token"}, {"X-Api-Key": ""}]
+    paths = (
+        "/predict",
+        "/predict?token=secret-token",
+        "/predict?api_key=secret-token",
+        "/info",
+        "/v2",
+        "/v2/models/breast",
+    )
+    paths += (
+        "//predict",
+        "/livez/../predict",
+        "/livez%2f..%2fpredict",
+        "http://localhost/predict",
+        "/PREDICT",
+        "/history",
+    )
+    with Running(Linearly(), tokens=file, project=project(access_log=1.0)) as service:
+        for path in paths:
+            for headers in ways:
+                assert service.ask("POST", path, EXAMPLE, headers).status in (400, 401, 404)
+        assert service.ask("POST", "/predict", EXAMPLE, {"Authorization": "Bearer secret-token"}).status == 200
+    logged = capsysbinary.readouterr().out
+    assert b"/predict" in logged and b"secret-token" not in logged
+
+
+def test_a_wrong_token_takes_as_long_however_much_of_it_is_right(tmp_path: Path) -> None:
+    """T49: beside a comparison that ends at the first letter that differs, by its medians over turns."""
+    from scipy.stats import mannwhitneyu
+
+    token = "0123456789abcdef" * 16
+    (tmp_path / "tokens").write_text(token)
+    tokens = Tokens(tmp_path / "tokens")
+    guesses = ("x" + token[1:], token[:-1] + "x")
+
+    def refused(headers: dict[bytes, bytes]) -> None:
+        with contextlib.suppress(TokenRefused):
+            tokens.check(headers)
+
+    def ending_early(headers: dict[bytes, bytes]) -> bool:
+        return all(a == b for a, b in zip(headers[b"x-api-key"], token.encode(), strict=True))
+
+    def apart(check: Callable[[dict[bytes, bytes]], object]) -> tuple[float, float]:
+        """By how many seconds the two differ, and how likely by chance."""
+        took: tuple[list[float], ...] = ([], [])
+        for turn in range(TIMED):
+            for place in (turn % 2, 1 - turn % 2):
+                headers = {b"x-api-key": guesses[place].encode()}  # anew each time: where it lies counts, too
+                start = time.perf_counter()
+                check(headers)
+                took[place].append(time.perf_counter() - start)
+        return abs(statistics.median(took[1]) - statistics.median(took[0])), float(mannwhitneyu(*took).pvalue)
+
+    (ours, chance), (early, _) = apart(refused), apart(ending_early)
+    print(f"T49: {1e9 * ours:.0f} ns apart (p = {chance:.2f}, {TIMED} each); where it ends early {1e9 * early:.0f} ns")
+    assert ours < early / 5
+
+
 def test_the_token_file_may_be_away_for_a_moment(tmp_path: Path) -> None:
     file = tmp_path / "tokens"
     file.write_text("one")
@@ -234,35 +304,6 @@ def test_a_token_file_without_a_token_is_refused_at_start(tmp_path: Path, text: 
 
 
 # The journal
-
-
-class Kept:
-    """A journal that remembers, and can refuse."""
-
-    where = "memory"
-
-    def __init__(self) -> None:
-        self.entries: list[Entry] = []
-        self.appended: list[Entry] = []
-        self.commits = 0
-        self.refusing = False
-
-    def append(self, entry: Entry) -> None:
-        self.appended.append(entry)
-
-    def commit(self) -> None:
-        taken, self.appended = self.appended, []
-        self.commits += 1
-        if self.refusing:
-            raise StoreFailed("/spool/secret", "the disk is gone")
-        self.entries += taken
-
-    def start(self) -> None: ...
-
-    def counts(self) -> Counts:
-        return Counts()
-
-    def close(self) -> None: ...
 
 
 @pytest.mark.usefixtures("under")
@@ -293,13 +334,13 @@ def test_one_commit_a_turn() -> None:
 @pytest.mark.usefixtures("under")
 def test_what_cannot_be_kept_is_not_answered() -> None:
     kept = Kept()
-    kept.refusing = True
+    kept.failing = True
     with Running(Linearly(), journal=kept) as service:
         answer = predict(service.address, EXAMPLE)
         assert answer.status == 503
         assert int(answer.headers["retry-after"]) > 0
         assert b"secret" not in answer.body
-        kept.refusing = False
+        kept.failing = False
         assert predict(service.address, EXAMPLE).status == 200
 
 

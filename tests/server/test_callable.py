@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
 
 import pytest
-
-from wherry.contract.manifest import Measured
-from wherry.model.pack import pack_file
+from serving import code_bundle
 
 IDENTITY = """
     def predict(X: list[float]) -> list[float]:
@@ -41,17 +40,8 @@ SCORE = """
 
 
 @pytest.fixture
-def bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
-    """Pack some code; the service loads it anew, so that need not be done here."""
-    monkeypatch.setattr("wherry.model.measure.measure", lambda folder: Measured(0.1, 100_000_000))
-
-    def make(code: str, name: str = "service.py", data: Path | None = None) -> Path:
-        path = tmp_path / name
-        path.write_text(dedent(code))
-        pack_file(path, data=data, target=None, trust=True, to=tmp_path / "bundle")
-        return tmp_path / "bundle"
-
-    return make
+def bundle(tmp_path: Path) -> Callable[..., Path]:
+    return partial(code_bundle, tmp_path)
 
 
 def test_the_identity_answers_what_it_is_sent(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from serving import EXAMPLE, Answer, Fake, Linearly, Running
+from serving import EXAMPLE, Answer, Fake, Kept, Linearly, Running
 
 from wherry.contract.project import Project
 from wherry.contract.settings import resolve, to_environ
@@ -15,7 +15,6 @@ from wherry.contract.signature import Column, OutputSpec, Signature
 from wherry.contract.wire import Row
 from wherry.errors import SettingsRefused
 from wherry.server.environment import project_of
-from wherry.server.journal import Counts, Entry
 
 BEANS = Signature(
     columns=tuple(Column(name, "number") for name in ("area", "perimeter", "roundness")),
@@ -31,27 +30,6 @@ BEAN_SHAPES = {
 
 def bean(row: Row) -> str:
     return "DERMASON" if float(row[0] or 0) > 1 else "SEKER"
-
-
-class Kept:
-    """A journal that remembers."""
-
-    where = "memory"
-
-    def __init__(self) -> None:
-        self.entries: list[Entry] = []
-
-    def append(self, entry: Entry) -> None:
-        self.entries.append(entry)
-
-    def commit(self) -> None: ...
-
-    def start(self) -> None: ...
-
-    def counts(self) -> Counts:
-        return Counts()
-
-    def close(self) -> None: ...
 
 
 def declared(reply: dict[str, Any]) -> Project:

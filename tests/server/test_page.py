@@ -314,6 +314,7 @@ def test_a_text_that_looks_like_a_mark_stays_a_text() -> None:
 def test_the_policy_allows_the_two_pages_and_nothing_else() -> None:
     assert page.CSP.startswith("default-src 'none'; ")
     assert "unsafe" not in page.CSP
+    assert {"frame-ancestors 'none'", "form-action 'none'", "base-uri 'none'"} <= set(page.CSP.split("; "))
     assert page.CSP.count("'sha256-") == 4
     with pytest.raises(AttributeError):
         page.NOTHING  # noqa: B018 - the look-up itself is the test

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from serving import SIGNATURE, Linearly, Running, ask
+from serving import SIGNATURE, Kept, Linearly, Running, ask
 
 pytest.importorskip("PIL", reason="needs Pillow")
 
@@ -26,25 +26,11 @@ from wherry.errors import BodyUnreadable, FieldsRefused
 from wherry.server.doors.door import Sent
 from wherry.server.doors.image import Image
 from wherry.server.doors.native import Native
-from wherry.server.journal import Entry, NoJournal
+from wherry.server.journal import Entry
 from wherry.server.limits import Limits
 from wherry.server.predictor import Cost
 
 KERAS = Reply(record={"predictions": "$top", "success": True})
-
-
-class Kept:
-    """A journal that remembers."""
-
-    def __init__(self) -> None:
-        self.entries: list[Entry] = []
-        self.rest = NoJournal()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.rest, name)
-
-    def append(self, entry: Entry) -> None:
-        self.entries.append(entry)
 
 
 @pytest.fixture(scope="module")

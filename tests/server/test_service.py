@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import re
@@ -19,21 +20,24 @@ from pathlib import Path
 import pytest
 from serving import (
     EXAMPLE,
-    Answer,
     Child,
     Fake,
     Linearly,
     Running,
     ask,
     child,
+    code_bundle,
+    counted,
     free_port,
     linear_bundle,
+    metrics,
     parse,
     predict,
     request,
     until,
 )
 
+from wherry.contract import names
 from wherry.contract.events import Event, Note
 from wherry.contract.project import Project, Serve
 from wherry.errors import AddressUnusable, PortTaken
@@ -47,6 +51,7 @@ from wherry.server.predictor import Cost
 from wherry.server.run import serve
 from wherry.server.service import announce
 
+LONG = os.environ.get("WHERRY_TEST_LONG") == "1"
 FORBIDDEN = ("click", "rich", "pandas", "sklearn", "scipy", "onnx", "onnxruntime", "sqlalchemy", "kubernetes", "yaml")
 
 
@@ -160,12 +165,16 @@ def test_a_busy_port_names_its_holder(packed: Path) -> None:
 
 
 @pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("setting", ["--port", "--admin-port"])
 def test_a_busy_port_is_told_before_the_model_is_loaded(
-    packed: Path, monkeypatch: pytest.MonkeyPatch, workers: int
+    packed: Path, monkeypatch: pytest.MonkeyPatch, setting: str, workers: int
 ) -> None:
-    monkeypatch.setattr("wherry.server.run.Loaded", lambda bundle: pytest.fail("loaded"))
-    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(PortTaken):
-        serve(packed, Project(serve=Serve(port=taken.getsockname()[1], workers=workers)))
+    monkeypatch.setattr("wherry.server.run.Loaded", lambda *about: pytest.fail("loaded"))
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(PortTaken) as refused:
+        ports = [taken.getsockname()[1], free_port()]
+        port, admin = ports if setting == "--port" else reversed(ports)
+        serve(packed, Project(serve=Serve(port=port, admin_port=admin, workers=workers)))
+    assert refused.value.hint.endswith(f" {setting}")
 
 
 def test_looking_whether_a_port_is_free_opens_it_to_nobody_and_leaves_it_free() -> None:
@@ -291,29 +300,90 @@ def drained(service: Running, life: Life, lame: float) -> tuple[Drain, threading
     return drain, finished, result
 
 
-def test_nothing_in_flight_is_lost_and_nothing_new_refused_in_the_lame_time() -> None:
-    """T02 of the catalogue in short: 100 requests in flight, and new connections after the signal."""
-    go = threading.Event()
-    model = Fake(lambda row: int(go.wait(30)))
-    with Running(model, cost=Cost(0.4, 0.0)) as service, ThreadPoolExecutor(130) as pool:
-        drain, finished, result = drained(service, service.life, lame=1.0)
-        first = [pool.submit(predict, service.address, EXAMPLE) for _ in range(100)]
-        until(lambda: service.port.in_flight == 100)
-        service.loop.call_soon_threadsafe(drain.terminate)
-        until(lambda: not service.life.ready)
-        later: list[object] = []
-        end = time.monotonic() + 0.8
+SLOW = """
+import time
+from pathlib import Path
+
+while Path("hold").exists():
+    time.sleep(0.01)
+if Path("fail").exists():
+    raise RuntimeError("the weights are gone")
+
+def predict(X: list[float]) -> list[float]:
+    time.sleep({seconds} if Path("slow").exists() else 0.005)
+    return X
+"""
+
+
+def slow_bundle(folder: Path, seconds: float = 0.0) -> Path:
+    """A model that takes so long where there is a file "slow", and to load until there is none called "hold"."""
+    return code_bundle(folder, SLOW.format(seconds=seconds))
+
+
+@pytest.mark.parametrize("lame", [True, False], ids=["drain", "control"])
+def test_nothing_in_flight_is_lost_and_nothing_new_refused_in_the_lame_time(lame: bool, tmp_path: Path) -> None:
+    """T02: 200 requests of 2 s, and 50 new connections a second for 5 s after the signal; CI does a fifth of it."""
+    many, each, seconds, spare = (200, 2.0, 5.0, 0.1) if LONG else (40, 0.4, 2.0, 1.0)
+    asked = {"x0": 1.5}
+
+    def status() -> int:
+        try:
+            return predict(service.address, asked).status
+        except OSError:
+            return 0
+
+    bundle = slow_bundle(tmp_path, each)
+    drain = str(seconds if lame else 0)
+    with child(bundle, WHERRY_SERVE_DRAIN_SECONDS=drain) as service, ThreadPoolExecutor(2 * many + 100) as pool:
+        (tmp_path / "slow").touch()
+        first = [pool.submit(status) for _ in range(many)]
+        until(lambda: counted(metrics(service), names.METRIC_IN_FLIGHT) == many)
+        later, start = [], time.monotonic()
+        service.process.send_signal(signal.SIGTERM)
+        until(lambda: ask(service.admin, "GET", "/readyz").status == 503)
+        while time.monotonic() < start + seconds - spare:
+            later.append(pool.submit(status))
+            time.sleep(0.02)  # the pace of the experiment
+        assert service.process.wait(40) == 0
+        took = time.monotonic() - start
+        assert [future.result(20) for future in first] == [200] * many
+        refused = sum(future.result(20) != 200 for future in later)
+        print(f"T02: {many} of {many} answered, {refused} of {len(later)} new ones refused, ended after {took:.2f} s")
+        assert (refused == 0) is lame
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_it_is_ready_once_the_model_is_loaded_and_not_before(workers: int, tmp_path: Path) -> None:
+    """T41: for as long as loading takes, 120 s in the long form. Without the wait, the control, it is ready."""
+    bundle = slow_bundle(tmp_path)
+    (tmp_path / "hold").touch()
+    service = Child(bundle, {"WHERRY_SERVE_WORKERS": str(workers)})
+    try:
+        end, probes = time.monotonic() + (120 if LONG else 1), 0
         while time.monotonic() < end:
-            later.append(pool.submit(predict, service.address, EXAMPLE))
-            time.sleep(0.04)
-        go.set()
-        answers: list[Answer] = [future.result(20) for future in (*first, *later)]
-        assert later
-        assert {answer.status for answer in answers} == {200}
-        assert finished.wait(10)
-        assert result == [True]
-        with pytest.raises(OSError):
-            socket.create_connection(service.address, timeout=1)
+            assert service.process.poll() is None, service.said
+            for address in (service.address, service.admin):
+                with contextlib.suppress(ConnectionRefusedError):
+                    assert ask(address, "GET", "/readyz").status == 503
+            probes += 2
+            time.sleep(0.05)  # the pace of the experiment
+        print(f"T41: none of {probes} probes said that it is ready")
+        (tmp_path / "hold").unlink()
+        service.wait_ready()
+        assert predict(service.address, {"x0": 1.5}).json == {"prediction": 1.5}
+    finally:
+        service.process.kill()
+        service.process.wait()
+        service.log.close()
+
+
+def test_a_model_that_cannot_be_loaded_is_told_and_ends_it(tmp_path: Path) -> None:
+    bundle = slow_bundle(tmp_path)
+    (tmp_path / "fail").touch()
+    service = Child(bundle, {})
+    assert service.process.wait(20) == 1
+    assert "the weights are gone" in service.said and "error: " in service.said
+    service.log.close()
 
 
 def test_a_second_ctrl_c_does_not_wait() -> None:

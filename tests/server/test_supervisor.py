@@ -28,6 +28,7 @@ from wherry.server.slot import FRESH, Slot
 
 BODY = json.dumps(EXAMPLE).encode()
 RESPAWN = 2.0  # seconds until a worker that died is replaced, at most
+LONG = os.environ.get("WHERRY_TEST_LONG") == "1"
 
 
 @pytest.fixture(scope="module")
@@ -133,20 +134,20 @@ def metric_of_probes(service: Child) -> float:
 
 
 def test_workers_are_killed_and_replaced_and_no_count_is_lost(packed: Path) -> None:
-    """T03 in short: `kill -9` of a worker every 0.7 s under load."""
+    """T03: `kill -9` of a worker every 1.2 s under load; the long form every 2 s for a minute."""
     with crew(packed) as service, Load(service) as load:
-        kills, took = 5, []
+        (kills, pace), took = (30, 2.0) if LONG else (5, 1.2), []
         chance = random.Random(3)
         for _ in range(kills):
             before = metric(service, names.METRIC_REQUESTS)
             os.kill(chance.choice(workers_of(service)), signal.SIGKILL)
             start = time.monotonic()
-            until(lambda: metric(service, names.METRIC_WORKERS) < 2, seconds=1)
+            until(lambda: metric(service, names.METRIC_REPLACED) == len(took) + 1)
             assert ask(service.admin, "GET", "/readyz").status == 200, "the other one answers"
             until(lambda: metric(service, names.METRIC_WORKERS) == 2)
             took.append(time.monotonic() - start)
             assert metric(service, names.METRIC_REQUESTS) >= before
-            time.sleep(max(0.0, start + 1.2 - time.monotonic()))  # the pace of the experiment
+            time.sleep(max(0.0, start + pace - time.monotonic()))  # the pace of the experiment
         load.ended.set()
         for thread in load.threads:
             thread.join()
@@ -159,7 +160,10 @@ def test_workers_are_killed_and_replaced_and_no_count_is_lost(packed: Path) -> N
         # Every answer that arrived was counted, also by those that are gone; those cut off may be counted or not.
         counted = metric(service, names.METRIC_ROWS)
         assert load.good <= counted <= load.good + load.reset
-        print(f"T03: {load.good} answered, {load.reset} reset by {kills} kills, replaced within {max(took):.2f} s")
+        most = f"{sorted(took)[int(0.95 * kills)]:.2f} s (p95), {max(took):.2f} at most"
+        print(
+            f"T03: {load.good} answered within {load.longest:.2f} s, {load.reset} reset by {kills}, replaced in {most}"
+        )
 
 
 def test_a_worker_that_is_killed_before_it_was_ready_is_replaced_where_another_answers(packed: Path) -> None:
@@ -194,17 +198,21 @@ def test_readiness_never_lies_when_every_worker_is_killed_at_once(packed: Path) 
         start = time.monotonic()
         for pid in pids:
             os.kill(pid, signal.SIGKILL)
-        seen = []
-        end = start + 15
+        seen: list[int] = []
+        lied, end = 0.0, start + 15
         while time.monotonic() < end and not (503 in seen and seen[-1] == 200):
             seen.append(ask(service.admin, "GET", "/readyz").status)
+            if 503 not in seen:
+                lied = time.monotonic() - start
             assert ask(service.admin, "GET", "/livez").status == 200
+        assert lied < 1
         # A connection that nobody accepted yet waits for the replacement.
         assert predict(service.address, EXAMPLE).status == 200
         assert seen[-1] == 200
         until(lambda: metric(service, names.METRIC_WORKERS) == 2)
         print(
-            f"T04: {seen.count(503)} of {len(seen)} probes said 503; ready again after {time.monotonic() - start:.2f} s"
+            f"T04: ready for {lied:.3f} s without a worker, {seen.count(503)} of {len(seen)} probes said 503, and again"
+            f" after {time.monotonic() - start:.2f} s"
         )
         assert set(workers_of(service)).isdisjoint(pids)
 
@@ -239,28 +247,30 @@ def test_a_worker_that_dies_at_once_is_started_again_ever_more_slowly() -> None:
 
 
 def test_a_worker_that_hangs_is_replaced(packed: Path) -> None:
-    """T39: SIGSTOP, with a budget of two seconds. What waits unaccepted is answered by the replacement."""
-    with crew(packed, 1 + 1, WHERRY_SERVE_HANG_SECONDS="2") as service:
+    """T39: SIGSTOP, with a budget of two seconds, or 30. What waits unaccepted is answered by the replacement."""
+    budget = 30 if LONG else 2
+    with crew(packed, 2, WHERRY_SERVE_HANG_SECONDS=str(budget)) as service:
         for pid in workers_of(service):
             os.kill(pid, signal.SIGSTOP)
         start = time.monotonic()
-        with socket.create_connection(service.address, timeout=20) as waiting:
+        with socket.create_connection(service.address, timeout=budget + 20) as waiting:
             waiting.sendall(request("POST", "/predict", BODY, close=True))
             assert ask(service.admin, "GET", "/livez").status == 200, "the supervisor answers meanwhile"
             # The control: the workers themselves do not.
             with socket.create_connection(service.address, timeout=0.3) as control, pytest.raises(TimeoutError):
                 control.sendall(request("GET", "/livez"))
                 control.recv(1)
-            until(lambda: metric(service, names.METRIC_REPLACED) == 2, what=lambda: service.said)
+            replaced = lambda: metric(service, names.METRIC_REPLACED) == 2  # noqa: E731 - asked again and again
+            until(replaced, seconds=budget + 10, what=lambda: service.said)
             took = time.monotonic() - start
-            assert 2 - 0.5 < took < 2 + 1 + 0.5
+            assert budget - 0.5 < took < budget + 1 + 0.5
             with contextlib.suppress(ConnectionResetError):  # a stopped worker may have had it
                 data = waiting.makefile("rb").read()
                 assert data == b"" or parse(data)[0].status == 200
         until(lambda: metric(service, names.METRIC_WORKERS) == 2)
         assert predict(service.address, EXAMPLE).status == 200
         assert "did nothing for too long" in service.said
-        print(f"T39: replaced after {took:.2f} s, budget 2 s")
+        print(f"T39: replaced after {took:.2f} s, budget {budget} s")
 
 
 def test_a_worker_that_only_pauses_is_left_alone(packed: Path) -> None:
@@ -279,20 +289,20 @@ def test_a_worker_that_only_pauses_is_left_alone(packed: Path) -> None:
 
 
 def test_liveness_holds_while_every_worker_is_busy(packed: Path) -> None:
-    """T40 in short: more requests than can be answered, and the admin port answers every probe."""
+    """T40: as much as can be asked, for 2.5 s or 20, and the admin port answers every probe."""
     with crew(packed) as service, Load(service, threads=12, pause=0.0) as load:
         until(lambda: load.good > 100)
-        failed, slowest = 0, 0.0
-        end = time.monotonic() + 2.5
+        failed, slowest, probes = 0, 0.0, 0
+        end = time.monotonic() + (20 if LONG else 2.5)
         while time.monotonic() < end:
             start = time.monotonic()
             failed += ask(service.admin, "GET", "/livez").status != 200
             failed += ask(service.admin, "GET", "/readyz").status != 200
-            slowest = max(slowest, time.monotonic() - start)
+            slowest, probes = max(slowest, time.monotonic() - start), probes + 2
         assert failed == 0
         assert slowest < 1
         assert metric(service, names.METRIC_REPLACED) == 0
-        print(f"T40: no probe failed, slowest two {1000 * slowest:.0f} ms, {load.good} requests meanwhile")
+        print(f"T40: none of {probes} probes failed, two took {slowest:.3f} s at most, {load.good} requests meanwhile")
     assert load.wrong == load.reset == 0
 
 

@@ -7,6 +7,7 @@ import http.client
 import os
 import random
 import sqlite3
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -17,10 +18,13 @@ import databases
 import pytest
 import store_parts as parts
 
-from wherry.contract.events import Event, Note
+from wherry.contract.events import Event, Note, silent
 from wherry.server import segments
+from wherry.server.keeper import Keeper, Task
 from wherry.server.mover import Mover
 from wherry.server.sinks import Progress, RowsRefused, Sink
+from wherry.server.spool import Spool
+from wherry.server.stored import StoredJournal
 
 KILLS = int(os.environ.get("WHERRY_TEST_KILLS", "4"))  # 200 take minutes
 
@@ -125,6 +129,26 @@ def test_rows_are_there_after_a_stop_and_the_spool_is_empty(tmp_path: Path) -> N
         assert store.counts().pending == 0
         assert segments.segments(tmp_path / "spool" / "0") == []
     assert parts.numbers(tmp_path) == list(range(100))
+
+
+@pytest.mark.parametrize("rows", [0, 1], ids=["idle", "control"])
+def test_a_stop_right_after_the_start_waits_for_the_writer_only_where_something_waits(
+    rows: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who presses Ctrl-C at once would else wait until the writer has loaded its libraries."""
+    monkeypatch.setattr("wherry.server.keeper.FLUSH_SECONDS", 0.5 if rows else 60.0)
+    spool = Spool(tmp_path / "spool", parts.ORIGIN)
+    started = tmp_path / "started"
+    never = f"import pathlib, time; pathlib.Path({str(started)!r}).touch(); time.sleep(60)"
+    keeper = Keeper(Task(str(spool.folder), "sqlite://"), silent, (sys.executable, "-c", never))
+    journal = StoredJournal(spool, keeper, "", silent)
+    journal.start()
+    fill(journal, rows)
+    parts.until(started.exists, 20)
+    begun, pid = time.monotonic(), keeper.pid
+    journal.close()
+    assert (time.monotonic() - begun > (2 if rows else 30)) is (rows > 0)
+    assert not Path(f"/proc/{pid}").exists()
 
 
 def test_a_service_that_never_became_ready_leaves_its_rows_for_the_next(tmp_path: Path) -> None:

@@ -10,6 +10,8 @@ import base64
 import binascii
 import hashlib
 import io
+from contextlib import nullcontext
+from threading import Lock
 from typing import Any, TypeAlias
 
 import msgspec
@@ -37,6 +39,7 @@ FILTERS: dict[Filter, Any] = {
     "bicubic": Image.Resampling.BICUBIC,
     "lanczos": Image.Resampling.LANCZOS,
 }
+LARGE = 4_000_000  # points that are decoded, of which each takes four bytes, and eight where it can be seen through
 # What is done to a picture that a camera was turned for, by the value of EXIF's orientation.
 ORIENTATION = 0x0112
 UPRIGHT = {
@@ -76,6 +79,7 @@ class Studio:
 
     def __init__(self, prepare: Preparation) -> None:
         self.prepare = prepare
+        self.one_at_a_time = Lock()
         values = np.arange(256, dtype=np.float64) / prepare.scale
         # Each colour has 256 values, so what is calculated of them is looked up.
         self.tables = [
@@ -143,11 +147,15 @@ class Studio:
             shrink = prepare.resize / min(wide, high)
             sides = (max(sides[0], int(wide * shrink)), max(sides[1], int(high * shrink)))
         image.draft("RGB", (sides[1], sides[0]) if turn in TURNED else sides)
-        image = coloured(image)
-        if turn in UPRIGHT:
-            image = image.transpose(UPRIGHT[turn])
-        size = (prepare.width, prepare.height)
-        return on_white(image.resize(size, FILTERS[prepare.filter], box=self.middle(*image.size)))
+        with self.one_at_a_time if image.width * image.height > LARGE else nullcontext():
+            whole = coloured(image)
+            if turn in UPRIGHT:
+                whole = whole.transpose(UPRIGHT[turn])
+            size = (prepare.width, prepare.height)
+            small = whole.resize(size, FILTERS[prepare.filter], box=self.middle(*whole.size))
+            for each in (image, whole):
+                each.close()  # and its memory is there for the next
+        return on_white(small)
 
     def middle(self, wide: int, high: int) -> tuple[float, float, float, float]:
         """The part of a picture of this size that is kept."""

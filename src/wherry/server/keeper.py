@@ -62,19 +62,26 @@ class Keeper:
         self._backoff = backoff
         self._process: subprocess.Popen[bytes] | None = None
         self._closing = threading.Event()
+        self._needless = False  # whether a writer has nothing to do any more
         self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="wherry-writer", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
 
-    def close(self) -> None:
-        """Let the writer take what is there, for at most ten seconds; then it is ended."""
+    def close(self, *, waiting: bool = True) -> None:
+        """Let the writer take what is there, for at most ten seconds; then it is ended.
+
+        Where nothing is `waiting`, one that is still on its way to the database is ended at once.
+        """
         if not self._thread.is_alive():
             return
         with self._lock:
+            self._needless = not waiting and self.begin is None
             self._closing.set()
-            if self._process is not None:
+            if self._process is not None and self._needless:
+                self._process.kill()
+            elif self._process is not None:
                 self._dismiss(self._process)
         self._thread.join(FLUSH_SECONDS + 2)
         if self._thread.is_alive() and self._process is not None:
@@ -87,7 +94,7 @@ class Keeper:
             last = self._closing.is_set()
             began = time.monotonic()
             code = self._watch()
-            if self._closing.is_set() and (last or code == 0):
+            if self._closing.is_set() and (last or code == 0 or self._needless):
                 return
             if time.monotonic() - began > HEALTHY_SECONDS:
                 wait = self._backoff[0]
@@ -99,6 +106,8 @@ class Keeper:
     def _watch(self) -> int:
         """Run the writer once, to its end."""
         with self._lock:
+            if self._needless:
+                return 0
             process = subprocess.Popen(
                 self._command,
                 stdin=subprocess.PIPE,

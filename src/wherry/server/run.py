@@ -51,6 +51,8 @@ def serve(
     certificate = certificate_of(project.serve)
     Sharing(project.serve)  # wrong origins are told before the work
     bind(project.serve.host, project.serve.port, listen=False).close()  # a port that is busy is told before the work
+    if admin_port_fixed:
+        bind(project.serve.host, project.serve.admin_port, setting="--admin-port", listen=False).close()
     with uncollected():
         loaded = beside(Loaded(bundle, name, digest), project)
     if wrong := tuple(misnamed(project.reply, loaded.manifest.signature)):

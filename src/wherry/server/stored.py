@@ -77,7 +77,7 @@ class StoredJournal:
         try:
             self._spool.close()
         finally:
-            self._keeper.close()
+            self._keeper.close(waiting=self.counts().pending > 0)
             left = self.counts().pending
             if left:
                 self._tell(Note(leaving(left, self._spool.folder, os.environ.get(ENV_SPOOL_ENDS, "")), warn=True))

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from model_parts import make_bundle, rows_of, signature_of
 from onnx import TensorProto, helper
@@ -44,14 +45,25 @@ def graph(nodes: list[Any], tensors: list[Any], name: str = "x") -> bytes:
     return data
 
 
-@pytest.mark.parametrize("place", ["/etc/hostname", "../secret", "a/../../secret", "secret", "./secret", "link/secret"])
+@pytest.mark.parametrize(
+    "place", ["/etc/hostname", "../secret", "a/../../secret", "secret", "./secret", "link/secret", "hard"]
+)
 def test_external_data_is_refused_by_every_path(place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """T17: no file outside the bundle is read, nor any other file that the graph names."""
     (tmp_path / "secret").write_bytes(b"\x00\x00\x80\x3f")
     (tmp_path / "link").symlink_to(tmp_path)
+    (tmp_path / "hard").hardlink_to(tmp_path / "secret")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(BundleUnreadable, match="data in other files"):
         OnnxScorer(external(place), LINE)
+
+
+def test_onnxruntime_by_itself_reads_the_file_that_a_graph_names(tmp_path: Path) -> None:
+    """T17's control."""
+    (tmp_path / "secret").write_bytes(b"\x00\x00\x80\x3f")
+    (tmp_path / "graph").write_bytes(external("secret"))
+    session = onnxruntime.InferenceSession(tmp_path / "graph", providers=["CPUExecutionProvider"])
+    assert session.run(None, {"x": np.zeros((1, 1), np.float32)})[0].tolist() == [[1.0]]
 
 
 def test_external_data_is_found_wherever_a_tensor_may_lie() -> None:
