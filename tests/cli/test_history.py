@@ -21,6 +21,7 @@ from typing import Any
 
 import pytest
 
+from wherry.cli import records
 from wherry.cli.console import Console
 from wherry.cli.main import run
 from wherry.server.history import Query, first_id, spellings
@@ -154,6 +155,14 @@ def test_csv_has_a_column_an_input(wherry: Run, kept: SimpleNamespace) -> None:
     assert found[3]["text"] == 'say "hi", "n":3}'
     assert (found[3]["model"], found[3]["input.model"], found[3]["size"]) == ("m", "x", "1.5")
     assert json.loads(found[3]["probabilities"]) == [0.25, 0.75]
+
+
+@pytest.mark.parametrize("text", ["=1+1", "@SUM(A1)", "+cmd", "-2+3", "\t=1", "\r=1"])
+def test_a_spreadsheet_calculates_nothing_of_what_callers_sent(text: str) -> None:
+    """T50; plain texts and numbers, the control, stay as they are."""
+    assert records.cell(text) == f"'{text}"
+    for plain in ("", "a=1", "-5", "+1.5e-3", "-.5", -5, 1.5, None):
+        assert records.cell(plain) == plain
 
 
 def test_parquet(wherry: Run, kept: SimpleNamespace, tmp_path: Path) -> None:

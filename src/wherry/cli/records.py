@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv as comma
+import re
 import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -24,6 +25,8 @@ SHOWN_OF_ID = 8  # characters, the last: a whole one would leave no room for the
 MOST_CLASSES = 12  # more distinct predictions than these are numbers, not classes
 BEFORE = ("id", "created_at", "request_id", "model", "version", "status", "latency_ms", "door", "host")
 AFTER = ("prediction", "probabilities", "truth")
+FORMULAS = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet takes the rest of a text for one after
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 
 def show(console: Console, records: Sequence[Record]) -> None:
@@ -112,8 +115,11 @@ def csv(console: Console, inputs: Sequence[str], pages: Iterable[Sequence[Record
 
 
 def cell(value: Any) -> Any:
+    """A value as it stands in a line of CSV; a text that a spreadsheet would calculate gets `'` before it."""
     if isinstance(value, (list, dict)):
         return msgspec.json.encode(value).decode()
+    if isinstance(value, str) and value.startswith(FORMULAS) and not NUMBER.fullmatch(value):
+        return f"'{value}"
     return {True: "true", False: "false"}[value] if isinstance(value, bool) else value
 
 
