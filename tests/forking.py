@@ -40,6 +40,7 @@ LIBRARIES = (
 # The interpreter and the libraries read these once, when they begin; and whether a store's password shows from outside
 # is looked up in what the kernel keeps of how a process began.
 READ_EARLY = ("PYTHON", "LC_", "LANG", "LD_", "OMP_", "OPENBLAS_", "MKL_", "FAKETIME", "WHERRY_STORE_URL")
+TOLD = "TESTS_FORK"  # in the environment of a shell: whom its `wherry` asks
 
 
 class Forking:
@@ -58,10 +59,8 @@ class Forking:
 
     def can(self, environ: Mapping[str, str]) -> bool:
         """Whether a process with this environment may be forked: nothing differs in it that is read early."""
-        if os.environ.get("WHERRY_TEST_FORK") == "0":
-            return False
-        differ = (self.environ.items() ^ environ.items()) if self.process.poll() is None else {("PYTHON", "")}
-        return not any(name.startswith(READ_EARLY) for name, _ in differ)
+        wanted = os.environ.get("WHERRY_TEST_FORK") != "0" and self.process.poll() is None
+        return wanted and read_early(self.environ) == read_early(environ)
 
     def start(
         self,
@@ -83,15 +82,8 @@ class Forking:
             return subprocess.Popen(
                 command, cwd=cwd, env=environ, stdin=stdin, stdout=stdout, stderr=stderr, start_new_session=True
             )
-        told, theirs = os.pipe()
-        try:
-            asked = {"module": module, "words": list(words), "cwd": str(cwd), "environ": dict(environ)}
-            with memfile(json.dumps(asked).encode()) as wish:
-                fds = [wish.fileno(), *(stream.fileno() for stream in streams), theirs]
-                socket.send_fds(self.ours, [b"start"], fds)
-        finally:
-            os.close(theirs)
-        return Forked([module, *words], told)
+        fds = [stream.fileno() for stream in streams]
+        return forked(self.ours, fds, module=module, words=list(words), cwd=str(cwd), environ=dict(environ))
 
     def run(
         self, module: str, words: Sequence[str], cwd: Path, environ: Mapping[str, str], stdin: str, timeout: float
@@ -108,6 +100,17 @@ class Forking:
             for text in (printed, said):
                 text.seek(0)
             return subprocess.CompletedProcess(process.args, code, printed.read(), said.read())
+
+    def shell(self, folder: Path) -> dict[str, str]:
+        """What the environment of a shell needs so that a `wherry` typed there is forked too; the shell has to be
+        passed `ours`. The program goes into `folder`."""
+        if not self.can(self.environ):
+            return {}
+        program, bin = folder / "wherry", Path(sys.executable).parent
+        program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -IS "{__file__}" "$@"\n')
+        program.chmod(0o755)
+        told = {"socket": self.ours.fileno(), "early": read_early(self.environ), "path": str(bin)}
+        return {"PATH": f"{folder}{os.pathsep}{bin}{os.pathsep}{os.environ['PATH']}", TOLD: json.dumps(told)}
 
     def end(self) -> None:
         self.ours.close()
@@ -146,6 +149,40 @@ class Forked:
 
     def kill(self) -> None:
         self.send_signal(signal.SIGKILL)
+
+
+def forked(ours: socket.socket, streams: Sequence[int], **asked: Any) -> Forked:
+    """What was asked for, forked by the process at the other end of `ours`."""
+    told, theirs = os.pipe()
+    try:
+        with memfile(json.dumps(asked).encode()) as wish:
+            socket.send_fds(ours, [b"start"], [wish.fileno(), *streams, theirs])
+    finally:
+        os.close(theirs)
+    return Forked([asked["module"], *asked["words"]], told)
+
+
+def read_early(environ: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in environ.items() if name.startswith(READ_EARLY)}
+
+
+def typed(words: list[str]) -> NoReturn:
+    """The `wherry` of a shell: has the process forked that it stands for, and passes signals and exit code on."""
+    environ = dict(os.environ)
+    told = json.loads(environ.pop(TOLD))
+    try:
+        ours = socket.socket(fileno=told["socket"])
+    except OSError:  # whoever began this passes nothing on
+        ours = None
+    if ours is None or read_early(environ) != told["early"]:
+        os.execve(f"{told['path']}/wherry", ["wherry", *words], environ)
+    process = forked(
+        ours, [0, 1, 2], module="wherry", words=words, cwd=str(Path.cwd()), environ=environ, path=told["path"]
+    )
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda number, _: process.send_signal(number))
+    code = process.wait()
+    os._exit(code if code >= 0 else 128 - code)
 
 
 def memfile(content: bytes = b"") -> io.BufferedRandom:
@@ -209,7 +246,7 @@ def become(wish: int, *streams: int) -> NoReturn:
     sys.stdin = open(0, closefd=False)  # noqa: SIM115 - it is this process's for good
     sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115 - likewise
     sys.stderr = open(2, "w", errors="backslashreplace", buffering=1, closefd=False)  # noqa: SIM115 - likewise
-    sys.path[0] = asked["cwd"]
+    sys.path[0] = asked.get("path", asked["cwd"])
     sys.argv = ["-m", *asked["words"]]
     code: Any = 0
     try:
@@ -224,5 +261,7 @@ def become(wish: int, *streams: int) -> NoReturn:
     os._exit(code)  # taking the libraries to pieces would take longer than most commands
 
 
-if __name__ == "__main__":
+if __name__ == "__main__" and TOLD in os.environ:
+    typed(sys.argv[1:])
+elif __name__ == "__main__":
     serve(socket.socket(fileno=int(sys.argv[1])))

@@ -73,7 +73,10 @@ PICTURES = {"image-classifier": {"dog.jpeg": "dog.jpg", "kitten.jpeg": "kitten.j
 
 @pytest.fixture(scope="module", params=LIVED)
 def lived(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, free_ports: Callable[[int], list[int]]
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    free_ports: Callable[[int], list[int]],
+    forking: Any,
 ) -> Iterator[Lived]:
     pytest.importorskip("sklearn", reason="needs scikit-learn")
     name = request.param
@@ -86,7 +89,7 @@ def lived(
         if not (DATA / shared).is_file():
             pytest.skip(f"needs ../shared/data/{shared}")
         shutil.copy(DATA / shared, folder / own)
-    reader = readme.Reader(folder, free_ports(1)[0], {}, {})
+    reader = readme.Reader(folder, free_ports(1)[0], forking, {}, {})
     try:
         for block in readme.blocks(ROOT / "examples" / name / "README.md"):
             if block.tag != "sh cluster":  # those are run by tests/scripts/test_story.py
@@ -307,11 +310,11 @@ FURTHER = sorted(path.parent for path in (ROOT / "examples").glob("*/*/README.md
 
 @pytest.mark.parametrize("project", FURTHER, ids=lambda path: path.name)
 def test_a_further_model_of_an_example_is_served_as_its_readme_says(
-    project: Path, tmp_path: Path, free_ports: Callable[[int], list[int]]
+    project: Path, tmp_path: Path, free_ports: Callable[[int], list[int]], forking: Any
 ) -> None:
     example, folder = project.parent.name, tmp_path / "example"
     run([sys.executable, "-m", "wherry", "example", example, "--to", str(folder)], tmp_path)
-    reader = readme.Reader(folder / project.name, free_ports(1)[0], {}, {})
+    reader = readme.Reader(folder / project.name, free_ports(1)[0], forking, {}, {})
     try:
         for block in readme.blocks(project / "README.md"):
             reader.read(block)

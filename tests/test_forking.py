@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -58,3 +59,22 @@ def test_it_takes_signals(forking: Any, tmp_path: Path) -> None:
     finally:
         process.kill()
         process.wait(60)
+
+
+@pytest.mark.parametrize(("passed", "early"), [(True, {}), (False, {}), (True, {"PYTHONHASHSEED": "1"})])
+def test_what_is_typed_in_a_shell_is_itself(forking: Any, tmp_path: Path, passed: bool, early: dict[str, str]) -> None:
+    """Forked, or by an interpreter of its own where the shell passes nothing on, or Python is told something."""
+    forked = forking.shell(tmp_path) or {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    line = "echo no | wherry inspect gone 2>/dev/null; echo $?; wherry config --json | head -c 1; exec wherry nothing"
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", line],
+        cwd=tmp_path,
+        env={**forking.environ, **forked, **early},
+        pass_fds=[forking.ours.fileno()] if passed else [],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (2, "2\n[")
+    assert "no such verb: nothing" in done.stderr

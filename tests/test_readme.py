@@ -119,16 +119,19 @@ def commands(block: Block) -> list[str]:
 class Reader:
     """A user who types a document's blocks, one after the other, in a folder of their own."""
 
-    def __init__(self, folder: Path, port: int, environ: dict[str, str], rewrite: dict[str, str]) -> None:
+    def __init__(self, folder: Path, port: int, forking: Any, environ: dict[str, str], rewrite: dict[str, str]) -> None:
+        """forking: what a `wherry` that is typed is forked by."""
         self.folder = folder
+        self.passed = [forking.ours.fileno()]
         self.port = port
         here = f"127.0.0.1:{port}"
         ports = {f"{host}:{old}": f"{host}:{port}" for host in ("127.0.0.1", "localhost") for old in (8080, 8000)}
         self.rewrite = ports | {"127.0.0.1:5000": here} | rewrite  # localhost:5000 is a registry's
         kept = {key: value for key, value in os.environ.items() if not key.startswith("WHERRY_")}
         programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        drain = {"WHERRY_SERVE_DRAIN_SECONDS": "0.1"}
-        self.environ = {**kept, **drain, **environ, "PATH": programs, "PORT": str(port), "COLUMNS": "120"}
+        own = {"WHERRY_SERVE_DRAIN_SECONDS": "0.1", "PATH": programs, "PORT": str(port), "COLUMNS": "120"}
+        (folder.parent / "bin").mkdir(exist_ok=True)
+        self.environ = {**kept, **own, **environ, **forking.shell(folder.parent / "bin")}
         self.services: list[subprocess.Popen[bytes]] = []
         self.printed = ""
 
@@ -157,6 +160,7 @@ class Reader:
             argv,
             cwd=self.folder,
             env=self.environ,
+            pass_fds=self.passed,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -174,6 +178,7 @@ class Reader:
                 ["bash", "-c", f"exec {text}"],
                 cwd=self.folder,
                 env=self.environ,
+                pass_fds=self.passed,
                 stdin=subprocess.DEVNULL,
                 stdout=sink,
                 stderr=subprocess.STDOUT,
@@ -207,7 +212,7 @@ def squeezed(text: str) -> str:
 
 @pytest.fixture
 def user(
-    tmp_path: Path, breast_cancer: Path, free_ports: Callable[[int], list[int]]
+    tmp_path: Path, breast_cancer: Path, free_ports: Callable[[int], list[int]], forking: Any
 ) -> Iterator[Callable[..., Reader]]:
     """A folder with a trained model.joblib and its train.csv, as in the README's story; an example's is its own."""
     readers: list[Reader] = []
@@ -220,7 +225,7 @@ def user(
             folder.mkdir()
             shutil.copy(breast_cancer / "model" / "model_binary.dat.gz", folder / "model.joblib")
             shutil.copy(breast_cancer / "train.csv", folder / "train.csv")
-        readers.append(Reader(folder, free_ports(1)[0], environ or {}, rewrite or {}))
+        readers.append(Reader(folder, free_ports(1)[0], forking, environ or {}, rewrite or {}))
         return readers[-1]
 
     yield reader
