@@ -399,6 +399,18 @@ def test_a_second_ctrl_c_does_not_wait() -> None:
         assert slow.result(20).status == 200
 
 
+def test_a_service_whose_words_nobody_reads_any_more_ends_all_the_same() -> None:
+    def gone(event: Event) -> None:
+        raise BrokenPipeError
+
+    with Running(Linearly()) as service:
+        drain, finished, result = drained(service, service.life, lame=0.0)
+        drain.tell = gone
+        service.loop.call_soon_threadsafe(drain.terminate)
+        assert finished.wait(20)
+        assert result == [True]
+
+
 def test_a_loop_that_hangs_shows_on_the_admin_port() -> None:
     with Running(Fake(lambda row: 1)) as service:
         sock = bind("127.0.0.1", free_port())

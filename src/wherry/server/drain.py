@@ -57,9 +57,9 @@ class Drain:
         self.seconds = seconds
         self.life.stage = "draining"
         self.port.closing = True
+        self.begun.set()  # before it is told: whoever read what is told may be gone, and the end comes all the same
         more = f", answering new requests for {seconds:g} s" if seconds else ""
         self.tell(Note(f"stopping ({cause}): finishing what is in flight{more}"))
-        self.begun.set()
 
     async def run(self) -> bool:
         """Wait for the signal, then drain; False when the second Ctrl-C cut it short."""
