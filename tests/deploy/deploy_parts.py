@@ -32,12 +32,20 @@ RIGHT = {version: {"prediction": labels[0]} for version, labels in VERSIONS.item
 LOAD = Path(__file__).parent / "steady_load.py"
 
 
-SLOW = """
+SERVE = 'runpy.run_module("wherry.server", run_name="__main__", alter_sys=True)'
+SLOW = f"""
 import runpy, time
 from wherry.server.predictor import Measured
 quick = Measured.score
 Measured.score = lambda self, *asked: (time.sleep(0.03), quick(self, *asked))[1]
-runpy.run_module("wherry.server", run_name="__main__", alter_sys=True)
+{SERVE}
+"""
+# Not ready where /tmp/sick is, and answering all the same.
+SICKLY = f"""
+import os, runpy
+from wherry.server.drain import Life
+Life.ready = property(lambda self: self.stage == "ready" and not os.path.exists("/tmp/sick"))
+{SERVE}
 """
 
 
@@ -59,28 +67,27 @@ class Versioned(msgspec.Struct, frozen=True):
         self,
         namespace: str,
         *,
-        replicas: int = 2,
+        replicas: int | None = 2,
         serve: Mapping[str, Any] = {},
         careless: bool = False,
-        slow: bool = False,
+        container: Mapping[str, Any] = {},
         **deploy: Any,
     ) -> Release:
-        """As a user's would be, on a NodePort. careless: without preStop, as most are written by hand. slow: its model
-        takes 30 ms a call."""
-        wanted = {"replicas": replicas, "resources": {"cpu": "20m"}, "service": {"type": "NodePort"}, **deploy}
+        """As a user's would be, on a NodePort. replicas: None for an autoscaler. careless: without preStop, as most
+        are written by hand. container: what its container has otherwise, and in its environment besides."""
+        wanted = {"resources": {"cpu": "20m"}, "service": {"type": "NodePort"}, **deploy}
+        if replicas is not None:
+            wanted["replicas"] = replicas
         project = settings.resolve({"deploy": wanted, "serve": dict(serve)}, {}, {}).project
         made = compose(project, self.manifest, image=self.image, namespace=namespace, local=True)
-        if not careless and not slow:
-            return made
         objects = copy.deepcopy(made.objects)
         for one in objects:
             if one["kind"] == "Deployment":
-                container = one["spec"]["template"]["spec"]["containers"][0]
+                own = one["spec"]["template"]["spec"]["containers"][0]
+                own |= {**container, "env": [*own["env"], *container.get("env", ())]}
                 if careless:
-                    del container["lifecycle"]
-                if slow:
-                    container["command"] = ["python3", "-c", SLOW]
-        return msgspec.structs.replace(made, objects=objects)
+                    del own["lifecycle"]
+        return msgspec.structs.replace(made, objects=objects, image=container.get("image", made.image))
 
 
 def versions(folder: Path, registry: str) -> dict[str, Versioned]:

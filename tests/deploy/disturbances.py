@@ -11,18 +11,21 @@ Its figures stand in docs/rollouts.md.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
+import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
-from deploy_parts import Serving, Versioned, space
+from deploy_parts import SICKLY, Serving, Versioned, space
 from faulty_parts import Faulty
 
 from wherry.contract.events import Note
@@ -253,22 +256,27 @@ def test_a_registry_that_fails_costs_no_request(
     assert serving.failed == 0
 
 
+@pytest.mark.timeout(600)
 def test_the_way_back_outlives_its_image_in_the_registry(
     spaces: Callable[[], Cluster], images: dict[str, Versioned], registry: Faulty
 ) -> None:
-    """Its tag and manifest deleted: what the node has is gone back to, scaled and restarted; what it lacks is named."""
+    """Three releases back, more pods than it began with, its tag and manifest deleted: what the node has is gone back
+    to, scaled and restarted; what it lacks is named."""
     cluster, named = spaces(), {version: by(registry, one) for version, one in images.items()}
-    with Serving(cluster, named, 100) as serving:
-        assert serving.update("1", serve={"page": False}).ok
+    with Serving(cluster, named, 100, replicas=None, autoscale={"min": 2, "max": 4}) as serving, beside():
+        for settings in ({"page": False}, {"docs": False}, {"page": False, "docs": False}):
+            assert serving.update("1", serve=settings).ok
+        until(lambda: life.status(cluster)[0].ready > 2, 150)  # the autoscaler's doing
         registry.fault = "deleted"
         began = time.monotonic()
-        back = life.rollback(cluster)
-        assert (back.ok, back.image) == (True, named["1"].image)
+        back = life.rollback(cluster, 1)
+        assert (back.ok, back.image, back.release) == (True, named["1"].image, 5)
         took = time.monotonic() - began
-        scaled = life.scale(cluster, 3)
+        assert life.status(cluster)[0].ready > 2, "what the autoscaler made of it stays"
+        scaled = life.scale(cluster, 4)
         gone = next(iter(serving.pods))
         cluster.delete(POD, gone)
-        until(lambda: gone not in serving.pods and len(serving.pods) == 3 and life.status(cluster)[0].ready == 3)
+        until(lambda: gone not in serving.pods and len(serving.pods) == 4 and life.status(cluster)[0].ready == 4)
         assert registry.faults == 0, "nothing of this asks the registry"
         with pytest.raises(RolloutFailed) as lacking:
             serving.update("2")
@@ -276,6 +284,19 @@ def test_the_way_back_outlives_its_image_in_the_registry(
     assert registry.faults > 0, "the control: the registry does say that it has it no more"
     assert (lacking.value.cause, lacking.value.outcome) == ("image_pull", "restored")
     assert serving.failed == 0
+
+
+@contextlib.contextmanager
+def beside() -> Iterator[None]:
+    """As much other work as is asked for: WHERRY_TEST_BESIDE processes that never pause."""
+    asked = int(os.environ.get("WHERRY_TEST_BESIDE", 0))
+    busy = [subprocess.Popen(["timeout", "300", sys.executable, "-c", "while True: pass"]) for _ in range(asked)]
+    try:
+        yield
+    finally:
+        for process in busy:
+            process.terminate()
+            process.wait()
 
 
 def until(true: Callable[[], bool], seconds: float = 60) -> None:
@@ -331,29 +352,85 @@ def called(caller: Cluster, service: Cluster) -> bool:
 def test_a_node_is_drained(replicas: int, spaces: Callable[[], Cluster], images: dict[str, Versioned]) -> None:
     """By `kubectl drain`, of the service's pods alone, on a cluster of two nodes; the control kills them instead."""
     cluster = spaces()
-    workers = [name_of(node) for node in cluster.list(NODE)]
-    if len(workers) < 2:
-        pytest.skip("needs two nodes: PROGRAM up --nodes 2")
+    needs_two_nodes(cluster)
     with Serving(cluster, images, 100, replicas=replicas) as serving:
-        where = {name_of(pod): pod["spec"]["nodeName"] for pod in cluster.list(POD, selector("iris"))}
+        where = places(cluster)
         assert len(set(where.values())) == replicas, "they are spread over the nodes"
         drained = next(iter(where.values()))
-        began = time.monotonic()
-        drain = ["drain", drained, "--delete-emptydir-data", "--pod-selector=app.kubernetes.io/instance=iris"]
-        kubectl = cluster.kubectl.split()
-        try:
-            subprocess.run([*kubectl, *drain, "--timeout=120s"], check=True, capture_output=True)
-            took = time.monotonic() - began
+        with uncordoned(cluster, drained):
+            took = drain(cluster, drained)
+            assert took is not None
             until(lambda: life.status(cluster)[0].ready == replicas)
-            assert drained not in {pod["spec"]["nodeName"] for pod in cluster.list(POD, selector("iris"))}
-        finally:
-            subprocess.run([*kubectl, "uncordon", drained], check=True, capture_output=True)
+            assert drained not in places(cluster).values()
     print(f"\n{replicas} replicas: drained after {took:.1f} s, {serving.failed} failed")
     assert serving.failed == 0 or replicas == 1
     with Serving(cluster, images, 100, replicas=replicas) as careless:
-        killed = [*kubectl, "delete", "pod", "--force", "--grace-period=0", *careless.pods]
-        subprocess.run(killed, check=True, capture_output=True)
+        kubectl(cluster, "delete", "pod", "--force", "--grace-period=0", *careless.pods)
     assert careless.failed > 0, "the load does not see pods that go"
+
+
+def test_a_node_is_drained_of_pods_that_are_sick(spaces: Callable[[], Cluster], images: dict[str, Versioned]) -> None:
+    """Two of three are not ready: they go, and the last keeps serving; under the control, a budget that protects sick
+    pods too, the same drain does not end."""
+    cluster = spaces()
+    needs_two_nodes(cluster)
+    with Serving(cluster, images, 100, replicas=3, container={"command": ["python3", "-c", SICKLY]}) as serving:
+        where = places(cluster)
+        drained, other = (node for node, _ in Counter(where.values()).most_common())
+        sick = [pod for pod, node in where.items() if node == drained]
+        assert len(sick) == 2, "they are spread over the nodes"
+        for pod in sick:
+            kubectl(cluster, "exec", pod, "--", "python3", "-c", "open('/tmp/sick', 'w')")
+        until(lambda: life.status(cluster)[0].ready == 1)
+        with uncordoned(cluster, drained):
+            protect(cluster, "IfHealthyBudget")
+            assert drain(cluster, drained, 20) is None, "the control: the budget refuses it"
+            assert set(sick) <= set(places(cluster))
+            protect(cluster, "AlwaysAllow")
+            took = drain(cluster, drained)
+            assert took is not None
+            until(lambda: life.status(cluster)[0].ready == 3)
+            assert set(places(cluster).values()) == {other}
+    print(f"\ntwo of three sick: drained after {took:.1f} s, {serving.failed} failed")
+    assert serving.failed == 0
+
+
+def needs_two_nodes(cluster: Cluster) -> None:
+    if len(cluster.list(NODE)) < 2:
+        pytest.skip("needs two nodes: PROGRAM up --nodes 2")
+
+
+def kubectl(cluster: Cluster, *words: str, check: bool = True) -> int:
+    done = subprocess.run([*cluster.kubectl.split(), *words], check=check, capture_output=True, timeout=180)
+    return done.returncode
+
+
+def places(cluster: Cluster) -> dict[str, str]:
+    """The node of each pod of the service."""
+    return {name_of(pod): pod["spec"]["nodeName"] for pod in cluster.list(POD, selector("iris"))}
+
+
+def drain(cluster: Cluster, node: str, seconds: int = 120) -> float | None:
+    """Takes the service's pods from a node as `kubectl drain` does; how long it took, None where it did not end."""
+    began = time.monotonic()
+    words = ["drain", node, "--delete-emptydir-data", "--pod-selector=app.kubernetes.io/instance=iris"]
+    code = kubectl(cluster, *words, f"--timeout={seconds}s", check=False)
+    return time.monotonic() - began if code == 0 else None
+
+
+@contextlib.contextmanager
+def uncordoned(cluster: Cluster, node: str) -> Iterator[None]:
+    """Afterwards."""
+    try:
+        yield
+    finally:
+        kubectl(cluster, "uncordon", node)
+
+
+def protect(cluster: Cluster, policy: str) -> None:
+    """Sets what the service's budget says of pods that are not healthy."""
+    spec = {"spec": {"unhealthyPodEvictionPolicy": policy}}
+    kubectl(cluster, "patch", "poddisruptionbudget", "iris", "--type=merge", "-p", json.dumps(spec))
 
 
 def test_changed_settings_restart_the_pods_and_the_same_do_not(

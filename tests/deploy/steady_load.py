@@ -34,10 +34,11 @@ class Load:
         close = "Connection: close\r\n" if mode == "fresh" else ""
         head = f"POST /predict HTTP/1.1\r\nHost: {split.netloc}\r\nContent-Type: application/json\r\n{close}"
         self.request = f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
-        self.pool: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
+        self.pool: list[tuple[asyncio.StreamReader, asyncio.StreamWriter, float]] = []  # and when it was used last
         self.sent = 0
         self.failures: Counter[str] = Counter()
         self.failed_at: list[float] = []
+        self.idle: list[float] = []  # seconds for which the kept connections had not been used on which requests failed
         self.answers: Counter[str] = Counter()
         self.last: dict[str, float] = {}  # when each version answered last, by the wall clock
         self.latencies: list[float] = []
@@ -63,6 +64,7 @@ class Load:
             "failed": sum(self.failures.values()),
             "failures": dict(self.failures),
             "failed_at": self.failed_at,
+            "idle": self.idle,
             "answers": dict(self.answers),
             "last": self.last,
             "seconds": round(time.perf_counter() - began, 1),
@@ -88,31 +90,36 @@ class Load:
         self.failed_at.append(time.time())
 
     async def asked(self) -> tuple[str, Any]:
-        reader, writer = await self.connection()
+        reader, writer, idle = await self.connection()
         keep = False
         try:
             writer.write(self.request)
-            head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+            try:
+                head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+            except (OSError, EOFError):
+                self.idle.append(round(idle, 3))
+                raise
             status, *lines = head.split("\r\n")
             fields = {key.lower(): value.strip() for key, _, value in (line.partition(":") for line in lines if line)}
             body = await reader.readexactly(int(fields["content-length"]))
             keep = self.mode == "pool" and fields.get("connection", "").lower() != "close"
         finally:
             if keep:
-                self.pool.append((reader, writer))
+                self.pool.append((reader, writer, time.perf_counter()))
             else:
                 writer.close()
         if not status.startswith("HTTP/1.1 200"):
             raise ValueError(status)
         return fields.get("x-model-version", ""), json.loads(body)
 
-    async def connection(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    async def connection(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter, float]:
+        """A kept one or a new one, and for how long it was idle."""
         while self.pool:
-            reader, writer = self.pool.pop()
+            reader, writer, used = self.pool.pop()
             if not reader.at_eof() and not writer.is_closing():
-                return reader, writer
+                return reader, writer, time.perf_counter() - used
             writer.close()
-        return await asyncio.open_connection(self.host, self.port)
+        return *await asyncio.open_connection(self.host, self.port), 0.0
 
 
 def main() -> None:

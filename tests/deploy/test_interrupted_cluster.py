@@ -126,9 +126,11 @@ def test_a_deploy_that_is_killed_is_finished_by_the_next(
     print(f"\nseed {seed}")
 
     def kill(number: int, after: float) -> float:
-        name = f"ferry-{number}"
+        """How long the next took, beyond five times what a first deploy takes here."""
+        name, began = f"ferry-{number}", time.monotonic()
         code, said = Deployer(tmp_path, cluster.kubeconfig, make_release(real.namespace, name=name), probe).end()
         assert code == 0, said
+        first = time.monotonic() - began
         release = make_release(real.namespace, name=name, version="2")
         killed = Deployer(tmp_path, cluster.kubeconfig, release, probe)
         time.sleep(after)
@@ -140,11 +142,11 @@ def test_a_deploy_that_is_killed_is_finished_by_the_next(
         print(f"killed after {after:.1f} s; the next, clock {clock or 'right'}, took {took:.1f} s and said {said}")
         assert (code, said) == (0, "deployed")
         settled(real, name, "2")
-        return took
+        return took - 5 * first
 
     with ThreadPoolExecutor(5) as threads:
-        took = list(threads.map(kill, range(KILLS), [moments.uniform(0.5, 8.0) for _ in range(KILLS)]))
-    assert max(took) < 15 + 30, "it is held up for no longer than the lock's time"
+        held_up = list(threads.map(kill, range(KILLS), [moments.uniform(0.5, 8.0) for _ in range(KILLS)]))
+    assert max(held_up) < 15, "it is held up for no longer than the lock's time"
 
 
 @pytest.mark.parametrize("five", FIVES)

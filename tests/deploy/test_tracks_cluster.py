@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import pytest
-from deploy_parts import Load, Versioned
+from deploy_parts import SLOW, Load, Versioned
 
 from wherry.contract import project
 from wherry.contract.events import Note, Step
@@ -105,7 +105,7 @@ def too_early(cluster: Cluster, url: str) -> int:
 # What makes a worse version, and what the canary is taken away for.
 WORSE: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "answers otherwise": ({}, {}, "differs"),
-    "is slow": ({"slow": True}, {"differing": 1.0}, "latency"),
+    "is slow": ({"container": {"command": ["python3", "-c", SLOW]}}, {"differing": 1.0}, "latency"),
 }
 
 

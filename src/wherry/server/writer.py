@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import random
 import signal
 import sys
 import threading
@@ -54,7 +55,7 @@ class Writer:
                 self._say(Report(trouble=str(error)))
                 if self._service.out_of_time():
                     return
-                self._service.wait(wait)
+                self._service.wait(wait * random.uniform(0.5, 1))  # not all pods at once
                 wait = min(wait * 2, RETRY_SECONDS[1])
                 continue
             wait = RETRY_SECONDS[0]
