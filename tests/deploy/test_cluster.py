@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from wherry.deploy import watching
 from wherry.deploy.cluster import Cluster, connect
 from wherry.deploy.refusals import Asked, explain, reason
 from wherry.deploy.resources import CONFIG_MAP, DEPLOYMENT, NODE, POD, Kind, kind_of, name_of, plural
@@ -244,6 +245,13 @@ def test_the_log_comes_line_by_line(fake: Cluster, server: FakeApiServer) -> Non
     server.api.logs["ferry-1"] = "first\nlast"
     assert list(fake.logs("ferry-1", tail=10)) == ["first", "last"]
     assert "tailLines=10" in server.api.requests[-1][1]
+
+
+def test_a_log_that_the_node_has_cleared_away_is_none(fake: Cluster, server: FakeApiServer) -> None:
+    server.api.put("pods", {"metadata": {"name": "ferry-1"}}, "default")
+    for words, log in (*((words, ()) for words in watching._NO_LOG), ("cargo lost", ("cargo lost",))):
+        server.api.logs["ferry-1"] = words
+        assert watching._log_of(fake, "ferry-1", "server") == log
 
 
 def test_the_token_of_the_kubeconfig_is_sent(tmp_path: Path) -> None:

@@ -21,7 +21,8 @@ from wherry.errors import ClusterFailed, NoCluster, RolloutFailed
 LOOK_AGAIN = 1.0  # what a container waits for shows in no watched field, so look at least this often
 BETWEEN_LOOKS = 2 * LOOK_AGAIN  # and more is the API server's doing
 BACK_SECONDS = 60.0  # an API server that restarts is back well within this
-_NO_LOG = "unable to retrieve container logs"  # the node's own words in the place of a log that it has cleared away
+# The node's own words in the place of a log that it has cleared away.
+_NO_LOG = ("unable to retrieve container logs", "failed to try resolving symlinks in path")
 
 
 def look(cluster: Cluster, name: str) -> Snapshot:
