@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator
-from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
 from sklearn.pipeline import Pipeline
-from sklearn.tree import DecisionTreeClassifier, ExtraTreeClassifier
 from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]  # ships no types
 
 from wherry.contract.signature import OutputSpec
@@ -18,7 +17,12 @@ from wherry.model.flavors.sklearn.inputs import Build
 from wherry.model.matrix import plain
 
 # Their predict is by its own source the class of the highest probability: asking both would walk the trees twice.
-HIGHEST_PROBABILITY = (RandomForestClassifier, ExtraTreesClassifier, DecisionTreeClassifier, ExtraTreeClassifier)
+HIGHEST_PROBABILITY = (
+    "sklearn.ensemble.RandomForestClassifier",
+    "sklearn.ensemble.ExtraTreesClassifier",
+    "sklearn.tree.DecisionTreeClassifier",
+    "sklearn.tree.ExtraTreeClassifier",
+)
 
 FEW = 1024
 
@@ -32,7 +36,9 @@ class EstimatorScorer:
         self.output = output
         self.probabilities = output.probabilities and output.width == 1
         final = estimator[-1] if isinstance(estimator, Pipeline) else estimator
-        self.by_probability = output.kind == "class" and self.probabilities and type(final) in HIGHEST_PROBABILITY
+        self.by_probability = (
+            output.kind == "class" and self.probabilities and type(final) in loaded(*HIGHEST_PROBABILITY)
+        )
         self.classes: list[Any] = plain(estimator.classes_) if self.by_probability else []
 
         self.openmp = ThreadpoolController().select(user_api="openmp")
@@ -53,6 +59,12 @@ class EstimatorScorer:
         if not (probabilities and self.probabilities):
             return Outputs(answers)
         return Outputs(answers, self.estimator.predict_proba(table).tolist())
+
+
+def loaded(*names: str) -> tuple[type[Any], ...]:
+    """Those of the classes whose modules are loaded: the others have no instances, and take 0.2 s to import."""
+    places = (name.rpartition(".") for name in names)
+    return tuple(getattr(sys.modules[module], name) for module, _, name in places if module in sys.modules)
 
 
 def plain_answers(answers: Any, output: OutputSpec) -> list[Any]:

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import sklearn.utils
-from sklearn.ensemble._hist_gradient_boosting.predictor import TreePredictor
-from sklearn.neighbors import BallTree, KDTree
-from sklearn.tree._tree import Tree
 
 from wherry.errors import BundleUnreadable
-from wherry.model.flavors.sklearn.scorer import parts
+from wherry.model.flavors.sklearn.scorer import loaded, parts
 from wherry.model.reading.known import is_estimator
 
-# skops would import all of scikit-learn to list its estimators: a sixth of the time in which a pod is ready. The list
-# is here already, and what a file needs of scikit-learn is imported when it is made.
-search, sklearn.utils.all_estimators = sklearn.utils.all_estimators, list
-try:
-    import skops.io
-finally:
-    sklearn.utils.all_estimators = search
+# What points at its own nodes and columns.
+SEARCHED = ("sklearn.neighbors.KDTree", "sklearn.neighbors.BallTree")
+GROWN = ("sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",)
+TREES = ("sklearn.tree._tree.Tree", *GROWN, *SEARCHED)
 
 KERNELS = (
     "CompoundKernel ConstantKernel DotProduct ExpSineSquared Exponentiation Matern PairwiseKernel Product RBF "
@@ -73,15 +68,30 @@ TRUSTED: tuple[str, ...] = (
 )
 
 
+@functools.cache
+def io() -> Any:
+    """skops.io, imported once a model is kept so or comes so: packing what becomes arrays does without.
+
+    skops would import all of scikit-learn to list its estimators: a sixth of the time in which a pod is ready. The list
+    is here already, and what a file needs of scikit-learn is imported when it is made.
+    """
+    search, sklearn.utils.all_estimators = sklearn.utils.all_estimators, list
+    try:
+        import skops.io
+    finally:
+        sklearn.utils.all_estimators = search
+    return skops.io
+
+
 def dump(estimator: Any) -> bytes:
     """The estimator as a skops file. Raises what skops raises for objects that it cannot hold."""
-    data: bytes = skops.io.dumps(estimator)
+    data: bytes = io().dumps(estimator)
     return data
 
 
 def untrusted(data: bytes) -> tuple[str, ...]:
     """The types in a skops file that are not on the list; nothing is constructed."""
-    return tuple(sorted(name for name in skops.io.get_untrusted_types(data=data) if not trusted(name)))
+    return tuple(sorted(name for name in io().get_untrusted_types(data=data) if not trusted(name)))
 
 
 def trusted(name: str) -> bool:
@@ -93,8 +103,8 @@ def trusted(name: str) -> bool:
 
 def made(data: bytes, vouched: Sequence[str] = ()) -> Any:
     """What the file holds. Raises what skops raises for a type that is neither on the list nor vouched for."""
-    found = skops.io.get_untrusted_types(data=data)
-    return skops.io.loads(data, trusted=[name for name in found if trusted(name) or name in vouched])
+    found = io().get_untrusted_types(data=data)
+    return io().loads(data, trusted=[name for name in found if trusted(name) or name in vouched])
 
 
 def load(data: bytes, path: str) -> Any:
@@ -115,16 +125,16 @@ def sound(estimator: Any, path: str) -> None:
 
 
 def trees_of(part: Any) -> tuple[Any, ...]:
-    return (part,) if isinstance(part, (Tree, TreePredictor, KDTree, BallTree)) else ()
+    return (part,) if isinstance(part, loaded(*TREES)) else ()
 
 
 def points_inside(tree: Any) -> bool:
-    if isinstance(tree, (KDTree, BallTree)):
+    if isinstance(tree, loaded(*SEARCHED)):
         data, order, nodes, _ = (np.asarray(array) for array in tree.get_arrays())
         rows = len(data)
         ends = bool((nodes["idx_start"] >= 0).all() and (nodes["idx_end"] <= rows).all())
         return ends and bool(((order >= 0) & (order < rows)).all())
-    if isinstance(tree, TreePredictor):
+    if isinstance(tree, loaded(*GROWN)):
         nodes = tree.nodes
         inner = nodes[nodes["is_leaf"] == 0]
         left, right, feature = inner["left"], inner["right"], inner["feature_idx"]
