@@ -25,9 +25,10 @@ from typing import Any, NamedTuple
 import pytest
 from serving import EXAMPLE, Child, Fake, Running, ask, child, linear_bundle, request
 
+LONG = os.environ.get("WHERRY_TEST_LONG") == "1"
 MIB = 2**20
 CAP = 10 * MIB  # of a body
-SECONDS = 1.0  # of processor time that one request may take, on a slow machine; the aims are 0.1 and 0.5
+SECONDS = 3.0  # of processor time that one request may take, on a slow machine; the aims are 0.1 and 0.5
 HOST = b"Host: 127.0.0.1\r\n"
 POST = b"POST /predict HTTP/1.1\r\n" + HOST + b"Content-Type: application/json\r\n"
 CHUNKED = POST + b"Transfer-Encoding: chunked\r\n\r\n"
@@ -63,7 +64,7 @@ def toll(service: Child, work: Callable[[], object], asked: bytes = request("GET
     pid, ended, waits = service.process.pid, threading.Event(), [0.0]
 
     def probe() -> None:
-        with socket.create_connection(service.address, timeout=30) as sock:
+        with socket.create_connection(service.address, timeout=120) as sock:
             while not ended.wait(0.002):
                 start = time.monotonic()
                 sock.sendall(asked)
@@ -78,7 +79,7 @@ def toll(service: Child, work: Callable[[], object], asked: bytes = request("GET
             work()
         finally:
             ended.set()
-        probing.result(40)
+        probing.result(150)
     waits.sort()
     return Toll(resident(pid, "VmHWM") - memory, used(pid) - seconds, waits[-1], waits[int(0.99 * len(waits))])
 
@@ -98,6 +99,10 @@ def send(service: Child, parts: Iterable[bytes]) -> tuple[int, int]:
 
 def body(data: bytes, **headers: str) -> list[bytes]:
     return [request("POST", "/predict", data, {name.replace("_", "-"): text for name, text in headers.items()})]
+
+
+def pieces(data: bytes) -> list[bytes]:
+    return [data[place : place + 65536] for place in range(0, len(data), 65536)]
 
 
 def streamed(head: bytes, part: bytes, many: int) -> Iterator[bytes]:
@@ -174,14 +179,15 @@ def test_what_is_refused_costs_little(plain: Child, name: str) -> None:
     assert ask(plain.address, "POST", "/predict", EXAMPLE).status == 200
 
 
-def test_the_same_request_costs_much_where_it_is_not_refused(tmp_path: Path) -> None:
+def test_the_same_request_costs_much_where_it_is_not_refused(plain: Child, tmp_path: Path) -> None:
     """The control: the cap on bodies raised, the same measurement finds memory and time."""
+    large = pieces(body(keys(2_000_000 if LONG else 1_000_000))[0])
+    refused = toll(plain, lambda: send(plain, large))
     with child(linear_bundle(tmp_path / "bundle"), WHERRY_SERVE_BODY_LIMIT=str(2**30)) as service:
-        large = body(keys(6_000_000))
         paid = toll(service, lambda: send(service, large))
-        print(f"six million names, with a cap of a gigabyte: {paid}")
-        assert paid.memory > 300 * MIB
-        assert paid.seconds > SECONDS
+    print(f"a million names or two, with a cap of a gigabyte: {paid}; without: {refused}")
+    assert paid.memory > 10 * max(refused.memory, MIB)
+    assert paid.seconds > 10 * max(refused.seconds, 0.01)
 
 
 # --- pictures and forms: T18, T20 ---------------------------------------------------------------------------------
@@ -194,7 +200,7 @@ def chunk(kind: bytes, data: bytes) -> bytes:
 def png(width: int, height: int, *more: bytes, depth: int = 8, colour: int = 2) -> bytes:
     """A picture of one colour, however large, in a few bytes."""
     line = 1 + (width * depth * {0: 1, 2: 3, 6: 4}[colour] + 7) // 8
-    sink, packer = io.BytesIO(), zlib.compressobj(9)
+    sink, packer = io.BytesIO(), zlib.compressobj(9 if LONG else 1)
     for _ in range(height if width <= 20_000 else 1):
         sink.write(packer.compress(bytes(line)))
     sink.write(packer.flush())
@@ -202,14 +208,17 @@ def png(width: int, height: int, *more: bytes, depth: int = 8, colour: int = 2) 
     return b"\x89PNG\r\n\x1a\n" + head + b"".join(more) + chunk(b"IDAT", sink.getvalue()) + chunk(b"IEND", b"")
 
 
-TEXT = chunk(b"iTXt", b"Comment\0\1\0\0\0" + zlib.compress(bytes(200 * MIB), 9))
+def text(megabytes: int) -> bytes:
+    return chunk(b"iTXt", b"Comment\0\1\0\0\0" + zlib.compress(bytes(megabytes * MIB)))
+
+
 TRANSPARENT = "the same with transparency"  # which takes twice as much of each point
 BOMBS: dict[str, tuple[Callable[[], bytes], int]] = {
     "50,000 x 50,000": (lambda: png(50_000, 50_000), 413),
     "19,000 x 19,000 of one bit": (lambda: png(19_000, 19_000, depth=1, colour=0), 413),
     "5,000 x 5,000, the most there may be": (lambda: png(5000, 5000), 200),
     TRANSPARENT: (lambda: png(5000, 5000, colour=6), 200),
-    "a gigabyte of text": (lambda: png(30, 20, *[TEXT] * 5), 400),
+    "a gigabyte of text": (lambda: png(30, 20, *[text(200 if LONG else 20)] * 5), 400),
     "a GIF of 100,000 frames": (lambda: b"GIF89a\1\0\1\0\0\0\0" + b",\0\0\0\0\1\0\1\0\0\2\2D\1\0" * 100_000, 415),
     "a TIFF": (lambda: b"II*\0" + bytes(1000), 415),
     "a PSD": (lambda: b"8BPS\0\1" + bytes(1000), 415),
@@ -235,7 +244,7 @@ def eight(service: Child, data: bytes) -> set[int]:
         return {status for status, _ in pool.map(lambda _: send(service, parts), range(8))}
 
 
-@pytest.mark.parametrize("name", BOMBS)
+@pytest.mark.parametrize("name", [name for name in BOMBS if LONG or name != TRANSPARENT])
 def test_a_picture_takes_no_more_than_pictures_may(painted: Child, name: str) -> None:
     """T18: eight at once."""
     made, wanted = BOMBS[name]
@@ -256,10 +265,10 @@ def test_the_same_picture_takes_much_where_it_may(pictures: Any, tmp_path: Path)
     graph = pictures.written(tmp_path / "model")
     declared = PictureModel(labels=str(graph.with_name("labels.txt")), pixels=400_000_000)
     pack_graph(graph, declared, to=tmp_path / "bundle", name="colours")
-    data = png(12_000, 12_000)
+    data = png(8000, 8000)
     with child(tmp_path / "bundle") as service:
         paid = toll(service, lambda: send(service, body(data, Content_Type="image/png")))
-        print(f"12,000 x 12,000 where that is allowed: {paid}")
+        print(f"8,000 x 8,000 where that is allowed: {paid}")
         assert paid.memory > 200 * MIB
 
 
@@ -286,9 +295,8 @@ def test_a_form_costs_little(painted: Child, name: str) -> None:
     """T20."""
     made, boundary, wanted = FORMS[name]
     parts = body(made(), Content_Type=f"multipart/form-data; boundary={boundary}")
-    pieces = [parts[0][place : place + 65536] for place in range(0, len(parts[0]), 65536)]
     answers: list[tuple[int, int]] = []
-    paid = toll(painted, lambda: answers.append(send(painted, pieces)))
+    paid = toll(painted, lambda: answers.append(send(painted, pieces(parts[0]))))
     print(f"{name}: {answers[0][0]} after {answers[0][1] / MIB:.1f} MiB; {paid}")
     assert answers[0][0] == wanted
     assert paid.seconds < SECONDS
@@ -296,7 +304,7 @@ def test_a_form_costs_little(painted: Child, name: str) -> None:
 
 # --- 10,000 requests that are not what they should be: T09 ---------------------------------------------------------
 
-MANY = 10_000 if os.environ.get("WHERRY_TEST_LONG") == "1" else 600
+MANY = 10_000 if LONG else 600
 HOSTILE: tuple[Any, ...] = (
     *(None, True, -1, 2**63, 10**40, 1e30, "", "1", "NaN", "\0", "x" * 10_000, [], [[]], {}, [None] * 100),
     *({"a": {"b": {}}}, [1.5, "x", None], "FP64", "BYTES", "FP8", [-1, 1], [2**63, 2**63], [0], [1, 1, 1, 1]),

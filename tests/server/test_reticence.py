@@ -134,7 +134,7 @@ from urllib.request import urlopen
 
 def predict(rows):
     for row in rows:
-        if "://" in row["word"]:
+        if "127.0.0.1" in row["word"] or "file:" in row["word"]:  # and nothing beyond this machine
             urlopen(row["word"], timeout=5).read()
     return [row["X"] for row in rows]
 """
