@@ -109,7 +109,7 @@ class Predictions:
             cost,
             most_rows=most,
             wanted=still_wanted,
-            came=lambda job: job.exchange.started,  # type: ignore[attr-defined]  # all are questions
+            coming=None if (pictures := self.pictures) is None else lambda: pictures.waiting,
             pack=self.ranges.pack,
         )
 
