@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import pickle
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -175,30 +174,6 @@ def test_no_cluster(wherry: Wherry, bundle: Path, tmp_path: Path, free_ports: Ca
     )
     assert failed["outcome"] == "unchanged"
     assert failed["error"]["kind"] == "NoCluster"
-
-
-@pytest.fixture
-def full_disk(tmp_path: Path) -> Iterator[Path]:
-    """A folder on a disk that has no room left."""
-    place = tmp_path / "small"
-    place.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(place)], capture_output=True, check=False
-    )
-    if mounted.returncode != 0:
-        pytest.skip("needs root, to mount a small disk")
-    yield place
-    subprocess.run(["umount", str(place)], check=True)
-
-
-def test_a_full_disk_leaves_nothing_half_written(wherry: Wherry, folder: Path, full_disk: Path) -> None:
-    (full_disk / "room").mkdir()
-    with (full_disk / "filler").open("wb", buffering=0) as filler, contextlib.suppress(OSError):
-        while True:
-            filler.write(b"x" * 1024)
-    before = sorted(full_disk.iterdir())
-    refused(pack(wherry, "--to", str(full_disk / "bundle")), 1, "no space left", str(full_disk))
-    assert sorted(full_disk.iterdir()) == before
 
 
 @pytest.mark.parametrize(

@@ -194,9 +194,3 @@ def test_what_lives_in_the_training_script_is_named_and_trust_is_not_offered(scr
     found = inspect.inspect(scripted)
     assert found.verdict == "can run code: __main__.lg"
     assert found.hindrance == "needs `lg`, which lives in the script or notebook that trained it"
-
-
-def test_a_file_that_is_cut_off_is_an_error_before_anything_else(scripted: Path) -> None:
-    scripted.write_bytes(scripted.read_bytes()[:-100])
-    with pytest.raises(ModelUnsafe, match=r"ends too early \(it is cut off\)"):
-        inspect.inspect(scripted)

@@ -30,14 +30,12 @@ from wherry.contract.golden import GoldenRows
 from wherry.contract.manifest import Manifest
 from wherry.errors import (
     DiskFull,
-    FolderTaken,
     GoldenDiffers,
     ModelNotFitted,
     ModelUnknown,
     ModelUnsafe,
     NotStorable,
     SampleUnfit,
-    TargetMissing,
     UsageRefused,
     VersionDrift,
 )
@@ -367,21 +365,6 @@ def test_a_failed_pack_leaves_everything_as_it_was(change: dict[str, Any], error
     assert str(wrong.value)
     assert {path.name: path.read_bytes() for path in (tmp_path / "bundle").iterdir()} == before
     assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
-
-
-def test_another_folder_is_never_replaced(tmp_path: Path) -> None:
-    (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(FolderTaken):
-        wherry.pack(simple(), NUMBERS, LABELS, to=tmp_path)
-    assert (tmp_path / "notes.txt").read_text() == "mine"
-
-
-def test_a_missing_target_is_named(tmp_path: Path) -> None:
-    joblib.dump(simple(), tmp_path / "m")
-    FRAME.to_csv(tmp_path / "s.csv", index=False)
-    with pytest.raises(TargetMissing, match="no column 'cit'"):
-        pack_file(tmp_path / "m", data=tmp_path / "s.csv", target="cit", to=tmp_path / "bundle")
-    assert not (tmp_path / "bundle").exists()
 
 
 @pytest.mark.parametrize("writer", ["joblib", "pickle", "skops"])
