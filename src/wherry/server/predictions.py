@@ -109,7 +109,7 @@ class Predictions:
             cost,
             most_rows=most,
             wanted=still_wanted,
-            coming=None if (pictures := self.pictures) is None else lambda: pictures.waiting,
+            came=lambda job: job.exchange.started,  # type: ignore[attr-defined]  # all are questions
             pack=self.ranges.pack,
         )
 
