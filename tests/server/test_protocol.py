@@ -29,7 +29,7 @@ from serving import (
 
 from wherry.contract.wire import Outputs, Row
 from wherry.server.limits import Limits
-from wherry.server.port import Port
+from wherry.server.port import SOONEST, TICK, Port
 from wherry.server.protocol import TOGETHER, Connection
 
 BODY = json.dumps(EXAMPLE).encode()
@@ -114,6 +114,21 @@ def test_a_connection_that_asked_for_all_it_may_and_was_answered_at_once_is_read
         turn.pop(0)()
     assert client.reading
     assert len(replies(client.sent)) == 4
+
+
+@pytest.mark.parametrize(("passed", "wait"), [(0.7, 0.25), (0.9, 0.1), (0.999, SOONEST)])
+def test_clocks_are_looked_at_when_the_time_of_a_request_ends(passed: float, wait: float) -> None:
+    waits: list[float] = []
+    loop: Any = SimpleNamespace(call_later=lambda seconds, call: waits.append(seconds))
+    site: Any = SimpleNamespace(receive=lambda exchange: None, way=lambda exchange: None)
+    port = Port(site, Limits(request_seconds=1.0), loop)
+    port.now = lambda: 100.0
+    client = Client(port)
+    port.sweep()
+    client.connection.data_received(request("GET", "/"))
+    port.now = lambda: 100.0 + passed
+    port.sweep()
+    assert waits == pytest.approx([TICK, wait])
 
 
 def test_what_came_before_the_end_of_a_connection_is_answered(service: Running) -> None:

@@ -19,6 +19,7 @@ FRESH = 0.5  # seconds for the first request of a connection that was accepted j
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 TICK = 0.25  # seconds between looks at the clocks
+SOONEST = 0.01  # the same, where a request's time ends before
 TOGETHER = 32  # connections that are looked at while everything else waits
 
 
@@ -49,9 +50,11 @@ class Port:
         self.date = b""
         self.heads: dict[bytes, Head] = {}  # header blocks that were read before, by their bytes
         self.ticked = time.monotonic()  # when the loop last looked at the clocks
+        self.due = 0.0  # when it looks again
         self.sock: socket.socket | None = None
         self.server: asyncio.Server | None = None
         self.timer: asyncio.TimerHandle | None = None
+        self.aborted = False
 
     async def open(self, sock: socket.socket) -> None:
         """Listen on a bound socket."""
@@ -97,6 +100,7 @@ class Port:
 
     def abort(self) -> None:
         """End every connection, and the clock."""
+        self.aborted = True
         if self.timer is not None:
             self.timer.cancel()
         for connection in list(self.connections):
@@ -119,11 +123,11 @@ class Port:
         self.connections.discard(connection)
 
     def sweep(self) -> None:
-        """Look at every clock, four times a second."""
-        self.ticked = time.monotonic()
+        """Look at every clock: four times a second, and when a request's time ends."""
+        self.ticked = self.now()
         self.date = date_line(time.gmtime())
+        self.due = self.ticked + TICK
         self.look(list(self.connections), 0)
-        self.timer = self.loop.call_later(TICK, self.sweep)
 
     def look(self, connections: Sequence[Connection], place: int) -> None:
         """At TOGETHER of them, and at the next ones after what came meanwhile: the time of many may end at once."""
@@ -132,6 +136,8 @@ class Port:
             self.check(connection, now)
         if place + TOGETHER < len(connections):
             self.loop.call_soon(self.look, connections, place + TOGETHER)
+        elif not self.aborted:
+            self.timer = self.loop.call_later(max(self.due - now, SOONEST), self.sweep)
 
     def check(self, connection: Connection, now: float) -> None:
         limits, waited = self.limits, now - connection.since
@@ -142,9 +148,12 @@ class Port:
             return
         if connection.owed:
             first = connection.owed[0]
-            if first.reply is None and now - first.started > limits.request_seconds:
+            end = first.started + limits.request_seconds
+            if first.reply is None and now >= end:
                 self.site.refuse(first, DeadlinePassed(limits.request_seconds))
                 return
+            if first.reply is None and end < self.due:
+                self.due = end
         if connection.state == HEAD and waited > limits.header_seconds:
             connection.refuse(TooSlow(f"the header took longer than {limits.header_seconds:g} s"))
         elif connection.state == BODY and too_slow(limits, waited, connection.received):
