@@ -168,16 +168,21 @@ def test_workers_are_killed_and_replaced_and_no_count_is_lost(packed: Path) -> N
         )
 
 
-def test_a_worker_that_is_killed_before_it_was_ready_is_replaced_where_another_answers(packed: Path) -> None:
+@pytest.mark.parametrize("answering", [False, True])
+def test_a_worker_that_is_killed_while_others_start_is_replaced_once_one_has_answered(
+    answering: bool, packed: Path
+) -> None:
     service = Child(packed, {"WHERRY_SERVE_WORKERS": "2", "WHERRY_SERVE_DRAIN_SECONDS": "0"})
     try:
         until(lambda: len(workers_of(service)) == 2, what=lambda: service.said)
-        late = workers_of(service)[-1]
+        first, late = workers_of(service)
         os.kill(late, signal.SIGSTOP)  # while it still imports, or proves itself
         until(lambda: metric(service, names.METRIC_WORKERS) == 1, what=lambda: service.said)
-        os.kill(late, signal.SIGKILL)
-        until(lambda: metric(service, names.METRIC_WORKERS) == 2, what=lambda: service.said)
-        assert "was ended by signal 9; another takes its place" in service.said
+        os.kill(first if answering else late, signal.SIGKILL)
+        if answering:
+            os.kill(late, signal.SIGCONT)
+        until(lambda: "was ended by signal 9; another takes its place" in service.said, what=lambda: service.said)
+        until(lambda: metric(service, names.METRIC_WORKERS) == 2, seconds=60, what=lambda: service.said)
     finally:
         service.process.kill()
         service.process.wait()

@@ -62,7 +62,7 @@ class Keeper:
         self._backoff = backoff
         self._process: subprocess.Popen[bytes] | None = None
         self._closing = threading.Event()
-        self._needless = False  # whether a writer has nothing to do any more
+        self._over = False  # no writer is to run any more
         self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="wherry-writer", daemon=True)
 
@@ -77,16 +77,18 @@ class Keeper:
         if not self._thread.is_alive():
             return
         with self._lock:
-            self._needless = not waiting and self.begin is None
+            self._over = not waiting and self.begin is None
             self._closing.set()
-            if self._process is not None and self._needless:
+            if self._process is not None and self._over:
                 self._process.kill()
             elif self._process is not None:
                 self._dismiss(self._process)
         self._thread.join(FLUSH_SECONDS + 2)
-        if self._thread.is_alive() and self._process is not None:
-            self._process.kill()
-            self._thread.join()
+        with self._lock:
+            self._over = True
+            if self._process is not None:
+                self._process.kill()
+        self._thread.join()
 
     def _run(self) -> None:
         wait, most = self._backoff
@@ -94,7 +96,7 @@ class Keeper:
             last = self._closing.is_set()
             began = time.monotonic()
             code = self._watch()
-            if self._closing.is_set() and (last or code == 0 or self._needless):
+            if self._closing.is_set() and (last or code == 0 or self._over):
                 return
             if time.monotonic() - began > HEALTHY_SECONDS:
                 wait = self._backoff[0]
@@ -106,7 +108,7 @@ class Keeper:
     def _watch(self) -> int:
         """Run the writer once, to its end."""
         with self._lock:
-            if self._needless:
+            if self._over:
                 return 0
             process = subprocess.Popen(
                 self._command,

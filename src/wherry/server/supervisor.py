@@ -151,7 +151,7 @@ class Supervisor:
             return
         code = os.waitstatus_to_exitcode(status)
         how = f"was ended by signal {-code}" if code < 0 else f"ended with status {code}"
-        if self.life.stage == "starting" and not any(each.ready_since for each in self.slots):
+        if self.life.stage == "starting" and self.proof is None:
             self.fail(WorkerFailed(f"worker process {pid} {how} before it was ready"))
             return
         self.replaced["hung" if hung else "died"] += 1
