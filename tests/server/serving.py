@@ -370,14 +370,14 @@ def child(folder: Path, **environ: str) -> Iterator[Child]:
 class Child:
     """A service in a process of its own."""
 
-    def __init__(self, folder: Path, environ: Mapping[str, str]) -> None:
+    def __init__(self, folder: Path, environ: Mapping[str, str], before: Sequence[str] = ()) -> None:
         self.port, self.admin_port = free_port(), free_port()
         self.address, self.admin = ("127.0.0.1", self.port), ("127.0.0.1", self.admin_port)
         self.path = folder.parent / f"log-{self.port}.txt"
         self.log = self.path.open("wb")
         kept = {key: value for key, value in os.environ.items() if not key.startswith("WHERRY_")}
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "wherry.server"],
+            [*before, sys.executable, "-m", "wherry.server"],
             env={
                 **kept,
                 "WHERRY_BUNDLE": str(folder),

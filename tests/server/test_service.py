@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -370,6 +371,31 @@ def test_it_is_ready_once_the_model_is_loaded_and_not_before(workers: int, tmp_p
         (tmp_path / "hold").unlink()
         service.wait_ready()
         assert predict(service.address, {"x0": 1.5}).json == {"prediction": 1.5}
+    finally:
+        service.process.kill()
+        service.process.wait()
+        service.log.close()
+
+
+def test_the_first_process_of_a_container_ends_when_it_is_told_while_it_loads(tmp_path: Path) -> None:
+    """It ignores every signal that it has no handler for, and its pod would stay for all of its grace period."""
+    alone = ("unshare", "--pid", "--fork", "--kill-child")
+    if shutil.which(alone[0]) is None or subprocess.run([*alone, "true"], check=False, capture_output=True).returncode:
+        pytest.skip("needs root, for a process namespace of its own")
+    bundle = slow_bundle(tmp_path)
+    (tmp_path / "hold").touch()
+    service = Child(bundle, {}, alone)
+    children = Path(f"/proc/{service.process.pid}/task/{service.process.pid}/children")
+
+    def ended() -> bool:
+        for pid in children.read_text().split() if service.process.poll() is None else ():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(pid), signal.SIGTERM)
+        return service.process.poll() is not None
+
+    try:
+        until(ended, seconds=20, what=lambda: service.said)
+        assert service.process.returncode == 128 + signal.SIGTERM
     finally:
         service.process.kill()
         service.process.wait()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -23,6 +24,8 @@ def main() -> int:
     from wherry.server.environment import in_image, project_of
     from wherry.server.run import serve
 
+    # Until the service is there to finish what is in flight. Nothing else would end the first process of a container.
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(128 + signal.SIGTERM))
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
     told = {name: os.environ.get(name, "") for name in (ENV_BUNDLE, ENV_MODEL_DIGEST, ENV_MODEL_NAME, ENV_MODEL_PATH)}
     bundle = Path(told[ENV_BUNDLE] or BUNDLE_DIR)
