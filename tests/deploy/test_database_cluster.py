@@ -21,6 +21,7 @@ from database_image import database_image
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 PATIENCE = 240.0
+DISTURB = os.environ.get("WHERRY_TEST_DISTURB", "")  # as in disturbances.py
 REQUESTS, ROWS = 100, 100  # of T60
 LEFT = REQUESTS * ROWS
 ROW = [5.1, 3.5, 1.4, 0.2]
@@ -271,3 +272,36 @@ def test_strict_store_loses_nothing_of_a_pod_that_is_deleted_while_the_database_
     assert f"{LEFT:,} predictions wait in" in said
     assert "are lost" not in said
     story.until_stored(LEFT + 1)
+
+
+if DISTURB:
+
+    def test_without_names_rows_wait_and_callers_notice_nothing(story: Story) -> None:
+        """T68: the cluster's DNS away while the database comes up anew, so that its name must be looked up again."""
+
+        def timed() -> list[float]:
+            """Seconds of each prediction, for 20 s."""
+            took, end = [], time.monotonic() + 20
+            while time.monotonic() < end:
+                began = time.monotonic()
+                story.predict()
+                took.append(time.monotonic() - began)
+            return sorted(took)
+
+        story.deploy("durable")
+        before = timed()
+        story.until_stored(len(before))
+        subprocess.run([DISTURB, "stop", "coredns"], check=True, timeout=60)
+        try:
+            story.kubectl("delete", "pod/iris-database-0")
+            story.until_ready("statefulset/iris-database")
+            away = timed()
+            assert story.stored() == len(before), "the control: without names nothing reaches it"
+        finally:
+            subprocess.run([DISTURB, "start", "coredns"], check=True, timeout=60)
+        began = time.monotonic()
+        story.until_stored(len(before) + len(away))
+        for name, found in (("before", before), ("away", away)):
+            p50, p99 = (1000 * found[len(found) * share // 100] for share in (50, 99))
+            print(f"\n{name}: {len(found)} predictions, p50 {p50:.1f} ms, p99 {p99:.1f} ms")
+        print(f"all stored {time.monotonic() - began:.1f} s after names were back")

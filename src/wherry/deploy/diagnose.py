@@ -170,7 +170,7 @@ def _never_ready(cause: Cause, facts: Facts) -> Words:
         where = f" {port[1]}" if port else ""
         return Words(
             f"{sentence}: nothing listens on port{where}",
-            "is it the port that the program listens on? [serve] port in wherry.toml; the log tells",
+            f"the model still loads, or that is not the port that the program listens on: wherry logs {facts.name}",
         )
     if "deadline exceeded" in said or "timeout" in said:
         return Words(f"{sentence}: it does not answer its probe in time", f"wherry logs {facts.name}")
