@@ -170,7 +170,7 @@ def _never_ready(cause: Cause, facts: Facts) -> Words:
         where = f" {port[1]}" if port else ""
         return Words(
             f"{sentence}: nothing listens on port{where}",
-            f"the model still loads, or that is not the port that the program listens on: wherry logs {facts.name}",
+            f"wherry logs {facts.name}: does it still load, or listen elsewhere than [serve] port in wherry.toml says?",
         )
     if "deadline exceeded" in said or "timeout" in said:
         return Words(f"{sentence}: it does not answer its probe in time", f"wherry logs {facts.name}")
