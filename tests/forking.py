@@ -243,9 +243,9 @@ def become(wish: int, *streams: int) -> NoReturn:
     os.environ.clear()
     os.environ.update(asked["environ"])
     time.tzset()
-    sys.stdin = open(0, closefd=False)  # noqa: SIM115 - it is this process's for good
-    sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115 - likewise
-    sys.stderr = open(2, "w", errors="backslashreplace", buffering=1, closefd=False)  # noqa: SIM115 - likewise
+    sys.stdin = open(0, closefd=False)  # noqa: SIM115  # it is this process's for good
+    sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115  # likewise
+    sys.stderr = open(2, "w", errors="backslashreplace", buffering=1, closefd=False)  # noqa: SIM115  # likewise
     sys.path[0] = asked.get("path", asked["cwd"])
     sys.argv = ["-m", *asked["words"]]
     code: Any = 0
@@ -255,7 +255,7 @@ def become(wish: int, *streams: int) -> NoReturn:
         code = 0 if end.code is None else end.code
         if not isinstance(code, int):
             raise
-    threading._shutdown()  # type: ignore[attr-defined] # as the interpreter ends: what it waits for,
+    threading._shutdown()  # as the interpreter ends: what it waits for,
     atexit._run_exitfuncs()  # what was left for the end, and what was written
     sys.stdout.flush()
     os._exit(code)  # taking the libraries to pieces would take longer than most commands

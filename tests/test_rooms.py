@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import statistics
 import subprocess
@@ -186,3 +187,27 @@ def test_modules_stay_short() -> None:
     excused = {path for path in lengths if path.read_text().startswith("# long because ")}
     assert {name_of(path): n for path, n in lengths.items() if n > LONGEST and path not in excused} == {}
     assert statistics.median(lengths.values()) < MEDIAN
+
+
+# The reason stands beside, as a comment of its own.
+EXCUSES = re.compile(r"# (?:noqa|type: ignore)|(?:except|suppress)\b[ (]*(?:Base)?Exception\b")
+EXCUSED = re.compile(r"# (?:noqa: |type: ignore\[)[\w, -]+\]?  # \w|:  # (?!noqa|type)\w")
+
+
+def without_reason(text: str) -> list[str]:
+    return [line for line in text.splitlines() if EXCUSES.search(line) and not EXCUSED.search(line)]
+
+
+def test_every_exception_to_a_rule_has_its_reason_beside_it() -> None:
+    named = {path.name: without_reason(path.read_text()) for path in [*MODULES, *ROOT.glob("bench/*.py")]}
+    tests = {path.name: without_reason(path.read_text()) for path in ROOT.glob("tests/**/*.py")}
+    del tests["test_rooms.py"], tests["test_malicious.py"]  # they hold some as text
+    assert {name: lines for name, lines in (named | tests).items() if lines} == {}
+    bad = [
+        "x = 1  # noqa: F401",
+        "x = y  # type: ignore[misc]  #",
+        "except Exception as e:",
+        "with suppress(Exception):",
+    ]
+    bad += ["except Exception:  # noqa: BLE001", "except (Exception, KeyboardInterrupt):"]
+    assert without_reason("\n".join([*bad, "except Exception:  # why", "x  # noqa: B018, E501  # why"])) == bad

@@ -15,7 +15,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections import Counter
@@ -263,7 +262,7 @@ def test_the_way_back_outlives_its_image_in_the_registry(
     """Three releases back, more pods than it began with, its tag and manifest deleted: what the node has is gone back
     to, scaled and restarted; what it lacks is named."""
     cluster, named = spaces(), {version: by(registry, one) for version, one in images.items()}
-    with Serving(cluster, named, 100, replicas=None, autoscale={"min": 2, "max": 4}) as serving, beside():
+    with Serving(cluster, named, 100, replicas=None, autoscale={"min": 2, "max": 4}) as serving:
         for settings in ({"page": False}, {"docs": False}, {"page": False, "docs": False}):
             assert serving.update("1", serve=settings).ok
         until(lambda: life.status(cluster)[0].ready > 2, 150)  # the autoscaler's doing
@@ -284,20 +283,6 @@ def test_the_way_back_outlives_its_image_in_the_registry(
     assert registry.faults > 0, "the control: the registry does say that it has it no more"
     assert (lacking.value.cause, lacking.value.outcome) == ("image_pull", "restored")
     assert serving.failed == 0
-
-
-@contextlib.contextmanager
-def beside() -> Iterator[None]:
-    """As much other work as is asked for: WHERRY_TEST_BESIDE processes that never pause."""
-    asked = int(os.environ.get("WHERRY_TEST_BESIDE", 0))
-    endless = [sys.executable, "-c", "while True: pass"]
-    busy = [subprocess.Popen(endless) for _ in range(asked)]
-    try:
-        yield
-    finally:
-        for process in busy:
-            process.kill()
-            process.wait()
 
 
 def until(true: Callable[[], bool], seconds: float = 60) -> None:

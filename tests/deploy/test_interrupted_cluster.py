@@ -51,7 +51,7 @@ release, probe = (msgspec.json.decode(Path(path).read_bytes(), type=kind)
 try:
     with connect(namespace=release.namespace, kubeconfig=sys.argv[3]) as cluster:
         print(deploy(release, cluster, probe).outcome)
-except Exception as error:
+except Exception as error:  # whatever it is, its code is what a caller sees
     print(f"{type(error).__name__}: {error}")
     sys.exit(exit_code(error))
 """

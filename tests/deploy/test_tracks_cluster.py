@@ -187,7 +187,7 @@ def shadowed(cluster: Cluster, images: dict[str, Versioned], rate: float, second
     assert first.address is not None
 
     def steady() -> list[dict[str, Any]]:
-        with Load(first.address.url, rate) as load:  # type: ignore[union-attr]  # there, as was seen above
+        with Load(first.address.url, rate) as load:
             time.sleep(seconds)
             return load.stop()
 

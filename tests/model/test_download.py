@@ -25,7 +25,7 @@ DIGEST = hashlib.sha256(CONTENT).hexdigest()
 class Elsewhere(BaseHTTPRequestHandler):
     """/data sends it, /half ends in its middle, /other sends something else; anything else is not there."""
 
-    asked: list[str] = []  # noqa: RUF012 - of the one server of a test
+    asked: list[str] = []  # noqa: RUF012  # of the one server of a test
 
     def do_GET(self) -> None:
         self.asked.append(self.path)

@@ -147,7 +147,7 @@ def test_those_whose_time_ends_at_once_do_not_hold_up_the_others(
             nonlocal row
             row = 0
 
-        service.port.site.refuse = counted  # type: ignore[method-assign]  # to see when
+        service.port.site.refuse = counted  # to see when
         for _ in range(many):
             sock = stack.enter_context(socket.create_connection(service.address, 10))
             sock.sendall(b"GET /livez HTTP/1.1\r\n")

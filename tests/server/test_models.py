@@ -305,7 +305,7 @@ def test_each_model_has_the_short_way_of_its_own_and_each_path_is_listed(folders
     try:
         service = Service(loaded, proof, Project(), Journals([NoJournal()] * 3), None, Metrics(), "", silent)
         app, _ = service.compose(loop)
-        listed = msgspec.json.decode(app.about.openapi().body)["paths"]  # type: ignore[attr-defined]  # an App
+        listed = msgspec.json.decode(app.about.openapi().body)["paths"]
         assert {path.decode() for path in app.routes} - listed.keys() <= {"/", "/docs", "/openapi.json"}
         for path, short in (
             (b"/predict", True),

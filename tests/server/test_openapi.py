@@ -66,7 +66,7 @@ def test_every_example_is_answered_as_the_document_says(served: tuple[Running, S
 def test_every_path_of_the_service_is_listed() -> None:
     with Running(Linearly(), project=PROJECT) as service:
         listed = set(service.ask("GET", "/openapi.json").json["paths"])
-        routes = {path.decode() for path in service.port.site.routes}  # type: ignore[attr-defined]  # of the fixture, not of the protocol
+        routes = {path.decode() for path in service.port.site.routes}
     assert routes - listed <= {"/", "/docs", "/openapi.json"}
 
 

@@ -278,7 +278,7 @@ for (const e of document.querySelectorAll('body *')) {
   if (ratio < (parseFloat(style.fontSize) >= 24 ? 3 : 4.5)) found.push(e.textContent.slice(0, 40) + ' ' + ratio.toFixed(2));
 }
 return found;
-"""  # noqa: E501 - a program in another language
+"""  # noqa: E501  # a program in another language
 
 
 def test_the_docs_show_columns_paths_and_errors(driver: Any, opened: Callable[..., Any]) -> None:
@@ -317,7 +317,7 @@ def test_the_policy_allows_the_two_pages_and_nothing_else() -> None:
     assert {"frame-ancestors 'none'", "form-action 'none'", "base-uri 'none'"} <= set(page.CSP.split("; "))
     assert page.CSP.count("'sha256-") == 4
     with pytest.raises(AttributeError):
-        page.NOTHING  # noqa: B018 - the look-up itself is the test
+        page.NOTHING  # noqa: B018  # the look-up itself is the test
 
 
 def test_the_real_service_answers_its_page_and_docs(

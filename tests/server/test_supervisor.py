@@ -267,8 +267,7 @@ def test_a_worker_that_hangs_is_replaced(packed: Path) -> None:
             with socket.create_connection(service.address, timeout=0.3) as control, pytest.raises(TimeoutError):
                 control.sendall(request("GET", "/livez"))
                 control.recv(1)
-            replaced = lambda: metric(service, names.METRIC_REPLACED) == 2  # noqa: E731 - asked again and again
-            until(replaced, seconds=budget + 10, what=lambda: service.said)
+            until(lambda: metric(service, names.METRIC_REPLACED) == 2, seconds=budget + 10, what=lambda: service.said)
             took = time.monotonic() - start
             assert budget - 0.5 < took < budget + 4
             with contextlib.suppress(ConnectionResetError):  # a stopped worker may have had it

@@ -188,7 +188,7 @@ def brought(console: Console, cluster: Cluster, name: str) -> Iterator[str]:
     def carry() -> None:
         try:
             forward(cluster, name, port=0, tell=console.tell, stop=stop, listening=told.put)
-        except BaseException as error:  # noqa: BLE001 - raised again by whoever waits for the port
+        except BaseException as error:  # noqa: BLE001  # raised again by whoever waits for the port
             told.put(error)
 
     thread = threading.Thread(target=carry, daemon=True)

@@ -152,7 +152,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     try:
         code = wherry.main(words, prog_name="wherry", standalone_mode=False)
         sys.stdout.flush()
-    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - here, and only here, an error becomes a code
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  # here, and only here, an error becomes a code
         from wherry.cli.failures import settle
 
         return settle(error, words)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from functools import partial
 
 from wherry.contract import wire
 from wherry.contract.events import Note, Step, Tell
@@ -53,7 +54,7 @@ def switch(
     tell(Step("the new version answers right before anybody calls it", round(time.monotonic() - began, 2)))
     began = time.monotonic()
     cluster.apply(selecting(service, track))
-    ask = lambda: cluster.ask_service(release.name, port, wire.PREDICT, probe.body, probe.headers)  # noqa: E731  # asked again and again
+    ask = partial(cluster.ask_service, release.name, port, wire.PREDICT, probe.body, probe.headers)
     with contextlib.suppress(NotPermitted, NoRoute):  # nobody asks through the API server: each pod is proven again
         settle(ask, release.model_digest, IN_A_ROW)
     took = round(time.monotonic() - began, 2)
