@@ -57,7 +57,8 @@ def settings() -> Iterator[str]:
     yield "# Settings\n"
     yield (
         "They stand in `wherry.toml`, or under `[tool.wherry]` in `pyproject.toml`. A flag goes over the environment, "
-        "that over the file, that over the default. `wherry config` prints every value and where it comes from.\n"
+        "that over the file, that over the default. `wherry config` prints every value and where it comes from. In the "
+        "environment a list is written with commas between its items, a table as JSON.\n"
     )
     helps = {path: inspect.getdoc(struct) or "" for path, struct in tables(project.Project)}
     last = None

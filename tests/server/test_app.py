@@ -132,7 +132,9 @@ def test_paths(service: Running) -> None:
     assert service.ask("GET", "/v2/health/ready").json == {"status": "ready", "ready": True}
     info = service.ask("GET", "/info").json
     assert [column["name"] for column in info["columns"]] == list(NAMES)
-    assert service.ask("GET", "/").json["paths"]["predict"] == "/predict"
+    root = service.ask("GET", "/").json
+    assert root["paths"]["predict"] == "/predict"
+    assert root["status"] == "alive"  # as KServe's client of its first protocol asks whether a server lives
     page = service.ask("GET", "/", headers={"Accept": "text/html,*/*;q=0.8"})
     assert page.headers["content-type"].startswith("text/html")
     assert "default-src 'none'" in page.headers["content-security-policy"]

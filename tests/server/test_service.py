@@ -458,7 +458,7 @@ def test_a_loop_that_hangs_shows_on_the_admin_port() -> None:
 
 def test_the_facts_name_the_memory(packed: Path) -> None:
     with child(packed) as service:
-        assert re.search(r"loaded in \d\.\d\d s, [\d.e-]+ ms a prediction, \d+ MiB", service.said)
+        assert re.search(r"loaded in \d\.\d\d s, a prediction takes [\d.e-]+ ms in the loop, \d+ MiB", service.said)
 
 
 # Connections at the very end

@@ -97,6 +97,7 @@ def root(manifest: Manifest) -> dict[str, Any]:
     return {
         "name": manifest.name,
         "version": manifest.version,
+        "status": "alive",  # what clients of KServe's first protocol look for here
         "paths": {"predict": PREDICT, "info": INFO, "health": HEALTH, "docs": DOCS, "openapi": OPENAPI},
     }
 

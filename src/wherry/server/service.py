@@ -16,6 +16,7 @@ from wherry.contract.wire import DOCS, PREDICT
 from wherry.server.about import About, predict_path
 from wherry.server.app import App
 from wherry.server.auth import Tokens
+from wherry.server.batching import LOOP_BUDGET
 from wherry.server.collector import Collector, finish
 from wherry.server.doorways import Doorways
 from wherry.server.drain import Drain, Life
@@ -234,11 +235,16 @@ def complete(
 ) -> None:
     """Say what an answer of each model costs, after the seconds that all took; and to programs, that all is there."""
     models = tuple(Served(each.name, each.version, each.digest) for each in (one.manifest for one in loaded.all))
-    costs = [f"{1000 * each.cost.seconds(1):.3g} ms" for each in (proof, *proof.others)]
+    costs = [cost_text(each.cost.seconds(1)) for each in (proof, *proof.others)]
     if proof.others:
         costs = [f"{each.name} {each.version} {cost}" for each, cost in zip(models, costs, strict=True)]
-    tell(Note(f"model     loaded in {seconds:.2f} s, {', '.join(costs)} a prediction, {memory()}"))
+    tell(Note(f"model     loaded in {seconds:.2f} s, a prediction takes {', '.join(costs)}, {memory()}"))
     tell(Ready(url(serving, project), f"http://{address_text(admin)}", models, os.getpid()))
+
+
+def cost_text(seconds: float) -> str:
+    """What one row costs, and where it is scored, for people."""
+    return f"{1000 * seconds:.3g} ms in {'the loop' if seconds <= LOOP_BUDGET else 'a thread'}"
 
 
 def url(serving: socket.socket, project: Project) -> str:
