@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -59,6 +60,16 @@ def test_every_setting_has_a_meaning_and_is_in_the_reference() -> None:
     for setting in declared():
         assert setting.help, f"{setting.path} has no help"
         assert f"`{setting.env}`" in text, setting.path
+
+
+def test_every_setting_is_read_somewhere() -> None:
+    """Where it is declared, and what the doctor reads of other programs, does not count."""
+    source = ROOT / "src" / "wherry"
+    rooms = ("cli", "deploy", "model", "release", "score", "server", "stress")
+    text = "\n".join(path.read_text() for room in rooms for path in (source / room).rglob("*.py"))
+    read = set(re.findall(r"\.(\w+)", text))
+    assert not [setting.path for setting in declared() if setting.path.rpartition(".")[2] not in read]
+    assert "no_such_setting" not in read
 
 
 def test_every_error_says_what_it_means_and_is_in_the_reference() -> None:

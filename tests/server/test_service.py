@@ -17,6 +17,7 @@ import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from urllib.parse import urlencode
 
 import pytest
 from serving import (
@@ -148,6 +149,29 @@ def test_a_missing_bundle_and_a_wrong_setting_are_told_with_a_hint(tmp_path: Pat
         assert words in service.said
         assert "hint: " in service.said
         assert "Traceback" not in service.said
+        service.log.close()
+
+
+def test_a_column_may_be_left_out_where_the_project_says_its_value(packed: Path) -> None:
+    most = {name: value for name, value in EXAMPLE.items() if name != "area_worst"}
+    asked = "/predict?" + urlencode(most)
+    for value, prediction in ((EXAMPLE["area_worst"], 1), (-9999, 0)):
+        with child(packed, WHERRY_SERVE_DEFAULTS=json.dumps({"area_worst": value})) as service:
+            assert predict(service.address, most).json == {"prediction": prediction}
+            assert predict(service.address, [most, EXAMPLE]).json == {"predictions": [prediction, 1]}
+            assert ask(service.address, "GET", asked).json == {"prediction": prediction}
+            assert predict(service.address, {**most, "area_worst": "x"}).status == 422
+            schema = ask(service.address, "GET", "/openapi.json").json["components"]["schemas"]["Record"]
+            assert "area_worst" not in schema["required"]
+    with child(packed) as service:
+        assert predict(service.address, most).status == 422
+
+
+def test_a_default_that_the_model_does_not_take_is_told(packed: Path) -> None:
+    for defaults, words in (({"area_wurst": 1}, "did you mean area_worst?"), ({"area_worst": "x"}, "is a text, not a")):
+        service = Child(packed, {"WHERRY_SERVE_DEFAULTS": json.dumps(defaults)})
+        assert service.process.wait(20) == 2
+        assert words in service.said
         service.log.close()
 
 
@@ -304,6 +328,7 @@ def drained(service: Running, life: Life, lame: float) -> tuple[Drain, threading
 SLOW = """
 import time
 from pathlib import Path
+from urllib.parse import urlencode
 
 while Path("hold").exists():
     time.sleep(0.01)

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
+from wherry.contract.defaults import unfit
 from wherry.contract.events import Note
 from wherry.contract.manifest import Manifest
 from wherry.contract.names import LABEL_NAME, object_name
@@ -159,6 +160,7 @@ def problems(project: Project, manifest: Manifest, *, local: bool) -> Iterator[S
     except ValueError as error:
         yield SettingProblem("deploy.name", f"is needed: {error}", '[deploy] name = "model"')
     yield from misnamed(project.reply, manifest.signature)
+    yield from unfit(project.serve.defaults, manifest.signature)
     yield from storage.problems(project)
     yield from model.problems(project, local=local)
     yield from config.problems(project)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from wherry.contract.chains import distinct
+from wherry.contract.defaults import filled, unfit
 from wherry.contract.golden import GoldenRows
 from wherry.contract.manifest import Manifest
 from wherry.contract.project import Project
-from wherry.contract.wire import Row
+from wherry.contract.wire import Cell, Row
+from wherry.errors import SettingsRefused
 from wherry.server.metrics import Metrics, model_labels
 from wherry.server.pictures import BATCH
 from wherry.server.predictor import Cost, Predictor, measure
@@ -76,6 +78,14 @@ class Loaded:
         """What tells this model's counts from those of others, where there are others."""
         return model_labels(self.manifest.name, self.manifest.version) if self.others else ""
 
+    def fill(self, defaults: Mapping[str, Cell]) -> None:
+        """Have records leave out the columns of `defaults`. Raises SettingsRefused for those that do not fit."""
+        manifest = self.manifest
+        if wrong := tuple(unfit(defaults, manifest.signature)):
+            raise SettingsRefused(wrong, "the model and the settings")
+        manifest = msgspec.structs.replace(manifest, signature=filled(manifest.signature, defaults))
+        self.manifest = self.model.manifest = manifest
+
     def predictor(self, metrics: Metrics) -> Predictor:
         """What answers; what it counts by itself goes to `metrics`."""
         return self.model
@@ -102,10 +112,12 @@ class Loaded:
 def beside(first: Loaded, project: Project) -> Loaded:
     """`first`, and beside it the models that its bundle holds, and those that the project declares.
 
-    Raises as `Loaded` does, BundlesClash.
+    Raises as `Loaded` does, SettingsRefused, BundlesClash.
     """
     from wherry.model.bundle import inner
 
+    if project.serve.defaults:
+        first.fill(project.serve.defaults)
     chain = project.serve.chain
     further = [*inner(first.folder, first.manifest), *map(Path, project.serve.bundles)]
     first.others = tuple(Loaded(folder) for folder in further)
