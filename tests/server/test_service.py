@@ -275,6 +275,12 @@ def test_threads_follow_the_cgroups_quota(tmp_path: Path) -> None:
     assert threads.usable(tmp_path) == 1
     (tmp_path / "cpu.max").write_text("max 100000\n")
     assert threads.usable(tmp_path) == here
+    first = tmp_path / "first" / "cpu"  # as cgroup version 1 has it
+    first.mkdir(parents=True)
+    (first / "cpu.cfs_period_us").write_text("100000\n")
+    for spent, cores in (("50000", 1), ("-1", here)):
+        (first / "cpu.cfs_quota_us").write_text(f"{spent}\n")
+        assert threads.usable(first.parent) == cores
     environ = {"OMP_NUM_THREADS": "7"}
     threads.limit(1, environ, tmp_path)
     assert environ["OMP_NUM_THREADS"] == "7"
