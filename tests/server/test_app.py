@@ -190,6 +190,10 @@ def test_another_host_is_refused_on_a_loopback_address(service: Running) -> None
         assert service.ask("GET", "/livez", headers={"Host": host}).status == 200
     for host in ("evil.example", "127.0.0.1.evil.example", "localhost.evil.example:8080", "::1", ""):
         assert service.ask("GET", "/livez", headers={"Host": host}).status == 421
+        with socket.create_connection(service.address, timeout=10) as sock:
+            for _ in range(3):  # also when the header is one that was read before
+                sock.sendall(request("POST", "/predict", json.dumps(EXAMPLE).encode(), {"Host": host}))
+                assert parse(sock.recv(1 << 16))[0].status == 421
     with Running(Linearly(), project=project(allowed_hosts=("models.example",))) as allowing:
         assert allowing.ask("GET", "/livez", headers={"Host": "models.example:80"}).status == 200
     with Running(Linearly(), project=project(host="0.0.0.0")) as everywhere:

@@ -90,7 +90,7 @@ class App:
 
     def way(self, exchange: Exchange) -> Callable[[Exchange], None]:
         """The shortest for a request whose header was read before: what only the header decides is not asked again."""
-        if self.tokens is None:
+        if self.tokens is None and self.hosts.knows(exchange.headers.get(b"host", b"")):
             for way in self.ways:
                 if (short := way.shortcut(exchange, self.receive)) is not None:
                     return short

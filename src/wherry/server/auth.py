@@ -71,13 +71,17 @@ class Hosts:
 
     def check(self, host: bytes | None) -> None:
         """Raises HostUnknown for a page of another site that has its name point here (DNS rebinding)."""
-        if self.open or host is None or host in self.seen:
-            return
-        name = host.lower()
-        if name not in self.names and bare(name) not in self.names:
+        if host is not None and not self.knows(host):
             raise HostUnknown(host.decode("latin-1")[:80])
-        if len(self.seen) < MOST_SEEN:
+
+    def knows(self, host: bytes) -> bool:
+        if self.open or host in self.seen:
+            return True
+        name = host.lower()
+        known = name in self.names or bare(name) in self.names
+        if known and len(self.seen) < MOST_SEEN:
             self.seen.add(host)
+        return known
 
 
 def bare(host: bytes) -> bytes:
