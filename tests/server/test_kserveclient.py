@@ -57,7 +57,7 @@ async def main():
         for request in (tensors(True), tensors(False), tensors(True, "float32", "FP32")):
             answer = await client.infer(url, request, "breast")
             output = answer.outputs[0]
-            found["answers"].append([answer.id, answer.model_version, output.name, output.as_numpy().tolist()])
+            found["answers"].append([answer.id, answer.model_name, output.name, output.as_numpy().tolist()])
     print(json.dumps(found))
 
 
@@ -86,4 +86,4 @@ def test_its_first_protocol(found: dict[str, Any]) -> None:
 
 def test_the_open_inference_protocol(found: dict[str, Any]) -> None:
     assert found["v2"] == [True, True, True, False]
-    assert found["answers"] == [["mine", "1", "predict", [[1], [0]]]] * 3
+    assert found["answers"] == [["mine", "breast", "predict", [[1], [0]]]] * 3
