@@ -152,6 +152,15 @@ def test_our_own_mistake_is_one_line_until_asked_twice(capsys: pytest.CaptureFix
     assert "Traceback" in capsys.readouterr().err
 
 
+def test_a_library_that_is_not_installed_is_named_with_its_extra(capsys: pytest.CaptureFixture[str]) -> None:
+    assert failures.settle(ModuleNotFoundError("No module named 'sklearn.base'", name="sklearn.base"), []) == 2
+    said = capsys.readouterr().err
+    assert "this needs sklearn, which is not installed" in said
+    assert "pip install 'wherry[sklearn]'" in said
+    assert failures.settle(ModuleNotFoundError("No module named 'wherry.nothing'", name="wherry.nothing"), []) == 1
+    assert "wherry itself failed" in capsys.readouterr().err
+
+
 def test_a_full_disk_anywhere_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert failures.settle(OSError(28, "No space left on device", "bundle/model.npz"), []) == 1
     assert "no space left on the disk that holds bundle/model.npz" in capsys.readouterr().err

@@ -80,6 +80,12 @@ def test_arrays_and_graphs_are_read_by_newer_versions_but_not_by_older_ones(line
         requirements.check(needing(linear, no_such_package="1.0"))
 
 
+def test_all_that_is_lacking_is_named_at_once(skops: Manifest) -> None:
+    with pytest.raises(BundleUnfit, match=r"needs .* 1\.0; this environment does not have it") as caught:
+        requirements.check(needing(skops, no_such_package="1.0", nor_this="2.0"))
+    assert "pip install 'no-such-package==1.0' 'nor-this==2.0'" in caught.value.hint
+
+
 def test_pickle_is_bound_to_its_python(skops: Manifest) -> None:
     requirements.check(needing(skops, python="3.9"))
     pickled = msgspec.structs.replace(skops, conversion=msgspec.structs.replace(skops.conversion, form="pickle"))

@@ -35,6 +35,15 @@ EXIT_CODES: tuple[tuple[type[BaseException], int], ...] = (
 )
 
 
+# The extra that has a library, for those that are needed before anybody could say what for.
+EXTRAS = {
+    **dict.fromkeys(("joblib", "onnx", "pandas", "scipy", "skl2onnx", "sklearn", "skops"), "sklearn"),
+    "onnxruntime": "onnx",
+    "PIL": "image",
+    "pyarrow": "parquet",
+}
+
+
 def exit_code(error: BaseException) -> int:
     """What the process answers to `error`."""
     return next((code for kind, code in EXIT_CODES if isinstance(error, kind)), FAILED)
@@ -46,6 +55,7 @@ def settle(error: BaseException, words: Sequence[str]) -> int:
         # The reader of our output has gone: nothing to say, and the interpreter must not try to say more.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
+    error = lacking(error)
     code = exit_code(error)
     if "--json" in words:
         sys.stdout.write(json.dumps(document(error), default=str) + "\n")
@@ -60,6 +70,16 @@ def settle(error: BaseException, words: Sequence[str]) -> int:
     if verbosity(words) >= 2:
         traceback.print_exception(error)
     return code
+
+
+def lacking(error: BaseException) -> BaseException:
+    """A library of ours that is not installed, as the error that names what to install; any other as it is."""
+    name = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
+    if name not in EXTRAS:
+        return error
+    named = errors.ExtraMissing(name, EXTRAS[name], "this")
+    named.__cause__ = error
+    return named
 
 
 def sentence_of(error: BaseException) -> tuple[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from wherry.errors.root import UsageRefused, WherryError
@@ -83,14 +84,19 @@ class ChainRefused(UsageRefused):
 class BundleUnfit(BundleUnreadable):
     """The bundle is sound, but it was made for other versions than those that are here."""
 
-    def __init__(self, package: str, wanted: str, found: str, *, at_least: bool = False) -> None:
+    def __init__(
+        self, package: str, wanted: str, found: str, *, at_least: bool = False, others: Mapping[str, str] = {}
+    ) -> None:
+        """others: further packages that do not fit, and the versions that are wanted."""
         self.package, self.wanted, self.found = package, wanted, found
         needed = f"{wanted} or newer" if at_least else wanted
         have = f"this environment has {found}" if found else "this environment does not have it"
         if package == "python":
             hint = f"run it with Python {wanted}, or pack the model again with Python {found}"
         else:
-            hint = f"pip install '{package}{'>=' if at_least else '=='}{wanted}', or pack the model again"
+            mark = ">=" if at_least else "=="
+            all_of_them = " ".join(f"'{name}{mark}{version}'" for name, version in {package: wanted, **others}.items())
+            hint = f"pip install {all_of_them}, or pack the model again"
         super().__init__("the bundle", f"needs {package} {needed}; {have}", hint)
 
 

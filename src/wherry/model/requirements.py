@@ -91,11 +91,13 @@ def check(manifest: Manifest) -> None:
     if form == "pickle" and manifest.requirements.python != python():
         raise BundleUnfit("python", manifest.requirements.python, python())
     newer_will_do = form in SPECIFIED
+    unfit = []
     for package, wanted in manifest.requirements.packages.items():
         have = installed(package)
-        if have == wanted or (have and newer_will_do and ordered(have) >= ordered(wanted)):
-            continue
-        raise BundleUnfit(package, wanted, have, at_least=newer_will_do)
+        if not (have == wanted or (have and newer_will_do and ordered(have) >= ordered(wanted))):
+            unfit.append((package, wanted, have))
+    if unfit:
+        raise BundleUnfit(*unfit[0], at_least=newer_will_do, others=dict(each[:2] for each in unfit[1:]))
 
 
 def ordered(text: str) -> tuple[int, ...]:
