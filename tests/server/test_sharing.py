@@ -59,7 +59,7 @@ def test_a_declared_origin_may_ask_and_no_other() -> None:
             assert service.ask("OPTIONS", "/predict", headers={**ASKING, "Origin": origin}).status == 405
         assert shared(service.ask("POST", "/predict", BODY).headers) == {"vary": "Origin"}
         # What is stored is not for pages of other sites where no token guards it.
-        for path in ("/history", "/feedback"):
+        for path in ("/history", "/feedback", "/%68istory", "/api/v1.0/%66eedback", "http://127.0.0.1/history"):
             assert not shared(service.ask("GET", path, headers={"Origin": PAGE}).headers)
             assert service.ask("OPTIONS", path, headers=ASKING).status == 405
 

@@ -105,14 +105,16 @@ class App:
         path, _, asked = exchange.url.partition(b"?")
         if not path.startswith(b"/"):
             path = origin_form(exchange, path)
+        if b"%" in path and path not in self.routes and (plain := unquote_to_bytes(path)) in self.routes:
+            path = plain  # clients write a model's name as URLs have it
+        if not exchange.url.startswith(path):
+            exchange.url = b"%b?%b" % (path, asked)  # who asks what may be done there is to see what is meant
         self.hosts.check(headers.get(b"host"))
         if exchange.method == b"OPTIONS" and self.replies.sharing is not None and self.preflight(exchange, path):
             return
         if self.tokens is not None and path not in PROBES and path != b"/":
             self.tokens.check(headers)
         methods = self.routes.get(path)
-        if methods is None and b"%" in path:  # clients write a model's name as URLs have it
-            methods = self.routes.get(unquote_to_bytes(path))
         if methods is None:
             raise self.unknown(path)
         handler = methods.get(exchange.method)
