@@ -274,7 +274,7 @@ def test_each_is_verified_and_proven_before_the_service_is_ready(folders: list[P
 
 def test_one_bundle_alone_has_no_doors_of_several(folders: list[Path]) -> None:
     with child(folders[0]) as service:
-        for path in ("/models", "/models/breast/predict", "/v2/repository/index"):
+        for path in ("/models", "/models/breast/predict"):
             assert ask(service.address, "POST", path, EXAMPLE).status == 404
         assert "models" not in ask(service.address, "GET", "/info").json
         assert "model=" not in metrics(service).replace("wherry_model_info", "")

@@ -50,6 +50,8 @@ def test_health_and_metadata(client: Any) -> None:
     assert client.is_model_ready("breast", "1")
     assert not client.is_model_ready("other")
     assert client.get_server_metadata()["name"] == "wherry"
+    held = client.get_model_repository_index()
+    assert held == [{"name": "breast", "version": "1", "state": "READY", "reason": ""}]
     metadata = client.get_model_metadata("breast")
     assert metadata["versions"] == ["1"]
     assert [tensor["name"] for tensor in metadata["inputs"]] == list(NAMES)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from urllib.parse import unquote_to_bytes
 
 from wherry.contract.project import Project
@@ -11,6 +12,7 @@ from wherry.contract.wire import (
     FEEDBACK,
     HEALTH,
     HISTORY,
+    INDEX,
     INFO,
     KSERVE,
     LIVEZ,
@@ -31,7 +33,7 @@ from wherry.server.content import JSON, TEXT, Content
 from wherry.server.doorways import Doorways, Handler, Routes, read
 from wherry.server.drain import Life
 from wherry.server.keeping import Keeping
-from wherry.server.models import Models
+from wherry.server.models import Models, index
 from wherry.server.protocol import Exchange
 from wherry.server.replies import door_of
 
@@ -79,6 +81,7 @@ class App:
             HISTORY.encode(): read(self.keeping.history),
             FEEDBACK.encode(): {b"POST": self.keeping.feedback},
             SELDON_FEEDBACK.encode(): {b"POST": self.keeping.seldon},
+            INDEX.encode(): {b"POST": partial(index, self.ways)},
         }
 
     def receive(self, exchange: Exchange) -> None:

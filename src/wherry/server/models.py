@@ -6,7 +6,7 @@ import copy
 from collections.abc import Sequence
 from urllib.parse import quote, unquote_to_bytes
 
-from wherry.contract.wire import INDEX, KSERVE, MODELS, OIP
+from wherry.contract.wire import KSERVE, MODELS, OIP
 from wherry.server.about import as_json, beside, info, predict_path
 from wherry.server.doors import kserve
 from wherry.server.doorways import Doorways, Routes, read
@@ -58,15 +58,16 @@ class Models:
         first = self.ways[0]
         found[MODELS.encode()] = first.said(beside(self.manifests[0], self.manifests[1:]))
         found[KSERVE.encode()] = first.said(kserve.models(*self.versions))
-        found[INDEX.encode()] = {b"POST": self.index}
         return found
 
-    def index(self, exchange: Exchange, asked: bytes) -> None:
-        """Which models there are, as Triton's clients ask."""
-        first = self.ways[0]
-        state = "READY" if first.life.ready else "UNAVAILABLE"
-        held = [{"name": each.name, "version": each.version, "state": state, "reason": ""} for each in self.manifests]
-        first.replies.respond(exchange, 200, as_json(held), "oip")
+
+def index(ways: Sequence[Doorways], exchange: Exchange, asked: bytes) -> None:
+    """Which models there are, as Triton's clients ask."""
+    state = "READY" if ways[0].life.ready else "UNAVAILABLE"
+    held = [
+        {"name": each.manifest.name, "version": each.manifest.version, "state": state, "reason": ""} for each in ways
+    ]
+    ways[0].replies.respond(exchange, 200, as_json(held), "oip")
 
 
 def of_no_model(replies: Replies) -> Replies:

@@ -100,7 +100,7 @@ def openapi(manifest: Manifest, project: Project, others: Sequence[Manifest] = (
             LIVEZ: {"get": plain("Whether the process lives")},
             READYZ: {"get": plain("Whether it answers predictions", {"503": {"description": "It does not"}})},
             **of_service(manifest, list(dict.fromkeys(each.name for each in several)), REFUSALS),
-            **(of_list(several) if others else {}),
+            **of_list(several),
             **of_models,
         },
         "components": {
@@ -133,10 +133,11 @@ def tagged(items: dict[str, Any], manifest: Manifest) -> dict[str, Any]:
 
 
 def of_list(manifests: Sequence[Manifest]) -> dict[str, Any]:
-    """Where a service of several models says which they are."""
+    """Where a service says which models it holds."""
     held = [{"name": each.name, "version": each.version, "state": "READY", "reason": ""} for each in manifests]
     index = {**got("The models, as Triton's clients ask", held), "requestBody": {"content": {JSON: {}}}}
-    return {MODELS: {"get": got("The models, each with where it is asked")}, INDEX: {"post": index}}
+    found = {INDEX: {"post": index}}
+    return {MODELS: {"get": got("The models, each with where it is asked")}, **found} if len(manifests) > 1 else found
 
 
 def of_several(manifest: Manifest, project: Project, mark: str) -> dict[str, Any]:
