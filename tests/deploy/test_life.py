@@ -468,7 +468,13 @@ def test_what_does_not_go_in_time_is_named(
     fake: Cluster, server: FakeApiServer, make_release: Any, probe: Probe, monkeypatch: Any
 ) -> None:
     deploy(make_release("boats"), fake, probe)
-    monkeypatch.setattr(server.api, "delete", lambda key, only=None: {"kind": "Status"})
+    delete = server.api.delete
+
+    def held_up(key: Any, only: Any = None) -> Object:
+        """But for the lock: the next one would wait until its holder is taken for gone."""
+        return delete(key, only) if key[0] == "leases" else {"kind": "Status"}
+
+    monkeypatch.setattr(server.api, "delete", held_up)
     with pytest.raises(StillThere, match="deployment/ferry") as plain:
         life.down(fake, timeout=0.1)
     assert "finalizer" not in str(plain.value)

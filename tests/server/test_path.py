@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import shutil
@@ -10,19 +11,29 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import uvloop
 from serving import EXAMPLE, linear_bundle
 
 BENCH = Path(__file__).parents[2] / "bench"
 
 
+def bench(name: str) -> Any:
+    """A module of bench/."""
+    sys.path.insert(0, str(BENCH))
+    try:
+        return importlib.import_module(name)
+    finally:
+        sys.path.remove(str(BENCH))
+
+
 @pytest.fixture(scope="module")
 def path() -> Any:
-    """bench/path.py."""
-    sys.path.insert(0, str(BENCH))
-    import path as found
+    return bench("path")
 
-    sys.path.remove(str(BENCH))
-    return found
+
+@pytest.fixture(scope="module")
+def lone() -> Any:
+    return bench("lone")
 
 
 def small(folder: Path) -> Path:
@@ -30,6 +41,50 @@ def small(folder: Path) -> Path:
     linear_bundle(folder / "linear")
     (folder / "rows.jsonl").write_text("".join(json.dumps({**EXAMPLE, "area_se": 100.0 + k}) + "\n" for k in range(20)))
     return folder
+
+
+def after_a_turn(path: Any, lone: Any, folder: Path, kind: str) -> tuple[list[float], bytes]:
+    """What a request that comes alone has asked the loop's clock for, and its reply, one turn after it was read."""
+
+    clocks: list[float] = []
+
+    class Loop(path.Turn):
+        def call_later(self, seconds: float, *_: Any) -> None:
+            clocks.append(seconds)
+
+    loop, sink = Loop(), path.Sink()
+    connection = lone.made(folder / "linear", loop, lone.KINDS[kind])
+    connection.connection_made(sink)
+    body = (folder / "rows.jsonl").read_text().splitlines()[0]
+    head = f"POST /predict HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(body)}"
+    request = f"{head}\r\nContent-Type: application/json\r\n\r\n{body}".encode()
+    clocks.clear()  # but for the port's own
+    for _ in range(2):  # the first time its header is read, the second looked up
+        sink.last = b""
+        connection.data_received(request)
+        assert sink.last == b"", "others that are read in this turn are scored with it"
+        calls, loop.waiting = loop.waiting, []
+        for call, given in calls:
+            call(*given)
+        assert loop.waiting == []
+    return clocks, sink.last
+
+
+def test_a_request_that_comes_alone_waits_for_no_company(path: Any, lone: Any, tmp_path: Path) -> None:
+    """It is answered in the next turn of the loop, and no clock is set."""
+    folder = small(tmp_path)
+    clocks, reply = after_a_turn(path, lone, folder, "as it is")
+    assert clocks == []
+    assert reply.startswith(b"HTTP/1.1 200 OK")
+    clocks, reply = after_a_turn(path, lone, folder, "waits for company")
+    assert (clocks, reply) == ([lone.COMPANY], b"")
+
+
+def test_batching_costs_a_request_that_comes_alone_next_to_nothing(lone: Any, tmp_path: Path) -> None:
+    found = uvloop.run(lone.measured(small(tmp_path), rounds=3))
+    print(found)
+    assert found["as it is"] - found["no batching"] < 200, "microseconds, on whatever machine this is"
+    assert found["waits for company"] - found["no batching"] > 900
 
 
 @pytest.mark.slow
