@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -173,3 +175,33 @@ def test_nothing_that_json_can_say_breaks_the_check(records: list[Any]) -> None:
             assert count is None or type(count) is int
             assert city in ("Oslo", "Bergen")
             assert type(member) is bool
+
+
+def wide(columns: int) -> Signature:
+    return Signature(tuple(Column(f"column_{place}", "number") for place in range(columns)), SIGNATURE.output)
+
+
+@pytest.mark.parametrize("columns", [6, 1000])
+def test_looking_for_the_nearest_of_many_names_ends(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each pair takes some microseconds, and a request of two kilobytes would ask for a hundred thousand."""
+    compared: list[int] = []
+    find = difflib.get_close_matches
+
+    def counted(word: str, among: Iterable[str], **options: Any) -> list[str]:
+        names = list(among)
+        compared.append(len(names))
+        return find(word, names, **options)
+
+    monkeypatch.setattr(difflib, "get_close_matches", counted)
+    signature = wide(columns)
+    right = dict.fromkeys(signature.names, 1.0)
+    found = signature.check([{**right, **{f"colunm_{place}": 1.0 for place in range(100)}}])
+    assert len(found.problems) == MOST_PROBLEMS
+    assert found.problems[0].hint == "did you mean column_0?"
+    assert sum(compared) < 2 * 1000
+    assert all(len(problem.hint) < 1000 for problem in found.problems)
+    # The same mistake in every row is one to look for.
+    compared.clear()
+    found = signature.check([{**right, "colunm_1": 1.0}] * MOST_PROBLEMS)
+    assert {problem.hint for problem in found.problems} == {"did you mean column_1?"}
+    assert len(compared) == 1

@@ -16,7 +16,7 @@ from wherry.contract.reply import Reply
 from wherry.contract.signature import Column, OutputSpec, Signature
 from wherry.contract.wire import Outputs
 from wherry.errors import BodyUnreadable, FieldsRefused, RequestRefused
-from wherry.server.doors import query
+from wherry.server.doors import native, query
 from wherry.server.doors.native import Native
 from wherry.server.doors.shape import Shapes
 
@@ -70,6 +70,63 @@ def test_target_and_unused_columns_are_left_aside_and_counted() -> None:
 def test_unknown_fields_can_be_ignored() -> None:
     asked = decode({**EXAMPLE, "weather": "fine"}, ignore_unknown=True)
     assert (asked.rows, asked.ignored) == ([ROW], 1)
+
+
+@pytest.fixture
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """1,000 names are many: a hundredth of what is."""
+    assert native.MOST_NAMES == 100_000
+    monkeypatch.setattr(native, "MOST_NAMES", 1000)
+
+
+def names_of(rows: int, **more: Any) -> bytes:
+    return json.dumps([{**EXAMPLE, "id": place, **more} for place in range(rows)]).encode()
+
+
+@pytest.mark.usefixtures("few")
+def test_many_names_are_read_as_long_as_each_is_one_that_there_is() -> None:
+    asked = decode(names_of(200))  # 1,400, of which the columns alone are read the fast way
+    assert (len(asked.rows), asked.ignored) == (200, 200)
+    assert decode(names_of(200, weather="fine"), ignore_unknown=True).ignored == 400
+    with pytest.raises(FieldsRefused) as caught:
+        decode(names_of(200, area_es=1))
+    assert str(caught.value) == "area_es is not a name that this service reads"
+    assert caught.value.hint == "did you mean area_se?"
+    with pytest.raises(FieldsRefused, match="and 99 more"):  # few names: every problem is told, as ever
+        decode(names_of(100, area_es=1))
+
+
+@pytest.mark.usefixtures("few")
+@pytest.mark.parametrize("name", ["it's", 'said "so"', "back\\slash", "caf\u00e9", "x" * 1000, "\n", "\U0001f600", ""])
+def test_a_name_that_is_none_among_many_is_told(name: str) -> None:
+    body = b'{"instances": %b}' % names_of(200)
+    assert Native(SIGNATURE).parse(body)["instances"][3]["id"] == 3
+    rows = json.loads(names_of(200))
+    rows[7][name] = 1
+    with pytest.raises(FieldsRefused) as caught:
+        Native(SIGNATURE).parse(json.dumps(rows).encode())
+    (problem,) = caught.value.problems
+    assert (problem.row, problem.field) == (7, name[:200])
+
+
+@pytest.mark.usefixtures("few")
+def test_texts_may_hold_as_many_names_as_they_like() -> None:
+    café = Signature((Column("café", "string", nullable=True), Column("size", "integer")), SIGNATURE.output)
+    said = json.dumps({f"k{place}": 1 for place in range(1500)})
+    for body in (
+        json.dumps([{"café": said, "size": 2.0}]),
+        json.dumps([{"café": said, "size": 2.0}], ensure_ascii=False),
+    ):
+        assert decode(body.encode(), café).rows == [(said, 2)]
+
+
+@pytest.mark.usefixtures("few")
+def test_many_names_within_each_other_without_end_are_refused() -> None:
+    deep: Any = 1
+    for _ in range(20):
+        deep = [deep]
+    with pytest.raises(BodyUnreadable, match="nested too deeply"):
+        decode(names_of(200, id=deep))
 
 
 def test_keys_that_are_columns_win_over_the_envelope() -> None:

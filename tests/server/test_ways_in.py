@@ -16,6 +16,7 @@ from serving import MIXED, Answer, Fake, Running
 from wherry.contract.project import Project
 from wherry.contract.reply import Reply
 from wherry.contract.wire import Row
+from wherry.server.doors import native
 
 pyarrow = pytest.importorskip("pyarrow", reason="needs pyarrow")
 
@@ -165,6 +166,10 @@ WAYS: dict[str, tuple[Ask, Callable[[Answer], Any]]] = {
     ),
     "declared": (post("/score", lambda rows: {"X": lists(rows)}), plain),
 }
+# Those where a whole number may be spelled 3.0.
+UNTYPED = [
+    way for way in WAYS if way.startswith(("records", "mlflow", "kserve", "seldon", "declared")) and "csv" not in way
+]
 PROJECT = Project(reply=Reply(request={"X": "$rows"}, predict_paths=("/score",)))
 
 
@@ -182,6 +187,17 @@ def test_every_way_gives_the_same_numbers(service: Running, way: str, count: int
     answer = ask(service, rows)
     assert answer.status == 200, answer.body
     assert read(answer) == answers(rows)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_no_way_is_refused_for_its_names(service: Running, way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many names there are, those that a request can have may be there."""
+    monkeypatch.setattr(native, "MOST_NAMES", -1)
+    ask, read = WAYS[way]
+    rows = [{**row, "rooms": float(row["rooms"])} if way in UNTYPED else row for row in HOUSES]  # not flawless
+    answer = ask(service, rows)
+    assert answer.status == 200, answer.body
+    assert read(answer) == answers(HOUSES)
 
 
 def test_the_query_gives_the_same_number(service: Running) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from typing import Any, Literal, TypeAlias
 
 import msgspec
@@ -16,6 +17,8 @@ ColumnType: TypeAlias = Literal["number", "integer", "boolean", "string", "image
 
 MOST_PROBLEMS = 100  # named in one refusal
 LONGEST_SHOWN = 200  # characters of a name or a value that came with a request
+MOST_COMPARED = 500  # pairs of names in one refusal: whether two are near takes up to 20 microseconds
+MOST_LISTED = 50  # names of columns in one hint
 
 WORDS: dict[ColumnType, str] = {
     "number": "a number",
@@ -63,6 +66,25 @@ class Checked(msgspec.Struct, frozen=True):
     ignored: int = 0
 
 
+class Nearest:
+    """What was meant by names that there are not; of many in one refusal, by the first: looking takes its time."""
+
+    def __init__(self) -> None:
+        self.left = MOST_COMPARED
+        self.found: dict[tuple[str, Sequence[Any]], str] = {}
+
+    def of(self, name: str, among: Sequence[Any]) -> str:
+        """`name` as one of `among` is spelled; empty where none is near, or it was not looked for."""
+        name = name[:LONGEST_SHOWN]
+        if (name, among) not in self.found:
+            if self.left <= 0:
+                return ""
+            self.left -= len(among)
+            near = difflib.get_close_matches(name, map(str, among[: 2 * MOST_COMPARED]), n=1, cutoff=0.6)
+            self.found[name, among] = near[0] if near else ""
+        return self.found[name, among]
+
+
 class Signature(msgspec.Struct, frozen=True, omit_defaults=True):
     """One signature feeds every way in. `named` is False when the model knows no names (columns are x0, x1, ...)."""
 
@@ -88,13 +110,13 @@ class Signature(msgspec.Struct, frozen=True, omit_defaults=True):
         """
         rows: list[Row] = []
         problems: list[FieldProblem] = []
-        ignored = 0
+        ignored, nearest = 0, Nearest()
         for index, record in enumerate(records):
             if isinstance(record, Mapping):
-                row, found, left = self._by_name(index, record, ignore_unknown)
+                row, found, left = self._by_name(index, record, ignore_unknown, nearest)
                 ignored += left
             elif isinstance(record, (list, tuple)):
-                row, found = self._by_place(index, record)
+                row, found = self._by_place(index, record, nearest)
             else:
                 row, found = (), [FieldProblem(index, "", f"a row is an object or a list, not {kind_of(record)}")]
             rows.append(row)
@@ -104,7 +126,7 @@ class Signature(msgspec.Struct, frozen=True, omit_defaults=True):
         return Checked(rows, tuple(problems[:MOST_PROBLEMS]), ignored)
 
     def _by_name(
-        self, index: int, record: Mapping[str, Any], ignore_unknown: bool
+        self, index: int, record: Mapping[str, Any], ignore_unknown: bool, nearest: Nearest
     ) -> tuple[Row, list[FieldProblem], int]:
         cells: list[Cell] = []
         problems: list[FieldProblem] = []
@@ -112,7 +134,7 @@ class Signature(msgspec.Struct, frozen=True, omit_defaults=True):
         for column in self.columns:
             if column.name in record:
                 present += 1
-                cell, problem = cell_of(column, record[column.name], index)
+                cell, problem = cell_of(column, record[column.name], index, nearest)
                 if problem is not None:
                     problems.append(problem)
                 cells.append(cell)
@@ -121,38 +143,33 @@ class Signature(msgspec.Struct, frozen=True, omit_defaults=True):
             else:
                 hint = f'add "{column.name}": {WORDS[column.type]}' + (", or null" if column.nullable else "")
                 problems.append(FieldProblem(index, column.name, "is missing", hint))
-        names = self._name_set()
-        extra = [] if present == len(record) else [key for key in record if key not in names]
-        known_aside = {self.target, *self.unused}
+        if present == len(record):
+            return tuple(cells), problems, 0
+        names = self.names
+        known = {*names, self.target, *self.unused}
         if not ignore_unknown:
-            # Finding the nearest name takes its time, so neither many keys nor a huge one may ask for much of it.
-            unknown = [key[:LONGEST_SHOWN] for key in extra if key not in known_aside][:MOST_PROBLEMS]
-            problems.extend(
-                FieldProblem(index, key, "is not a column of this model", self._nearest(key)) for key in unknown
-            )
-        return tuple(cells), problems, len(extra)
+            for key in islice((key for key in record if key not in known), MOST_PROBLEMS):
+                near = nearest.of(key, names)
+                hint = f"did you mean {near}?" if near else f"the columns are {self._listed()}"
+                problems.append(FieldProblem(index, key[:LONGEST_SHOWN], "is not a column of this model", hint))
+        return tuple(cells), problems, len(record) - present
 
-    def _by_place(self, index: int, record: Sequence[Any]) -> tuple[Row, list[FieldProblem]]:
+    def _by_place(self, index: int, record: Sequence[Any], nearest: Nearest) -> tuple[Row, list[FieldProblem]]:
         if len(record) != len(self.columns):
             reason = f"has {len(record)} values; this model has {len(self.columns)} columns"
-            return (), [
-                FieldProblem(index, "", reason, "send one value a column, in the order " + ", ".join(self.names))
-            ]
+            return (), [FieldProblem(index, "", reason, "send one value a column, in the order " + self._listed())]
         cells: list[Cell] = []
         problems: list[FieldProblem] = []
         for column, value in zip(self.columns, record, strict=True):
-            cell, problem = cell_of(column, value, index)
+            cell, problem = cell_of(column, value, index, nearest)
             if problem is not None:
                 problems.append(problem)
             cells.append(cell)
         return tuple(cells), problems
 
-    def _name_set(self) -> frozenset[str]:
-        return frozenset(self.names)
-
-    def _nearest(self, key: str) -> str:
-        near = difflib.get_close_matches(key, self.names, n=1, cutoff=0.6)
-        return f"did you mean {near[0]}?" if near else f"the columns are {', '.join(self.names)}"
+    def _listed(self) -> str:
+        rest = len(self.columns) - MOST_LISTED
+        return ", ".join(self.names[:MOST_LISTED]) + (f", and {rest} more" if rest > 0 else "")
 
     def json_schema(self) -> dict[str, Any]:
         """The JSON Schema of one record."""
@@ -177,7 +194,7 @@ def is_outside(column: Column, cell: Cell) -> bool:
     return False
 
 
-def cell_of(column: Column, value: Any, index: int) -> tuple[Cell, FieldProblem | None]:
+def cell_of(column: Column, value: Any, index: int, nearest: Nearest | None = None) -> tuple[Cell, FieldProblem | None]:
     """`value` as the column's type, or the problem. A wrong JSON type is always refused; 2.0 is a whole number."""
     if value is None:
         if column.nullable:
@@ -213,11 +230,9 @@ def cell_of(column: Column, value: Any, index: int) -> tuple[Cell, FieldProblem 
         hint = quoted_hint(column, value)
         return None, FieldProblem(index, column.name, f"is {kind_of(value)}, not {WORDS[column.type]}", hint)
     if column.categories and not column.unknown_ok and cell not in column.categories:
-        near = difflib.get_close_matches(
-            str(cell)[:LONGEST_SHOWN], [str(c) for c in column.categories], n=1, cutoff=0.6
-        )
+        near = (nearest or Nearest()).of(str(cell), column.categories)
         known = ", ".join(str(c) for c in column.categories[:20])
-        hint = f"did you mean {near[0]}?" if near else f"known values: {known}"
+        hint = f"did you mean {near}?" if near else f"known values: {known}"
         return None, FieldProblem(index, column.name, f"is {str(cell)[:80]!r}, which the model has never seen", hint)
     return cell, None
 

@@ -40,6 +40,7 @@ FILTERS: dict[Filter, Any] = {
     "lanczos": Image.Resampling.LANCZOS,
 }
 LARGE = 4_000_000  # points that are decoded, of which each takes four bytes, and eight where it can be seen through
+BAND = 500_000  # points of one that are worked on at a time
 # What is done to a picture that a camera was turned for, by the value of EXIF's orientation.
 ORIENTATION = 0x0112
 UPRIGHT = {
@@ -152,7 +153,7 @@ class Studio:
             if turn in UPRIGHT:
                 whole = whole.transpose(UPRIGHT[turn])
             size = (prepare.width, prepare.height)
-            small = whole.resize(size, FILTERS[prepare.filter], box=self.middle(*whole.size))
+            small = shrunk(whole, size, FILTERS[prepare.filter], self.middle(*whole.size))
             for each in (image, whole):
                 each.close()  # and its memory is there for the next
         return on_white(small)
@@ -228,6 +229,23 @@ def coloured(image: Any) -> Any:
     wanted = "RGBA" if image.has_transparency_data else "RGB"
     image.load()
     return image if image.mode == wanted else image.convert(wanted)
+
+
+def shrunk(image: Any, size: tuple[int, int], filter: Any, box: tuple[float, float, float, float]) -> Any:
+    """What image.resize makes of a picture that is needed no more, but never with a second copy of a large one.
+
+    What can be seen through is multiplied by how much of it is seen, before points are mixed. Pillow does so in a copy;
+    here it is done in place, a band at a time, and the colours are mixed one by one.
+    """
+    if image.mode == "RGB" or image.width * image.height <= LARGE or filter == FILTERS["nearest"] or image.size == size:
+        return image.resize(size, filter, box=box)
+    step = max(1, BAND // image.width)
+    for row in range(0, image.height, step):
+        band = image.crop((0, row, image.width, min(row + step, image.height))).convert("RGBa")
+        image.paste(Image.frombytes("RGBA", band.size, band.tobytes()), (0, row))
+    return Image.merge("RGBa", [image.getchannel(place).resize(size, filter, box=box) for place in range(4)]).convert(
+        "RGBA"
+    )
 
 
 def on_white(image: Any) -> Any:

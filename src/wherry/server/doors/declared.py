@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from wherry.contract.signature import kind_of
@@ -9,7 +10,7 @@ from wherry.contract.wire import JSON, FieldProblem
 from wherry.errors import BodyUnreadable, FieldsRefused
 from wherry.server.doors.door import Asked, Encode, Sent
 from wherry.server.doors.listed import listed, one_column, plain
-from wherry.server.doors.native import Native, parse
+from wherry.server.doors.native import Native
 
 Path = tuple[str, ...]
 
@@ -26,6 +27,7 @@ class Declared:
         self.rows = places.get("json:rows") or places["rows"]
         self.store = places.get("store")
         self.template = template
+        native.words |= set(names_in(template))
         # A column of that name wins: the object is a record.
         self.possible = self.rows[0] not in native.names
 
@@ -34,7 +36,7 @@ class Declared:
 
     def decode(self, body: bytes) -> Asked:
         """The rows that `body` asks about. Raises BodyUnreadable, FieldsRefused."""
-        value = parse(body)
+        value = self.native.parse(body)
         if not self.possible or not isinstance(value, dict) or not holds(value, self.rows):
             return self.native.understand(value)
         self.check_keys(value, self.template)
@@ -56,7 +58,7 @@ class Declared:
         if not isinstance(value, str):
             raise FieldsRefused((FieldProblem(0, name, f"is {kind_of(value)}, not a JSON text", 'send "[[...]]"'),))
         try:
-            return parse(value.encode())
+            return self.native.parse(value.encode())
         except BodyUnreadable as error:
             raise BodyUnreadable(f"{name} is not JSON: {error}", hint=error.hint) from error
 
@@ -90,6 +92,13 @@ def find(template: Any, path: Path) -> list[tuple[str, Path]]:
     if isinstance(template, dict):
         return [found for key, part in template.items() for found in find(part, (*path, key))]
     return []
+
+
+def names_in(template: Any) -> Iterator[str]:
+    """The keys of a template, those of its parts among them."""
+    for key, part in template.items() if isinstance(template, dict) else ():
+        yield key
+        yield from names_in(part)
 
 
 def holds(value: Any, path: Path) -> bool:

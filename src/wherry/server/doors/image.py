@@ -21,6 +21,7 @@ from wherry.server.doors.native import STORE, Native
 FORM = "multipart/form-data"
 MOST_PARTS = 64  # of one form
 HEAD_BYTES = 4096  # of one part
+AT_ONCE = 1 << 20  # bytes that are looked through in one call
 BOUNDARY = re.compile(rb'boundary=(?:"([^"]{1,70})"|([^\s;,"]{1,70}))', re.IGNORECASE)
 NAME = re.compile(rb'content-disposition: *form-data;(?:.*;)? *name=(?:"((?:[^"\\]|\\.)*)"|([^\s;"]+))', re.IGNORECASE)
 ENCODED = re.compile(rb"^content-transfer-encoding: *(?!binary|8bit|7bit)", re.IGNORECASE | re.MULTILINE)
@@ -83,7 +84,7 @@ def parts(body: bytes, media: bytes) -> Iterator[Part]:
     if found is None:
         raise BodyUnreadable("the form's Content-Type names no boundary", hint="curl -F writes it; set no header")
     mark = b"--" + (found[1] or found[2])
-    place = 0 if body.startswith(mark) else body.find(b"\r\n" + mark) + 2
+    place = 0 if body.startswith(mark) else find(body, b"\r\n" + mark, 0) + 2
     if place == 1:
         raise BodyUnreadable("the form's boundary is not in the body", hint="curl -F writes it; set no header")
     for _ in range(MOST_PARTS + 1):
@@ -91,12 +92,21 @@ def parts(body: bytes, media: bytes) -> Iterator[Part]:
         if body[place : place + 2] == b"--":
             return
         begin = body.find(b"\r\n\r\n", place, place + HEAD_BYTES)
-        end = body.find(b"\r\n" + mark, begin + 4)
+        end = find(body, b"\r\n" + mark, begin + 4)
         if begin < 0 or end < 0:
             raise BodyUnreadable("the form ends too early, or a field in it has no header", place, "send it again")
         yield part_of(body[place:begin], body[begin + 4 : end])
         place = end + 2
     raise BodyUnreadable(f"the form has more than {MOST_PARTS} fields", hint="send fewer pictures a request")
+
+
+def find(body: bytes, mark: bytes, start: int) -> int:
+    """body.find, a megabyte at a time: nobody else is answered within one call, and ten take 20 milliseconds."""
+    for place in range(start, len(body), AT_ONCE):
+        found = body.find(mark, place, place + AT_ONCE + len(mark) - 1)
+        if found >= 0:
+            return found
+    return -1
 
 
 def part_of(head: bytes, data: bytes) -> Part:

@@ -23,7 +23,7 @@ class Kserve:
 
     def decode(self, body: bytes) -> Asked:
         """The rows that `body` asks about. Raises BodyUnreadable, FieldsRefused."""
-        value = object_of(body, 'send {"instances": [[...]]}')
+        value = object_of(self.native.parse(body), 'send {"instances": [[...]]}')
         form = one_of(value, ("instances", "inputs"))
         rows = value[form]
         if form == "inputs" and isinstance(rows, dict):

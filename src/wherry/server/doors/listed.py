@@ -10,7 +10,7 @@ from wherry.contract.signature import kind_of
 from wherry.contract.wire import FieldProblem, Outputs
 from wherry.errors import FieldsRefused
 from wherry.server.doors.door import Asked
-from wherry.server.doors.native import Native, parse
+from wherry.server.doors.native import Native
 
 
 def listed(native: Native, value: Any, field: str) -> Asked:
@@ -40,9 +40,8 @@ def one_column(native: Native) -> bool:
     return len(native.signature.columns) == 1
 
 
-def object_of(body: bytes, what: str) -> dict[str, Any]:
-    """The JSON object that `body` is. Raises BodyUnreadable, FieldsRefused."""
-    value = parse(body)
+def object_of(value: Any, what: str) -> dict[str, Any]:
+    """The JSON object that a body is, else FieldsRefused is raised, which says `what` to send."""
     if not isinstance(value, dict):
         raise FieldsRefused((FieldProblem(0, "", f"a request is an object here, not {kind_of(value)}", what),))
     return value

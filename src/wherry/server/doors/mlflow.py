@@ -28,7 +28,7 @@ class Mlflow:
 
     def decode(self, body: bytes) -> Asked:
         """The rows that `body` asks about. Raises BodyUnreadable, FieldsRefused."""
-        value = object_of(body, 'send {"dataframe_split": {"columns": [...], "data": [[...]]}}')
+        value = object_of(self.native.parse(body), 'send {"dataframe_split": {"columns": [...], "data": [[...]]}}')
         form = one_of(value, FORMS)
         rows = value[form]
         if form == "dataframe_split":

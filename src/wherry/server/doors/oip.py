@@ -51,7 +51,9 @@ class Oip:
     def read(self, sent: Sent) -> tuple[Asked, Encode | None]:
         """Raises BodyUnreadable, FieldsRefused, SwitchedOff."""
         head, rest = cut(sent)
-        value = object_of(head, 'send {"inputs": [{"name": ..., "shape": ..., "datatype": ..., "data": [...]}]}')
+        value = object_of(
+            self.native.parse(head), 'send {"inputs": [{"name": ..., "shape": ..., "datatype": ..., "data": [...]}]}'
+        )
         request_id, parameters = value.get("id", ""), parameters_of(value, "the request")
         if not isinstance(request_id, str):
             raise refused("id", f"is {kind_of(request_id)}, not a text")

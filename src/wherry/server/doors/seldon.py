@@ -12,7 +12,7 @@ from wherry.contract.wire import JSON, FieldProblem, Outputs
 from wherry.errors import FieldsRefused
 from wherry.server.doors.door import Asked, Encode, Sent
 from wherry.server.doors.listed import listed, object_of, one_of
-from wherry.server.doors.native import Native
+from wherry.server.doors.native import Native, parse
 
 
 class Seldon:
@@ -26,7 +26,7 @@ class Seldon:
 
     def read(self, sent: Sent) -> tuple[Asked, Encode | None]:
         """Raises BodyUnreadable, FieldsRefused."""
-        value = object_of(sent.body, 'send {"data": {"ndarray": [[...]]}}')
+        value = object_of(self.native.parse(sent.body), 'send {"data": {"ndarray": [[...]]}}')
         data, meta = value.get("data"), value.get("meta")
         if not isinstance(data, dict):
             what = "is missing" if "data" not in value else f"is {kind_of(data)}, not an object"
@@ -85,7 +85,7 @@ def truths(body: bytes) -> list[dict[str, Any]]:
 
     The prediction is the one that the reply's puid named. Raises BodyUnreadable, FieldsRefused.
     """
-    value = object_of(body, 'send {"response": {"meta": {"puid": ...}}, "truth": {"data": {"ndarray": [...]}}}')
+    value = object_of(parse(body), 'send {"response": {"meta": {"puid": ...}}, "truth": {"data": {"ndarray": [...]}}}')
     response, truth = value.get("response"), value.get("truth")
     meta = response.get("meta") if isinstance(response, dict) else None
     puid = meta.get("puid") if isinstance(meta, dict) else None
