@@ -23,6 +23,7 @@ from wherry.contract.project import Project
 from wherry.contract.reply import Reply
 from wherry.contract.wire import Outputs
 from wherry.errors import BodyUnreadable, FieldsRefused
+from wherry.server.doors import image
 from wherry.server.doors.door import Sent
 from wherry.server.doors.image import Image
 from wherry.server.doors.native import Native
@@ -228,7 +229,9 @@ def read(door: Image, body: bytes, media: bytes = b"multipart/form-data; boundar
     return door.read(Sent(body, {b"content-type": media}))[0]
 
 
-def test_forms_as_clients_write_them(door: Image, pictures: Any) -> None:
+@pytest.mark.parametrize("at_once", [1, 7, 2**20])
+def test_forms_as_clients_write_them(door: Image, pictures: Any, at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(image, "AT_ONCE", at_once)  # wherever one look ends
     data = b"\r\n--cut\r\n\r\nnot the boundary --cut-her\r\n"
     body, _ = pictures.form(("image", data))
     assert read(door, body).rows == [(data,)]

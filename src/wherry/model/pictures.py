@@ -40,6 +40,7 @@ FILTERS: dict[Filter, Any] = {
     "lanczos": Image.Resampling.LANCZOS,
 }
 LARGE = 4_000_000  # points that are decoded, of which each takes four bytes, and eight where it can be seen through
+BLOCK = 64 * 2**20  # bytes of a large picture that are asked for at once: the C library gives so many back when freed
 BAND = 500_000  # points of one that are worked on at a time
 # What is done to a picture that a camera was turned for, by the value of EXIF's orientation.
 ORIENTATION = 0x0112
@@ -81,6 +82,7 @@ class Studio:
     def __init__(self, prepare: Preparation) -> None:
         self.prepare = prepare
         self.one_at_a_time = Lock()
+        Image.core.set_block_size(BLOCK)  # type: ignore[attr-defined]  # what PILLOW_BLOCK_SIZE sets
         values = np.arange(256, dtype=np.float64) / prepare.scale
         # Each colour has 256 values, so what is calculated of them is looked up.
         self.tables = [
@@ -140,7 +142,7 @@ class Studio:
     def cut(self, image: Any) -> Any:
         """The part of the picture that the model sees, in its size, upright and in RGB."""
         prepare = self.prepare
-        turn = orientation(image)
+        turn = orientation(image) if image.format == "JPEG" else 1  # of others it may stand behind all the points
         wide, high = (image.size[1], image.size[0]) if turn in TURNED else image.size
         # The sides that the whole picture will have: a JPEG is decoded no larger than needed for that.
         sides = (prepare.width, prepare.height)
@@ -149,7 +151,7 @@ class Studio:
             sides = (max(sides[0], int(wide * shrink)), max(sides[1], int(high * shrink)))
         image.draft("RGB", (sides[1], sides[0]) if turn in TURNED else sides)
         with self.one_at_a_time if image.width * image.height > LARGE else nullcontext():
-            whole = coloured(image)
+            turn, whole = orientation(image), coloured(image)
             if turn in UPRIGHT:
                 whole = whole.transpose(UPRIGHT[turn])
             size = (prepare.width, prepare.height)
