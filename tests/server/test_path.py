@@ -109,3 +109,17 @@ def test_memory_after_many_requests_is_that_after_few(path: Any, tmp_path: Path)
     leaking = path.growth(folder, many, leaves=200)
     print(f"T36: {leaking:+.2%} where each request leaves 200 bytes")
     assert leaking > 0.02
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="resident memory is read from /proc")
+def test_memory_of_workers_and_their_supervisor_stays(tmp_path: Path) -> None:
+    """T36: requests of mixed sizes, a worker killed now and then. The long form is bench/start.py --requests."""
+    start, folder = bench("start"), small(tmp_path)
+    most = 3 * start.RISE  # processes so young still fill what they have allocated
+    found = start.soak(folder / "linear", folder / "rows.jsonl", 75_000, workers=2, every=25_000)
+    print(found)
+    assert max(found.values()) < most
+    leaking = start.soak(folder / "linear", folder / "rows.jsonl", 75_000, workers=2, every=25_000, leaves=2000)
+    print(leaking)
+    assert min(leaking.values()) > most, "each of them: what workers keep, and what their supervisor does"
