@@ -199,6 +199,20 @@ def test_a_row_that_raises_does_not_take_its_batch_with_it() -> None:
         scripted(Scripted()).score([(666.0,)])
 
 
+def test_a_model_that_loses_answers_is_a_failure() -> None:
+    class Short:
+        def score(self, rows: Sequence[Row], probabilities: bool = True) -> Outputs:
+            return Outputs([1] * len(rows[1:]), [[0.5, 0.5]] * len(rows) if probabilities else None)
+
+    class Shares:
+        def score(self, rows: Sequence[Row], probabilities: bool = True) -> Outputs:
+            return Outputs([1] * len(rows), [[0.5, 0.5]])
+
+    for scorer in (Short(), Shares()):
+        with pytest.raises(ModelFailed, match="answers to 2 rows"):
+            scripted(scorer).score([(1.0,), (2.0,)])
+
+
 def test_golden_rows_that_are_answered_otherwise_are_refused() -> None:
     golden = GoldenRows(("x0",), ((1.0,), (2.0,), (3.0,)), (2.0, 5.0, 6.0))
     with pytest.raises(GoldenDiffers) as caught:

@@ -31,6 +31,7 @@ from wherry.contract.wire import Outputs, Row
 from wherry.errors import StoreFailed
 from wherry.model import bundle, requirements
 from wherry.model.flavors.linear import Form, Linear
+from wherry.model.loaded import sound
 from wherry.server.about import About
 from wherry.server.app import App
 from wherry.server.auth import Tokens
@@ -131,7 +132,7 @@ def code_bundle(folder: Path, code: str, name: str = "service.py", data: Path | 
 
 
 class Fake:
-    """A model made of a function from a row to a prediction; it may raise, be slow, or answer NaN."""
+    """A model made of a function from a row to a prediction; it may raise, be slow, or come to NaN, as loaded ones."""
 
     def __init__(self, answer: Callable[[Row], Any], *, seconds: float = 0.0) -> None:
         self.answer, self.seconds = answer, seconds
@@ -141,7 +142,7 @@ class Fake:
         self.calls.append(len(rows))
         if self.seconds:
             time.sleep(self.seconds)
-        return Outputs([self.answer(row) for row in rows])
+        return sound(Outputs([self.answer(row) for row in rows]), len(rows))
 
 
 class Kept:

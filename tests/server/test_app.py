@@ -41,7 +41,7 @@ from wherry.contract.names import NATIVE_MEDIA
 from wherry.contract.project import Project
 from wherry.contract.reply import Reply
 from wherry.contract.signature import Column, OutputSpec, Signature
-from wherry.contract.wire import Outputs, Rows
+from wherry.contract.wire import Rows
 from wherry.errors import TokenRefused
 from wherry.server.auth import Tokens, is_loopback
 from wherry.server.metrics import CLASSES, Metrics, Ranges
@@ -441,7 +441,7 @@ def test_whoever_is_turned_away_quickly_is_told_the_same() -> None:
         service.predictions.batcher.queue_rows = 0
         short = [asked() for _ in range(6)]
         long = predict(service.address, EXAMPLE, **{"X-Request-Id": "mine"})
-        assert service.metrics.cells[service.metrics.requests["native", 503]] == 7
+        assert service.metrics.cells[service.metrics.requests["native", 503][0]] == 7
         assert {answer.headers["retry-after"] for answer in short} == {"1", "2", "3"}
         assert len({answer.json["request_id"] for answer in short}) == 6
         for answer in short:
@@ -531,7 +531,9 @@ def test_values_outside_are_found_whenever_they_are_looked_for(batches: list[lis
         found[0] += more
 
     for batch in batches:
-        if ranges.gather(Rows(batch, ranges.pack)):
+        rows = Rows(ranges.pack)
+        rows += batch
+        if ranges.gather(rows):
             ranges.look(count)
     ranges.look(count)
     assert found[0] == sum(signature.outside(batch) for batch in batches)
@@ -543,7 +545,7 @@ def counted(*batches: list[Any]) -> dict[str, float]:
     """What /metrics says of each class after these answers."""
     metrics = Metrics()
     for batch in batches:
-        metrics.predicted([Outputs(batch)])
+        metrics.predicted(batch)
     lines = [line for line in metrics.render([]).splitlines() if line.startswith("wherry_predictions_total{")]
     return {line.partition('class="')[2].rpartition('"} ')[0]: float(line.rpartition(" ")[2]) for line in lines}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import msgspec
@@ -49,8 +49,8 @@ class Rows(list[Row]):
 
     __slots__ = ("block", "pack")
 
-    def __init__(self, rows: Sequence[Row], pack: Callable[..., bytes] | None) -> None:
-        super().__init__(rows)
+    def __init__(self, pack: Callable[..., bytes] | None) -> None:
+        """Without rows at first: they are added, which takes less time than giving them to the list's own __init__."""
         self.pack = pack
         self.block: bytes | None = None
 

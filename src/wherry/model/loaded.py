@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -62,10 +62,7 @@ class Model:
                 reason = f"raised {type(error).__name__}: {error}"
                 raise ModelFailed(reason, (0,), Outputs([None])) from error
             return self._score_apart(rows, probabilities)
-        bad = unsendable(outputs)
-        if bad:
-            raise failed(bad, outputs)
-        return outputs
+        return sound(outputs, len(rows))
 
     def predict(self, rows: Any) -> list[Any]:
         """One prediction a row, as the service gives them.
@@ -105,29 +102,38 @@ class Model:
         return merged
 
 
+def sound(outputs: Outputs, rows: int) -> Outputs:
+    """The same. Raises ModelFailed unless there is an answer for each of so many rows that can be sent."""
+    predictions, shares = outputs.predictions, outputs.probabilities
+    if len(predictions) != rows or (shares is not None and len(shares) != rows):
+        raise ModelFailed(f"gave {len(predictions)} answers to {rows} rows")
+    try:  # NaN and infinity stay in a sum; where there is none, as of words, each is looked at
+        if isfinite(sum(predictions)) and (shares is None or isfinite(sum(map(sum, shares)))):
+            return outputs
+    except (TypeError, OverflowError):
+        pass
+    bad = unsendable(outputs)
+    if bad:
+        raise failed(bad, outputs)
+    return outputs
+
+
 def unsendable(outputs: Outputs) -> list[int]:
     """The rows whose answer is none: None, NaN or infinite, in the prediction or in a probability."""
-    finite = math.isfinite
-    if outputs.probabilities is None:
-        try:  # NaN and infinity stay in a sum; where there is none, each is looked at
-            if finite(sum(outputs.predictions)):
-                return []
-        except (TypeError, OverflowError):
-            pass
     bad = [
         row
         for row, answer in enumerate(outputs.predictions)
         if answer is None
-        or (answer.__class__ is float and not finite(answer))
+        or (answer.__class__ is float and not isfinite(answer))
         or (answer.__class__ is list and not all(cell is not None and sendable(cell) for cell in answer))
     ]
     if outputs.probabilities is not None:
-        bad += [row for row, each in enumerate(outputs.probabilities) if not finite(sum(each)) and row not in bad]
+        bad += [row for row, each in enumerate(outputs.probabilities) if not isfinite(sum(each)) and row not in bad]
     return sorted(bad)
 
 
 def sendable(cell: Any) -> bool:
-    return not isinstance(cell, float) or math.isfinite(cell)
+    return not isinstance(cell, float) or isfinite(cell)
 
 
 def failed(bad: list[int], outputs: Outputs) -> ModelFailed:

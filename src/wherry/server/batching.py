@@ -17,7 +17,7 @@ import msgspec
 
 from wherry.contract.wire import Outputs, Row, Rows
 from wherry.errors import ModelFailed
-from wherry.server.predictor import Cost, Predictor, unsound
+from wherry.server.predictor import Cost, Predictor
 from wherry.server.worker import Worker
 
 LOOP_BUDGET = 0.001  # seconds that scoring may keep the loop from reading sockets
@@ -102,7 +102,9 @@ class Batcher:
         if jobs:
             if self.came is not None:
                 self.judge(self.came(jobs[0]))
-            rows = Rows([row for job in jobs for row in job.rows], self.pack)
+            rows = Rows(self.pack)
+            for job in jobs:
+                rows += job.rows
             if self.cost.seconds(len(rows)) <= LOOP_BUDGET:
                 answer(self.predictor, jobs, rows, self.most_rows)
                 self.settle(jobs, rows)
@@ -183,8 +185,12 @@ class BesideOthers(Batcher):
 
 def answer(predictor: Predictor, jobs: Sequence[Job], rows: Sequence[Row], most_rows: int) -> None:
     """Give each job its outputs or its error; `rows` are those of all. A job that fails does not punish the others."""
+    probabilities = False
+    for job in jobs:
+        if job.probabilities:
+            probabilities = True
+            break
     try:
-        probabilities = any([job.probabilities for job in jobs])  # noqa: C419  # a list is faster
         outputs = score(predictor, rows, most_rows, probabilities)
     except ModelFailed as failure:
         if len(jobs) == 1:
@@ -207,10 +213,7 @@ def share(jobs: Sequence[Job], outputs: Outputs, failure: ModelFailed | None = N
     start = 0
     for job in jobs:
         end = start + len(job.rows)
-        if shares is None:
-            job.outputs = Outputs(predictions[start:end])
-        else:
-            job.outputs = Outputs(predictions[start:end], shares[start:end])
+        job.outputs = Outputs(predictions[start:end], shares and shares[start:end])
         if failure is not None:
             faults = zip(failure.rows, failure.reasons, strict=True)
             if guilty := [(row - start, reason) for row, reason in faults if start <= row < end]:
@@ -233,26 +236,22 @@ def at_fault(guilty: Sequence[tuple[int, str]], outputs: Outputs | None = None) 
     return ModelFailed(" or ".join(dict.fromkeys(reasons)), tuple(row for row, _ in guilty), outputs, reasons=reasons)
 
 
-def score(predictor: Predictor, rows: Sequence[Row], most_rows: int, probabilities: bool = True) -> Outputs:
-    """The answers to `rows`, sound or ModelFailed with the rows at fault."""
+def score(
+    predictor: Predictor, rows: Sequence[Row], most_rows: int, probabilities: bool = True, start: int = 0
+) -> Outputs:
+    """The answers to `rows`, sound or ModelFailed with the rows at fault; the first of them is number `start`."""
+    if len(rows) > most_rows:
+        parts = [
+            score(predictor, rows[place : place + most_rows], most_rows, probabilities, place)
+            for place in range(0, len(rows), most_rows)
+        ]
+        predictions = [each for part in parts for each in part.predictions]
+        shares = [each for part in parts for each in part.probabilities or ()]
+        return Outputs(predictions, shares or None)
     if not rows:
         return Outputs([])
-    if len(rows) <= most_rows:
-        return call(predictor, rows, 0, probabilities)
-    outputs = call(predictor, rows[:most_rows], 0, probabilities)
-    predictions = list(outputs.predictions)
-    shares = None if outputs.probabilities is None else list(outputs.probabilities)
-    for start in range(most_rows, len(rows), most_rows):
-        more = call(predictor, rows[start : start + most_rows], start, probabilities)
-        predictions += more.predictions
-        if shares is not None and more.probabilities is not None:
-            shares += more.probabilities
-    return Outputs(predictions, shares)
-
-
-def call(predictor: Predictor, rows: Sequence[Row], start: int, probabilities: bool) -> Outputs:
     try:
-        outputs = predictor.score(rows, probabilities)
+        return predictor.score(rows, probabilities)
     except ModelFailed as error:  # its rows are known; its words may hold internals
         whole = start == 0 and isinstance(error.outputs, Outputs)  # of a later part: the parts before it are not there
         guilty = [
@@ -263,19 +262,14 @@ def call(predictor: Predictor, rows: Sequence[Row], start: int, probabilities: b
         raise at_fault(guilty, error.outputs if whole else None) from error
     except Exception as error:  # a model may raise anything
         raise ModelFailed("raised an error") from error
-    bad = unsound(outputs, len(rows))
-    if bad is None:
-        raise ModelFailed(f"gave {len(outputs.predictions)} answers to {len(rows)} rows")
-    if bad:
-        raise ModelFailed("has no finite answer", tuple(start + row for row in bad), None if start else outputs)
-    return outputs
 
 
 def told(reason: str, step: str) -> str:
     """What clients are told of a model's own words, and of the step of a chain whose they are."""
-    what = "raised an error" if reason.startswith("raised") else "has no finite answer"
-    if step and reason.startswith("gave"):
+    if reason.startswith("gave"):
         what = reason
+    else:
+        what = "raised an error" if reason.startswith("raised") else "has no finite answer"
     return what + (f" at its step {step}" if step else "")
 
 

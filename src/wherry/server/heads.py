@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+import msgspec
 
 if TYPE_CHECKING:
     from wherry.server.port import Port
@@ -16,7 +18,7 @@ UNREMEMBERED = frozenset({b"expect", b"transfer-encoding", b"upgrade", b"x-reque
 KEPT = b"keep-alive"  # many clients say so each time, though in HTTP/1.1 it says nothing
 
 
-class Head(NamedTuple):
+class Head(msgspec.Struct, frozen=True):
     """What a header block says, the length of the body that follows it, and what the site does with such requests."""
 
     method: bytes

@@ -7,19 +7,13 @@ import random
 
 LENGTH = 36  # of a request's id
 VARIANT = dict(zip("0123456789abcdef", "89ab" * 4, strict=True))  # the two highest bits of this digit are 10
-NUMBERS = [f"{number:03x}" for number in range(4096)]
+MOST = 4096  # ids that differ in their number alone
+NUMBERS = [f"{number:03x}" for number in range(MOST)]
 
 
 def new_id(time_ns: int) -> str:
     """A new UUIDv7 for a request received at `time_ns` (UTC, nanoseconds since 1970)."""
     return new_ids(time_ns, 1)[0]
-
-
-def new_ids(time_ns: int, count: int) -> list[str]:
-    """`count` new UUIDv7 of one moment, in order: random bits of this process, and a number (RFC 9562, 6.2)."""
-    if count > len(NUMBERS):
-        return new_ids(time_ns, len(NUMBERS)) + new_ids(time_ns, count - len(NUMBERS))
-    return LEADS.take(time_ns // 1_000_000, count)
 
 
 class Leads:
@@ -34,20 +28,27 @@ class Leads:
         self.tail = f"-7{chance[:3]}-{VARIANT[chance[3]]}{chance[4:7]}-{chance[7:]}"
         self.used, self.moment, self.lead = 0, -1, ""
 
-    def take(self, moment: int, count: int) -> list[str]:
-        start = self.used
-        if start + count > len(NUMBERS):
+    def take(self, time_ns: int, count: int) -> list[str]:
+        """`count` new UUIDv7 of one moment, in order: random bits of this process, and a number (RFC 9562, 6.2)."""
+        moment = time_ns // 1_000_000
+        if moment != self.moment or self.used + count > MOST:
+            if count > MOST:
+                return self.take(time_ns, MOST) + self.take(time_ns, count - MOST)
+            self.begin(moment, count)
+        start, lead = self.used, self.lead
+        self.used = end = start + count
+        return [lead + number for number in NUMBERS[start:end]]
+
+    def begin(self, moment: int, count: int) -> None:
+        """Another millisecond, or other bits where there are no more numbers."""
+        if self.used + count > MOST:
             self.renew()
-            start = 0
-        if moment != self.moment:
-            text = f"{moment & 0xFFFF_FFFF_FFFF:012x}"
-            self.moment, self.lead = moment, f"{text[:8]}-{text[8:]}{self.tail}"
-        self.used = start + count
-        lead = self.lead
-        return [lead + number for number in NUMBERS[start : start + count]]
+        text = f"{moment & 0xFFFF_FFFF_FFFF:012x}"
+        self.moment, self.lead = moment, f"{text[:8]}-{text[8:]}{self.tail}"
 
 
 LEADS = Leads()
+new_ids = LEADS.take
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=LEADS.renew)
 

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 from wherry.contract import names
 from wherry.contract.signature import Signature
-from wherry.contract.wire import Outputs, Rows
+from wherry.contract.wire import Rows
 from wherry.server.board import Board
 
 LATENCIES = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -78,39 +78,36 @@ class Metrics:
         self.cells = self.board.cells
         held = f"{{{labels}}}" if labels else ""
         self.places = {name: self.board.place(name + held) for name in COUNTERS}
-        self.requests: dict[tuple[str, int], int] = {}
-        self.latency: dict[str, Histogram] = {}
+        self.rows, self.seconds = self.places[names.METRIC_ROWS], self.places[names.METRIC_MODEL_SECONDS]
+        self.requests: dict[tuple[str, int], tuple[int, Histogram]] = {}
         self.batches = Histogram(self.board, names.METRIC_BATCH_ROWS, labels, BATCHES)
         self.classes: dict[Any, int] = {}
 
     def answered(self, door: str, status: int, seconds: Sequence[float]) -> None:
         """Count replies of one door and status, at least one: how long each took."""
-        key = (door, status)
-        place = self.requests.get(key)
-        if place is None:
-            labels = f'{{door="{door}",status="{status}"{self.more}}}'
-            place = self.requests[key] = self.board.place(names.METRIC_REQUESTS + labels)
-        self.cells[place] += len(seconds)
-        histogram = self.latency.get(door)
-        if histogram is None:
+        known = self.requests.get((door, status))
+        if known is None:
+            place = self.board.place(f'{names.METRIC_REQUESTS}{{door="{door}",status="{status}"{self.more}}}')
             histogram = Histogram(self.board, names.METRIC_LATENCY, f'door="{door}"{self.more}', LATENCIES)
-            self.latency[door] = histogram
-        histogram.observe(seconds)
+            known = self.requests[door, status] = place, histogram
+        self.cells[known[0]] += len(seconds)
+        known[1].observe(seconds)
 
     def scored(self, rows: int, seconds: float) -> None:
-        cells, places, batches = self.cells, self.places, self.batches
-        cells[places[names.METRIC_ROWS]] += rows
-        cells[places[names.METRIC_MODEL_SECONDS]] += seconds
-        cells[batches.places[bisect_left(BATCHES, rows)]] += 1.0
-        cells[batches.places[-1]] += rows
+        cells, places = self.cells, self.batches.places
+        cells[self.rows] += rows
+        cells[self.seconds] += seconds
+        cells[places[bisect_left(BATCHES, rows)]] += 1.0
+        cells[places[-1]] += rows
 
-    def predicted(self, answers: Sequence[Outputs | None]) -> None:
+    def predicted(self, values: Sequence[Any]) -> None:
         """Count the classes that a classifier answered with."""
-        cells, classes = self.cells, self.classes
-        for outputs in answers:
-            for value in outputs.predictions if outputs is not None else ():
-                place = classes.get(value)
-                cells[self.class_place(value) if place is None else place] += 1.0
+        classes = self.classes
+        counts: dict[Any, int] = {}
+        for value in values:
+            counts[value] = counts.get(value, 0) + 1
+        for value, count in counts.items():
+            self.cells[classes[value] if value in classes else self.class_place(value)] += count
 
     def class_place(self, value: Any) -> int:
         """Where a class is counted that is met for the first time."""
@@ -233,7 +230,7 @@ class Ranges:
 
     def gather(self, rows: Rows) -> bool:
         """Take note of `rows`; whether it is time to look."""
-        doubles = rows.doubles()
+        doubles = rows.block or rows.doubles()
         if doubles is None:
             self.found += self.signature.outside(rows)
             return self.found > 0

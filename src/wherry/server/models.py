@@ -74,7 +74,7 @@ def of_no_model(replies: Replies) -> Replies:
     """The same service's replies, which say no model's version, and whose counts bear no model's labels."""
     # A copy, as new metrics would show counters that stay at nothing beside the labelled ones.
     counts = copy.copy(replies.metrics)
-    counts.labels, counts.more, counts.requests, counts.latency = "", "", {}, {}
+    counts.labels, counts.more, counts.requests = "", "", {}
     found = copy.copy(replies)
     found.metrics, found.fields = counts, b""
     return found

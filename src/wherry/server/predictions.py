@@ -7,7 +7,7 @@ import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -58,7 +58,9 @@ class Question(Job, kw_only=True, eq=False):
     door: str
     keep: bool  # whether the journal gets it
     time_ns: int  # when it was asked; 0 where nobody keeps it
+    plain: bool  # as `Answered` has it
     id: str = ""  # given when it is answered, with those answered beside it
+    body: bytes | Content = b""  # of its reply
 
 
 class Predictions:
@@ -104,7 +106,7 @@ class Predictions:
         most = project.serve.batch_rows if column is None else min(project.serve.batch_rows, BATCH)
         self.batcher = (Batcher if taken is None else partial(BesideOthers, taken))(
             predictor,
-            self.settle,
+            self.settle,  # type: ignore[arg-type]  # all are questions
             loop,
             cost,
             most_rows=most,
@@ -159,7 +161,7 @@ class Predictions:
         fast = self.native.fast
         if fast is None or self.shares or self.pictures is not None or NO_STORE in headers:
             return None
-        read, batcher, encode = fast.record, self.batcher, self.plain[True]
+        read, astuple, batcher, encode = fast.one, msgspec.structs.astuple, self.batcher, self.plain[True]
         keep, shares = self.keeps, self.always
         turn_away = self.replies.turning_away(Overloaded(TOO_MANY), "native")
 
@@ -173,13 +175,15 @@ class Predictions:
                 otherwise(exchange)
                 return
             try:
-                row = read(body)
+                row = astuple(read(body))
             except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
                 otherwise(exchange)
                 return
             asked = time.time_ns() if keep else 0
             batcher.submit(
-                Question([row], shares, exchange=exchange, encode=encode, door="native", keep=keep, time_ns=asked)
+                Question(
+                    [row], shares, exchange=exchange, encode=encode, door="native", keep=keep, time_ns=asked, plain=True
+                )
             )
 
         return take
@@ -240,13 +244,17 @@ class Predictions:
             self.metrics.count(METRIC_IGNORED, read.ignored)
         if not read.store:
             self.metrics.count(METRIC_SKIPPED, len(read.rows))
-        ours = NO_STORE in exchange.headers and self.golden.issuperset(read.rows)
+        headers = exchange.headers
+        ours = NO_STORE in headers and self.golden.issuperset(read.rows)
         keep = self.keeps and read.store and not ours
-        if ours and exchange.headers[NO_STORE] == PROBING.encode():
+        if ours and headers[NO_STORE] == PROBING.encode():
             door = APART
+        if b"x-request-id" in headers:
+            self.replies.identify(exchange)
         asked = time.time_ns()
+        plain = exchange.method != b"HEAD" and not exchange.http10 and b"traceparent" not in headers
         question = Question(
-            read.rows, probabilities, exchange=exchange, encode=encode, door=door, keep=keep, time_ns=asked
+            read.rows, probabilities, exchange=exchange, encode=encode, door=door, keep=keep, time_ns=asked, plain=plain
         )
         if self.pictures is None:
             self.batcher.submit(question)
@@ -273,17 +281,17 @@ class Predictions:
             raise SwitchedOff("this model has no probabilities", hint="leave ?probabilities out")
         return asked or self.shares
 
-    def settle(self, jobs: Sequence[Job], rows: Rows) -> None:
+    def settle(self, jobs: Sequence[Question], rows: Rows) -> None:
         """Write the replies of one call of the model: encode, keep, and only then let them leave."""
-        ready: list[tuple[Question, bytes | Content]] = []
+        ready: list[Question] = []
         failed: list[tuple[Question, Exception]] = []
         kept = False
-        for job, fresh in zip(jobs, new_ids(time.time_ns(), len(jobs)), strict=True):
-            assert isinstance(job, Question)
-            job.id = fresh
+        for job, job.id in zip(jobs, new_ids(time.time_ns(), len(jobs)), strict=True):
             if job.outputs is not None:
                 try:
-                    ready.append((job, job.encode(job.outputs, fresh)))
+                    job.body = job.encode(job.outputs, job.id)
+                    if job.exchange.reply is None:
+                        ready.append(job)
                 except Exception as error:  # noqa: BLE001  # a model may answer with anything; JSON cannot carry everything
                     job.error = ModelFailed("answered what JSON cannot carry")
                     job.error.__cause__ = error
@@ -297,25 +305,27 @@ class Predictions:
             try:
                 self.journal.commit()
             except (StoreFailed, DiskFull) as error:
-                failed += [(job, error) for job, _ in ready if job.keep]
-                ready = [(job, body) for job, body in ready if not job.keep]
+                failed += [(job, error) for job in ready if job.keep]
+                ready = [job for job in ready if not job.keep]
         now = time.monotonic()
-        self.count([job for job, _ in ready], rows, now)
+        self.count(ready, rows, now)
         self.replies.predicted(ready, now)
         for job, cause in failed:
             self.replies.refuse(job.exchange, cause, job.door)
         if self.shadow is not None:
-            self.shadow.offer([job for job, _ in ready])
+            self.shadow.offer(ready)
 
     def count(self, answered: Sequence[Question], rows: Rows, now: float) -> None:
         """Count the questions and rows of one call together. Before the replies: who got one finds it counted."""
-        for door in {job.door for job in answered}:
-            if seconds := [
-                now - e.started for job in answered if job.door == door and (e := job.exchange).reply is None
-            ]:
-                self.metrics.answered(door, 200, seconds)
-        if self.classifies:
-            self.metrics.predicted([job.outputs for job in answered if job.door != APART])
+        waited: dict[str, list[float]] = {}
+        predictions: list[Any] = []
+        for job in answered:
+            waited.setdefault(job.door, []).append(now - job.exchange.started)
+            if self.classifies and job.outputs is not None and job.door != APART:
+                predictions += job.outputs.predictions
+        for door, seconds in waited.items():
+            self.metrics.answered(door, 200, seconds)
+        self.metrics.predicted(predictions)
         if self.ranges.gather(rows):
             self.look()
 

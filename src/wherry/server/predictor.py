@@ -5,21 +5,22 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 import msgspec
 
 from wherry.contract.wire import Outputs, Row
 from wherry.server.metrics import Metrics
 
-isfinite = math.isfinite
-
 
 class Predictor(Protocol):
     """Answers checked rows: one prediction a row, in their order. A loaded model is one."""
 
     def score(self, rows: Sequence[Row], probabilities: bool = True) -> Outputs:
-        """probabilities: whether anybody wants them; where nobody does, they may be left out."""
+        """Answers that JSON can carry: what is NaN or infinite is raised as ModelFailed, as `model.loaded.sound` does.
+
+        probabilities: whether anybody wants them; where nobody does, they may be left out.
+        """
 
 
 class Cost(msgspec.Struct, frozen=True):
@@ -53,30 +54,6 @@ def fastest(predictor: Predictor, batches: list[list[Row]], budget: float) -> fl
         took = time.perf_counter() - start
         best, spent, count = min(best, took), spent + took, count + 1
     return best
-
-
-def unsound(outputs: Outputs, rows: int) -> list[int] | None:
-    """The rows whose answer JSON cannot carry (NaN, infinity); None when there are not as many answers as rows."""
-    predictions, shares = outputs.predictions, outputs.probabilities
-    if len(predictions) != rows or (shares is not None and len(shares) != rows):
-        return None
-    try:  # NaN and infinity stay in a sum, and everything else that is no answer has none
-        if isfinite(sum(predictions)) and (shares is None or isfinite(sum(map(sum, shares)))):
-            return []
-    except (TypeError, OverflowError):
-        pass  # labels that are no numbers, several outputs a row, None: one by one
-    bad = [index for index, value in enumerate(outputs.predictions) if not finite(value)]
-    if outputs.probabilities is not None:
-        bad += [index for index, share in enumerate(outputs.probabilities) if not isfinite(sum(share))]
-    return sorted(set(bad)) if bad else bad
-
-
-def finite(value: Any) -> bool:
-    if isinstance(value, float):
-        return isfinite(value)
-    if isinstance(value, list):
-        return all(map(finite, value))
-    return value is not None
 
 
 class Measured:

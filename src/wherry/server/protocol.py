@@ -141,36 +141,30 @@ class Connection(asyncio.Protocol):
         self.go_on()
 
     def data_received(self, data: bytes) -> None:
-        if self.state >= LINGER:
-            return
-        if self.backlog or len(data) > SLICE or not self.writable or len(self.owed) >= self.most_owed:
-            self.backlog += data
-            self.drain()
-            return
-        end = data.find(b"\r\n\r\n") + 4  # written out: every request comes by here
+        begins = self.state == IDLE
         head = None
-        if self.state == IDLE:
+        end = data.find(b"\r\n\r\n") + 4  # written out: every request comes by here
+        if begins and self.writable and not self.backlog and len(self.owed) < self.most_owed:
             # A request begins: it is looked up when all of it is here and its header is known.
             port = self.port
             head = port.heads.get(data[:end])
             if head is not None and len(data) - end == head.length:
-                now = port.now()
-                exchange = Exchange(self, now, head.method, head.url, head.headers, data[end:])
-                self.exchange = exchange
+                exchange = self.exchange = Exchange(self, port.now(), head.method, head.url, head.headers, data[end:])
                 self.fresh = False
-                self.since = now
                 self.owed.append(exchange)
                 port.in_flight += 1
                 head.receive(exchange)
                 return
-        if data.find(END, end) >= 0:  # more than one request, it seems
-            self.backlog = data
+        if self.state >= LINGER:
+            return
+        # More than it takes at a time, or more than one request, it seems.
+        if self.backlog or len(data) > SLICE or not self.readable or data.find(END, end) >= 0:
+            self.backlog += data
             self.drain()
-        else:
-            unknown = self.state == IDLE and head is None
-            self.feed(data)
-            if unknown and self.state == IDLE:
-                remember(self.port, self.exchange, data, end)
+            return
+        self.feed(data)
+        if begins and head is None and self.state == IDLE:
+            remember(self.port, self.exchange, data, end)
 
     def go_on(self) -> None:
         """Have what was held back read in the next turn of the loop."""

@@ -77,10 +77,15 @@ SIZES = tuple(map(size_lines, range(256)))  # of most replies
 
 
 class Answered(Protocol):
-    """A question that the model has answered, and the id of its prediction."""
+    """A question that the model has answered: the id of its prediction, and its reply's body.
+
+    plain: whether it came as nearly all do, with HTTP/1.1, no HEAD and no trace; an id that it brought is identified.
+    """
 
     exchange: Exchange
     id: str
+    body: bytes | Content
+    plain: bool
 
 
 class Replies:
@@ -103,6 +108,7 @@ class Replies:
         self.sharing = Sharing(project.serve) if project.serve.cors_origins else None
         log = AccessLog(project.serve.access_log) if project.serve.access_log else None
         self.access: Noting | None = Both(log, traces) if log and traces else log or traces
+        self.plain = self.sharing is None and self.access is None
         self.open = bool(project.serve.token_file)
         self.date, self.begun = b"", b""  # how a reply with predictions begins, and the date in it
 
@@ -116,40 +122,36 @@ class Replies:
                 exchange.request_id = own or new_id(time.time_ns())
         return exchange.request_id
 
-    def predicted(self, ready: Sequence[tuple[Answered, bytes | Content]], now: float) -> None:
-        """Send the predictions of one call of the model; the caller has counted them."""
-        plainly = self.sharing is None and self.access is None
-        for answered, body in ready:
+    def predicted(self, ready: Sequence[Answered], now: float) -> None:
+        """Send the predictions of one call of the model, asked over one port; the caller has counted them."""
+        if not ready:
+            return
+        port = ready[0].exchange.connection.port
+        if port.date is not self.date:
+            self.date = port.date
+            self.begun = b"".join((STATUS_LINES[200], self.date, self.answer_fields, b"X-Request-Id: "))
+        begun, plainly = self.begun, self.plain and not port.closing
+        for answered in ready:
             exchange = answered.exchange
             if exchange.reply is not None:
                 continue
-            own = answered.id.encode()
-            headers, port = exchange.headers, exchange.connection.port
-            if b"x-request-id" in headers:
-                request_id = self.identify(exchange, answered.id).encode()
+            body = answered.body
+            if plainly and answered.plain and not exchange.close and body.__class__ is bytes:
+                own, count = answered.id.encode(), len(body)
+                request_id = exchange.request_id.encode() if exchange.request_id else own
+                size = SIZES[count] if count < 256 else size_lines(count)
+                exchange.send(b"".join((begun, request_id, b"\r\nX-Prediction-Id: ", own, size, body)), now)
             else:
-                exchange.request_id, request_id = answered.id, own
-            if (
-                plainly
-                and body.__class__ is bytes
-                and not (exchange.close or exchange.http10 or port.closing or b"traceparent" in headers)
-                and exchange.method != b"HEAD"
-            ):
-                if port.date is not self.date:
-                    self.date = port.date
-                    self.begun = b"".join((STATUS_LINES[200], self.date, self.answer_fields, b"X-Request-Id: "))
-                size = SIZES[len(body)] if len(body) < len(SIZES) else size_lines(len(body))
-                exchange.send(b"".join((self.begun, request_id, b"\r\nX-Prediction-Id: ", own, size, body)), now)
-            else:
-                self.said(exchange, body, b"%b\r\nX-Prediction-Id: %b\r\n" % (request_id, own), now)
+                self.said(exchange, answered.id, body, now)
 
-    def said(self, exchange: Exchange, body: bytes | Content, ids: bytes, now: float) -> None:
-        """Send predictions whose reply is not as nearly every reply is. ids: the header lines, as they go on."""
-        extra, common = self.extra(exchange, 200, now), self.answer_fields
+    def said(self, exchange: Exchange, id: str, body: bytes | Content, now: float) -> None:
+        """Send a prediction whose reply is not as nearly every reply is."""
+        request_id, extra, common = self.identify(exchange, id), self.extra(exchange, 200, now), self.answer_fields
         if isinstance(body, Content):
             common = b"Content-Type: %b\r\n%bCache-Control: no-store\r\n%b" % (body.media, body.fields, self.fields)
             body = body.body
-        exchange.answer(200, b"%b%bX-Request-Id: %b" % (common, extra, ids), body)
+        ids = f"X-Request-Id: {request_id}\r\nX-Prediction-Id: {id}\r\n".encode()
+        exchange.answer(200, b"%b%b%b" % (common, extra, ids), body)
 
     def extra(self, exchange: Exchange, status: int, now: float, door: str = "") -> bytes:
         """The header lines that only some requests get; and whoever takes note of requests is told of it."""
@@ -202,7 +204,7 @@ class Replies:
 
         Refusing has to be cheaper than answering. The replies are those of `refuse`, written anew each second.
         """
-        if self.sharing is not None or self.access is not None:
+        if not self.plain:
             return None
         names = {"name": self.manifest.name, "version": self.manifest.version}
         body, media = body_of(problem_of(error, MARK), self.project.reply.error, names)

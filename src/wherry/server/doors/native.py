@@ -249,7 +249,7 @@ def split_records(value: dict[str, Any]) -> list[Any]:
 class Compiled(msgspec.Struct, frozen=True):
     """Decoders from the bytes of a flawless body to its rows."""
 
-    record: Callable[[bytes], Row]
+    one: Callable[[bytes], Any]  # a struct of its cells
     records: Callable[[bytes], list[Row]]
     lists: Callable[[bytes], list[Row]]
     convert: Callable[[list[Any]], list[Row]]  # from lists that are decoded
@@ -257,7 +257,7 @@ class Compiled(msgspec.Struct, frozen=True):
     def read(self, body: bytes) -> Asked:
         """Raises what msgspec raises when the body is not flawless, or in another form."""
         if not body.startswith(b"["):
-            return Asked([self.record(body)], True)
+            return Asked([msgspec.structs.astuple(self.one(body))], True)
         if body[1:64].lstrip().startswith(b"["):
             return Asked(self.lists(body), False)
         return Asked(self.records(body), False)
@@ -287,7 +287,7 @@ def compiled(signature: Signature, ignore_unknown: bool) -> Compiled | None:
     rows: Any = list[tuple[tuple(kinds)]]  # type: ignore[misc]  # the same
     astuple = msgspec.structs.astuple
     return Compiled(
-        lambda body: astuple(one(body)),
+        one,
         lambda body: [astuple(each) for each in many(body)],
         msgspec.json.Decoder(rows).decode,
         lambda lists: msgspec.convert(lists, rows),
