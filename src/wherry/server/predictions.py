@@ -286,10 +286,11 @@ class Predictions:
         ready: list[Question] = []
         failed: list[tuple[Question, Exception]] = []
         kept = False
-        for job, job.id in zip(jobs, new_ids(time.time_ns(), len(jobs)), strict=True):
+        for job, fresh in zip(jobs, new_ids(time.time_ns(), len(jobs)), strict=True):
+            job.id = fresh
             if job.outputs is not None:
                 try:
-                    job.body = job.encode(job.outputs, job.id)
+                    job.body = job.encode(job.outputs, fresh)
                     if job.exchange.reply is None:
                         ready.append(job)
                 except Exception as error:  # noqa: BLE001  # a model may answer with anything; JSON cannot carry everything

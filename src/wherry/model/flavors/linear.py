@@ -106,7 +106,7 @@ class LinearScorer:
         self.bias = model.bias
         self.answer = ANSWERS[form.decide](form)
         if form.decide == "sign" and form.width == 1 and unaltered(model):
-            self.score = one_sum(model)  # type: ignore[method-assign, assignment]  # the same in fewer steps
+            self.score = one_sum(model)  # type: ignore[method-assign]  # the same in fewer steps
 
     def score(self, rows: Sequence[Row], probabilities: bool = True) -> Outputs:
         return self.answer(self.sums(rows), probabilities)
