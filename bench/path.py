@@ -32,7 +32,7 @@ from wherry.contract.project import Project
 from wherry.server import threads
 
 RECORDED, WORSE = 0.55, 1.2  # of processor time: the ratio, Python 3.11, and how much worse it may get
-COUNTED, MORE = 0.505, 1.05  # of instructions
+COUNTED, MORE = 0.468, 1.05  # of instructions
 CONNECTIONS, TURNS, ROUNDS = 64, 20, 200
 SHORT, LONG = 6, 16  # turns of the two runs whose instructions are counted
 
