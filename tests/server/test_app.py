@@ -8,11 +8,12 @@ import os
 import re
 import socket
 import statistics
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -38,7 +39,7 @@ from serving import (
 )
 
 from wherry.contract.names import NATIVE_MEDIA
-from wherry.contract.project import Project
+from wherry.contract.project import Project, Serve
 from wherry.contract.reply import Reply
 from wherry.contract.signature import Column, OutputSpec, Signature
 from wherry.contract.wire import Rows
@@ -459,6 +460,36 @@ def test_a_model_in_its_thread_does_not_keep_the_loop() -> None:
         assert service.ask("GET", "/livez").status == 200
         assert not slow.done()
         assert slow.result().status == 200
+
+
+@pytest.mark.parametrize(("scoring", "cost"), [("thread", Cost(0.0, 1e-9)), ("loop", Cost(9.0, 9.0))])
+def test_where_the_model_is_called_can_be_declared(scoring: Literal["thread", "loop"], cost: Cost) -> None:
+    """Against what its cost says."""
+    places: list[threading.Thread] = []
+    model = Fake(lambda row: places.append(threading.current_thread()) or 1)
+    with Running(model, cost=cost, project=Project(serve=Serve(scoring=scoring))) as service:
+        assert predict(service.address, EXAMPLE).status == 200
+        assert (places[-1] is service.thread) == (scoring == "loop")
+    with Running(model, cost=cost) as service:  # the control
+        assert predict(service.address, EXAMPLE).status == 200
+        assert (places[-1] is service.thread) == (scoring == "thread")
+
+
+def test_who_waits_in_a_queue_that_is_cut_is_turned_away_at_once() -> None:
+    with Running(Fake(lambda row: 1, seconds=1.0), cost=Cost(1.0, 0.0)) as service, ThreadPoolExecutor(8) as pool:
+        batcher = service.predictions.batcher
+        first = pool.submit(predict, service.address, EXAMPLE)
+        until(lambda: batcher.busy and not batcher.waiting)
+        others = [pool.submit(predict, service.address, EXAMPLE) for _ in range(7)]
+        until(lambda: batcher.waiting_rows == 7)
+        batcher.standing_rows = 2
+        service.loop.call_soon_threadsafe(batcher.shed)
+        until(lambda: sum(other.done() for other in others) == 5)
+        assert not first.done()
+        refused = [other.result() for other in others if other.done()]
+        assert [(answer.status, bool(answer.headers["retry-after"])) for answer in refused] == [(503, True)] * 5
+        assert [one.result().status for one in (first, *others)].count(200) == 3
+        assert service.metrics.cells[service.metrics.requests["native", 503][0]] == 5
 
 
 # The document

@@ -490,6 +490,9 @@ def test_a_loop_that_hangs_shows_on_the_admin_port() -> None:
 def test_the_facts_name_the_memory(packed: Path) -> None:
     with child(packed) as service:
         assert re.search(r"loaded in \d\.\d\d s, a prediction takes [\d.e-]+ ms in the loop, \d+ MiB", service.said)
+    with child(packed, WHERRY_SERVE_SCORING="thread") as service:
+        assert "ms in a thread, " in service.said
+        assert predict(service.address, EXAMPLE).status == 200
 
 
 # Connections at the very end

@@ -79,6 +79,10 @@ class Serve(Struct, frozen=True, kw_only=True):
     hang_seconds: Annotated[
         float, Meta(ge=1, le=3600, description="with workers: one that does nothing for so long is replaced")
     ] = 30.0
+    scoring: Annotated[
+        Literal["auto", "loop", "thread"],
+        Meta(description="where the model is called: in the event loop, in a thread, or as its cost at the start says"),
+    ] = "auto"
     batch_rows: Annotated[int, Meta(ge=1, le=65536, description="rows in one call of the model, at most")] = 1024
     body_limit: Annotated[int, Meta(ge=1024, description="largest body in bytes")] = 10 * 1024 * 1024
     bundles: Annotated[

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -20,12 +21,16 @@ from wherry.errors import ModelFailed
 from wherry.server.predictor import Cost, Predictor
 from wherry.server.worker import Worker
 
-LOOP_BUDGET = 0.001  # seconds that scoring may keep the loop from reading sockets
+# Seconds that scoring may keep the loop from reading sockets, by [serve] scoring.
+LOOP_BUDGETS = {"auto": 0.001, "loop": math.inf, "thread": -1.0}
+CALL = 0.05  # seconds of work in one call: of more, the first would wait for the last
+BESIDE = 8  # rows that one call may take however long they take: a model may score them side by side
 BURST = 1.0  # seconds of work that may wait
-STANDING = 0.05  # the same, once requests have waited long for a while: then more of them would only wait longer
-LONG = 0.025  # seconds of waiting that are long
-NOTICE = 0.1  # seconds of it after which it is no burst
+STANDING = 0.025  # the same, once a queue stands: then more of it would only wait longer
+NOTICE = 0.01  # seconds of work between two looks at a long queue; one that was no shorter twice stands
+CALM = 0.25  # seconds without a long queue after which the next one may be a burst
 FEWEST = 64  # rows that may always wait
+FIXED = 9  # times what a call takes whatever its rows, for them: it does nine tenths of what it could
 MOST_ROWS = 1024  # rows in one call of the model
 SEARCHED_ROWS = 100  # rows of one failed request that are tried alone, or named as those at fault
 
@@ -54,21 +59,33 @@ class Batcher:
         *,
         most_rows: int = MOST_ROWS,
         wanted: Callable[[Sequence[Job]], Sequence[Job]] = list,
-        came: Callable[[Job], float] | None = None,
+        coming: Callable[[], int] | None = None,
+        turn_away: Callable[[Sequence[Job]], None] | None = None,
+        loop_budget: float = LOOP_BUDGETS["auto"],
         pack: Callable[..., bytes] | None = None,
     ) -> None:
         """wanted: which of some jobs somebody still waits for; the others are not scored. pack: as in `Rows`.
 
-        came: when a job came, by the monotonic clock; without it every queue is taken for a burst.
+        coming: the rows that wait elsewhere, to be submitted. turn_away: answers jobs that wait and will not be scored.
+        loop_budget: seconds that a call may take in the loop; a longer one goes to a thread.
         """
         self.predictor, self.settle, self.loop, self.cost, self.most_rows = predictor, settle, loop, cost, most_rows
-        self.wanted, self.came, self.pack = wanted, came, pack
+        self.wanted, self.coming, self.pack = wanted, coming, pack
+        self.turn_away, self.loop_budget = turn_away, loop_budget
         per_row = max(cost.seconds(64) / 64, 1e-9)
-        self.burst_rows, self.standing_rows = (
-            int(min(max(seconds / per_row, FEWEST), 65536)) for seconds in (BURST, STANDING)
-        )
+        # As many rows in one call as make it worth its fixed part: fewer of them would take capacity away.
+        worth = min(most_rows, FIXED * cost.fixed / max(cost.row, 1e-9))
+        self.call_rows = int(min(most_rows, max(CALL / per_row, worth, BESIDE)))
+        self.burst_rows = int(min(max(BURST / per_row, FEWEST), 65536))
+        self.standing_rows = int(min(max(STANDING / per_row, FEWEST, worth), self.burst_rows))
+        self.long_rows = self.standing_rows * 4 // 5  # a queue of more is long
+        self.grown_rows = min(self.standing_rows * 3 // 2, self.burst_rows)  # one of fewer may be chance
         self.queue_rows = self.burst_rows
-        self.short = time.monotonic()  # when a job last had waited no longer than usual
+        self.cut = False  # whether that is no more than may stand
+        self.long = False  # whether it was long since that was last looked at
+        self.looked_rows = 0  # how long it was when it was last looked at; 0: it was short since
+        self.worked = 0.0  # seconds of work begun since then
+        self.no_shorter = 0  # how often in a row it was so when it was looked at
         self.waiting: deque[Job] = deque()
         self.waiting_rows = 0
         self.scheduled = False
@@ -98,14 +115,17 @@ class Batcher:
 
     def flush(self) -> None:
         self.scheduled = False
+        queued = self.waiting_rows if self.coming is None else self.waiting_rows + self.coming()
+        if queued > self.long_rows:
+            self.judge(queued)
+        else:
+            self.looked_rows = 0
         jobs = self.wanted(self.take())
         if jobs:
-            if self.came is not None:
-                self.judge(self.came(jobs[0]))
             rows = Rows(self.pack)
             for job in jobs:
                 rows += job.rows
-            if self.cost.seconds(len(rows)) <= LOOP_BUDGET:
+            if self.cost.seconds(len(rows)) <= self.loop_budget:
                 answer(self.predictor, jobs, rows, self.most_rows)
                 self.settle(jobs, rows)
             else:
@@ -113,24 +133,56 @@ class Batcher:
         if self.waiting:
             self.schedule()
 
-    def judge(self, came: float) -> None:
-        """Tell a burst from a queue that stands, by how long the oldest job has waited."""
-        now = time.monotonic()
-        if now - came < LONG:
-            self.short, self.queue_rows = now, self.burst_rows
-        elif now - self.short > NOTICE:
-            self.queue_rows = self.standing_rows
+    def judge(self, queued: int) -> None:
+        """Tell a burst, which becomes shorter while work is done, from a queue that stands: that one is cut.
+
+        In work, not in time: while the whole process is stopped, as by a CPU limit, all that waits waits long.
+        """
+        self.long = True
+        if not self.looked_rows:
+            self.looked_rows, self.worked, self.no_shorter = queued, 0.0, 0
+        elif self.worked >= NOTICE:
+            self.no_shorter = self.no_shorter + 1 if queued >= max(self.looked_rows, self.grown_rows) else 0
+            if self.no_shorter >= 2 and not self.cut:
+                self.cut, self.queue_rows = True, self.standing_rows
+                self.loop.call_later(CALM, self.ease)
+                queued -= self.shed()
+            self.looked_rows, self.worked = queued, 0.0
+        self.worked += self.cost.seconds(min(queued, self.call_rows))
+
+    def shed(self) -> int:
+        """Turn the newest away, down to what may stand: they would only wait, and be late. How many rows those were."""
+        away: list[Job] = []
+        rows = 0
+        if self.turn_away is not None:
+            while self.waiting and self.waiting_rows - rows - len(self.waiting[-1].rows) >= self.standing_rows:
+                away.append(self.waiting.pop())
+                rows += len(away[-1].rows)
+            self.waiting_rows -= rows
+            self.turn_away(away)
+        return rows
+
+    def ease(self) -> None:
+        """Let bursts wait again, once no queue was long for a while.
+
+        At its first short moment those who ask would fill it again, and hold every connection while that is worked off.
+        """
+        if self.long or (self.looked_rows and not self.idle):  # one call may take longer than that
+            self.long = False
+            self.loop.call_later(CALM, self.ease)
+        else:
+            self.cut, self.queue_rows = False, self.burst_rows
 
     def take(self) -> list[Job]:
-        """The next jobs, up to the most rows of one call."""
-        if self.waiting_rows <= self.most_rows:
+        """The next jobs, up to as many rows as one call takes."""
+        if self.waiting_rows <= self.call_rows:
             jobs = list(self.waiting)
             self.waiting.clear()
             self.waiting_rows = 0
             return jobs
         jobs = []
         rows = 0
-        while self.waiting and (not jobs or rows + len(self.waiting[0].rows) <= self.most_rows):
+        while self.waiting and (not jobs or rows + len(self.waiting[0].rows) <= self.call_rows):
             jobs.append(self.waiting.popleft())
             rows += len(jobs[-1].rows)
         self.waiting_rows -= rows

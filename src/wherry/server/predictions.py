@@ -24,7 +24,7 @@ from wherry.contract.names import (
 from wherry.contract.project import Project
 from wherry.contract.wire import Row, Rows
 from wherry.errors import DiskFull, FieldsRefused, ModelFailed, Overloaded, StoreFailed, SwitchedOff
-from wherry.server.batching import Batcher, BesideOthers, Job
+from wherry.server.batching import LOOP_BUDGETS, Batcher, BesideOthers, Job
 from wherry.server.content import JSON, Content
 from wherry.server.doors import query
 from wherry.server.doors.door import Asked, Door, Encode, Sent
@@ -111,7 +111,9 @@ class Predictions:
             cost,
             most_rows=most,
             wanted=still_wanted,
-            came=lambda job: job.exchange.started,  # type: ignore[attr-defined]  # all are questions
+            coming=None if (pictures := self.pictures) is None else lambda: pictures.waiting,
+            turn_away=self.turn_away,
+            loop_budget=LOOP_BUDGETS[project.serve.scoring],
             pack=self.ranges.pack,
         )
 
@@ -124,6 +126,12 @@ class Predictions:
             self.shadow.close()
         if self.pictures is not None:
             self.pictures.close()
+
+    def turn_away(self, jobs: Sequence[Job]) -> None:
+        """Refuse questions that wait already."""
+        for job in jobs:
+            assert isinstance(job, Question)
+            self.replies.refuse(job.exchange, Overloaded(TOO_MANY), job.door)
 
     @property
     def waiting_rows(self) -> int:

@@ -12,7 +12,7 @@ import msgspec
 
 from wherry.contract.reply import PLACEHOLDERS, fill
 from wherry.contract.signature import Column, Signature
-from wherry.contract.wire import PREDICT, PROBLEM_JSON, PROBLEM_TYPE, FieldProblem, Problem
+from wherry.contract.wire import JSON, PREDICT, PROBLEM_JSON, PROBLEM_TYPE, FieldProblem, Problem
 from wherry.errors import (
     BodyUnreadable,
     CodeFailed,
@@ -128,9 +128,12 @@ MEMBERS: dict[str, Members] = {
 def body_of(
     problem: Problem, template: Any, names: dict[str, Any], members: Members | None = None
 ) -> tuple[bytes, bytes]:
-    """Body and content type: RFC 9457, with `members` beside its own, or the project's own error shape."""
+    """Body and content type: RFC 9457, with `members` beside its own, or the project's own error shape.
+
+    With `members` it is plain JSON: the clients that look for them show them in nothing else.
+    """
     if members is not None:
-        return msgspec.json.encode({**msgspec.to_builtins(problem), **members(problem)}), PROBLEM_JSON.encode()
+        return msgspec.json.encode({**msgspec.to_builtins(problem), **members(problem)}), JSON.encode()
     if template is msgspec.UNSET:
         return msgspec.json.encode(problem), PROBLEM_JSON.encode()
     values = {

@@ -16,7 +16,7 @@ from wherry.contract.wire import DOCS, PREDICT
 from wherry.server.about import About, predict_path
 from wherry.server.app import App
 from wherry.server.auth import Tokens
-from wherry.server.batching import LOOP_BUDGET
+from wherry.server.batching import LOOP_BUDGETS
 from wherry.server.collector import Collector, finish
 from wherry.server.doorways import Doorways
 from wherry.server.drain import Drain, Life
@@ -235,16 +235,16 @@ def complete(
 ) -> None:
     """Say what an answer of each model costs, after the seconds that all took; and to programs, that all is there."""
     models = tuple(Served(each.name, each.version, each.digest) for each in (one.manifest for one in loaded.all))
-    costs = [cost_text(each.cost.seconds(1)) for each in (proof, *proof.others)]
+    costs = [cost_text(each.cost.seconds(1), project.serve.scoring) for each in (proof, *proof.others)]
     if proof.others:
         costs = [f"{each.name} {each.version} {cost}" for each, cost in zip(models, costs, strict=True)]
     tell(Note(f"model     loaded in {seconds:.2f} s, a prediction takes {', '.join(costs)}, {memory()}"))
     tell(Ready(url(serving, project), f"http://{address_text(admin)}", models, os.getpid()))
 
 
-def cost_text(seconds: float) -> str:
+def cost_text(seconds: float, scoring: str) -> str:
     """What one row costs, and where it is scored, for people."""
-    return f"{1000 * seconds:.3g} ms in {'the loop' if seconds <= LOOP_BUDGET else 'a thread'}"
+    return f"{1000 * seconds:.3g} ms in {'the loop' if seconds <= LOOP_BUDGETS[scoring] else 'a thread'}"
 
 
 def url(serving: socket.socket, project: Project) -> str:
