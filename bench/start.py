@@ -7,8 +7,9 @@ or when ONNX never takes under two seconds.
 
 python bench/start.py --requests N [--workers N] [--leaves BYTES]: what N requests of mixed sizes leave behind, a
 thirtieth of them refused, every connection closed after 500. Two workers under a supervisor, of which the younger is
-killed after every 100,000, under load; or --workers 1, one process. Resident memory by requests, as lines of least
-squares after the first 10,000 (of each process by its own age); ends with 1 when one of them rises by 1 MB in 100,000.
+killed after every 250,000, under load; or --workers 1, one process. Resident memory by requests, as lines of least
+squares after the first 10,000 of the supervisor and 100,000 of a worker; ends with 1 when one of them rises by 1 MB in
+100,000.
 --leaves, to show that it is seen: so many bytes stay of each request, and a thousand times as many of each worker.
 
 The best of the rounds is what the code takes; the median holds what else the machine does, and the processor seconds
@@ -46,8 +47,9 @@ from turns import Peer, cpu, free_port, started, tree
 SECONDS_ONNX, MB_ALONE, MB_WORKER = 2.0, 70.0, 15.0
 RISE = 1.0  # MB in PER requests
 PER, WARM = 100_000, 10_000  # requests: of a slope; before which memory may grow as it likes
+FILLED = 100_000  # the same of a worker: the largest requests, which it allocates for, are few
 CONNECTIONS, KEPT = 16, 500  # that ask for --requests, and the requests of one
-EVERY, LOOKS = 100_000, 20  # requests after which a worker is killed, and looks at the memory meanwhile
+EVERY, LOOKS = 250_000, 50  # requests after which a worker is killed, and looks at the memory meanwhile
 SETTLED = 30.0  # seconds for all workers to be there
 LENGTH = re.compile(rb"(?i)content-length: (\d+)")
 # What does not let go of what it has answered, nor of workers that have ended.
@@ -239,11 +241,11 @@ class Look(NamedTuple):
     mb: float
 
 
-def slope(runs: Iterable[list[Look]]) -> float:
+def slope(runs: Iterable[list[Look]], after: int = WARM) -> float:
     """MB in PER requests, by least squares; where there are several processes, each by its own mean."""
     over = under = 0.0
     for run in runs:
-        looks = [look for look in run if look.requests >= WARM]
+        looks = [look for look in run if look.requests >= after]
         if looks:
             x, y = (statistics.fmean(column) for column in zip(*looks, strict=True))
             over += sum((look.requests - x) * (look.mb - y) for look in looks)
@@ -256,10 +258,12 @@ def ready(admin: int, workers: int) -> bool:
     return workers == 1 or f"wherry_workers {workers}" in lines
 
 
-def soak(bundle: Path, bodies: Path, count: int, workers: int, every: int, leaves: int = 0) -> dict[str, float]:
+def soak(
+    bundle: Path, bodies: Path, count: int, workers: int, every: int, leaves: int = 0, filled: int = WARM
+) -> dict[str, float]:
     """MB that resident memory rises by in PER requests: of each process, and of all of them together.
 
-    every: requests after which the younger worker is killed.
+    every: requests after which the younger worker is killed. filled: of a worker, before which its memory may grow.
     """
     command = [sys.executable, "-c", LEAKING, str(leaves)] if leaves else [sys.executable, "-m", "wherry.server"]
     peer = served(command, bundle, workers)
@@ -289,17 +293,17 @@ def soak(bundle: Path, bodies: Path, count: int, workers: int, every: int, leave
     print(f"{met['asked']:,} asked, {met['asked'] - met['answered']} of them by workers that were killed meanwhile")
     first, *others = runs.values()
     if workers == 1:
-        return {"the process": slope([first])}
+        return {"the process": slope([first], filled)}
     return {
         "the supervisor": slope([first]),
-        "the worker that stays": slope(others[:1]),
-        f"{len(others) - 1} workers by their age": slope(others[1:]),
-        "all together": slope([whole]),
+        "the worker that stays": slope(others[:1], filled),
+        f"{len(others) - 1} workers by their age": slope(others[1:], filled),
+        "all together": slope([whole], filled),
     }
 
 
 def growth(bundle: Path, bodies: Path, wanted: argparse.Namespace) -> int:
-    found = soak(bundle, bodies, wanted.requests, wanted.workers, EVERY, wanted.leaves)
+    found = soak(bundle, bodies, wanted.requests, wanted.workers, EVERY, wanted.leaves, FILLED)
     for title, rise in found.items():
         print(f"{title:<24} {rise:+.3f} MB in {PER:,} requests")
     return int(max(found.values()) >= RISE)

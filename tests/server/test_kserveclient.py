@@ -45,7 +45,7 @@ async def main():
             try:
                 await client.infer(url, {"instances": instances}, name)
             except httpx.HTTPStatusError as error:
-                found["refused"].append(error.response.status_code)
+                found["refused"].append([error.response.status_code, str(error)])
     async with InferenceRESTClient(RESTConfig(protocol="v2")) as client:
         found["v2"] = [
             await client.is_server_live(url),
@@ -81,7 +81,8 @@ def found(under: str) -> Iterator[dict[str, Any]]:
 
 def test_its_first_protocol(found: dict[str, Any]) -> None:
     assert found["v1"] == [True, True, {"predictions": [1, 0]}]
-    assert found["refused"] == [404, 422]
+    assert [status for status, _ in found["refused"]] == [404, 422]
+    assert "has 1 values; this model has 6 columns" in found["refused"][1][1]  # what it shows of our words
 
 
 def test_the_open_inference_protocol(found: dict[str, Any]) -> None:
