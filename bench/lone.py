@@ -2,7 +2,7 @@
 
 python bench/lone.py: M1 folded to arrays, by three services in turns: as it is; one that calls the model as soon as the
 request was read, and so batches nothing; and, as the control, one that waits a millisecond for company. Medians; ends
-with 1 when the first takes 15 microseconds more than the second.
+with 1 when the first takes more than the second by a tenth of what the control takes more.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from wherry.server import predictions, threads
 from wherry.server.batching import Batcher
 
 ROUNDS, TOGETHER = 100, 50  # requests of one service until the next has its turn
-MOST = 15.0  # microseconds that batching may add
+MOST = 0.1  # of what the control adds, that batching may add: what else the machine does slows all three
 COMPANY = 0.001  # seconds that the control waits
 
 
@@ -102,7 +102,7 @@ def main() -> int:
     least = found["no batching"]
     for title, micros in found.items():
         print(f"{title:<20} {micros:>8.1f} us from a lone request to its reply, {micros - least:+8.1f}")
-    return int(found["as it is"] - least > MOST)
+    return int(found["as it is"] - least > MOST * (found["waits for company"] - least))
 
 
 if __name__ == "__main__":

@@ -206,14 +206,15 @@ def test_names_cost_much_where_they_may_be_unknown(plain: Child, tmp_path: Path)
 
 
 def test_the_same_request_costs_much_where_it_is_not_refused(plain: Child, tmp_path: Path) -> None:
-    """The control: the cap on bodies raised, the same measurement finds memory and time."""
+    """The control: the cap on bodies raised, and any name taken, the same measurement finds memory and time."""
     large = pieces(body(keys(2_000_000 if LONG else 1_000_000))[0])
     refused = toll(plain, lambda: send(plain, large))
-    with child(linear_bundle(tmp_path / "bundle"), WHERRY_SERVE_BODY_LIMIT=str(2**30)) as service:
+    most = {"WHERRY_SERVE_BODY_LIMIT": str(2**30), "WHERRY_SERVE_UNKNOWN_FIELDS": "ignore"}
+    with child(linear_bundle(tmp_path / "bundle"), **most) as service:
         paid = toll(service, lambda: send(service, large))
     print(f"a million names or two, with a cap of a gigabyte: {paid}; without: {refused}")
     assert paid.memory > 10 * max(refused.memory, MIB)
-    assert paid.seconds > 10 * max(refused.seconds, 0.01)
+    assert paid.seconds > 2 * max(refused.seconds, 0.05)
 
 
 # --- pictures and forms: T18, T20 ---------------------------------------------------------------------------------
