@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeAlias
 
 import msgspec
@@ -63,6 +63,33 @@ class Rows(list[Row]):
             except (struct.error, OverflowError):  # a cell that no float64 holds
                 self.pack = None
         return self.block
+
+
+class Cells(msgspec.Struct, frozen=True, gc=False):
+    """Checked rows of numbers as the float64 that they were read as: rows of cells only where somebody looks at them.
+
+    A sequence of rows, though mypy cannot be told: a struct's metaclass is its own, and one is made for every request.
+    """
+
+    block: bytes  # every cell as a float64 of this machine, row after row
+    count: int  # rows
+    unpack: Callable[[bytes], Iterable[Row]]
+
+    def doubles(self) -> bytes:
+        return self.block
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __iter__(self) -> Iterator[Row]:
+        return iter(self.unpack(self.block))
+
+    def __getitem__(self, place: Any) -> Any:
+        return list(self)[place]
+
+
+Sequence.register(Cells)
+Gathered: TypeAlias = Rows | Cells  # the rows of several requests
 
 
 class Outputs(msgspec.Struct, frozen=True):

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from wherry.contract.wire import Outputs, Row, Rows
+from wherry.contract.wire import Cells, Outputs, Row, Rows
 
 Floats: TypeAlias = NDArray[np.float64]
 
@@ -18,7 +18,7 @@ def matrix(rows: Sequence[Row]) -> Floats:
 
     Raises TypeError, ValueError when a cell is no number; OverflowError when it is too large for one.
     """
-    doubles = rows.doubles() if isinstance(rows, Rows) else None
+    doubles = rows.doubles() if isinstance(rows, (Rows, Cells)) else None
     if doubles is None:
         return np.array(rows, dtype=np.float64)
     return np.frombuffer(doubles).reshape(len(rows), -1)

@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from wherry.contract.wire import Outputs, Row, Rows
+from wherry.contract.wire import Cells, Gathered, Outputs, Row, Rows
 from wherry.errors import ModelFailed
 from wherry.server.predictor import Cost, Predictor
 from wherry.server.worker import Worker
@@ -44,7 +44,9 @@ class Job(msgspec.Struct, eq=False):
     error: Exception | None = None
 
 
-Settle: TypeAlias = Callable[[Sequence[Job], Rows], None]  # all jobs of one call, in their order, and all their rows
+Settle: TypeAlias = Callable[
+    [Sequence[Job], Gathered], None
+]  # all jobs of one call, in their order, and all their rows
 
 
 class Batcher:
@@ -122,9 +124,7 @@ class Batcher:
             self.looked_rows = 0
         jobs = self.wanted(self.take())
         if jobs:
-            rows = Rows(self.pack)
-            for job in jobs:
-                rows += job.rows
+            rows = gathered(jobs, self.pack)
             if self.cost.seconds(len(rows)) <= self.loop_budget:
                 answer(self.predictor, jobs, rows, self.most_rows)
                 self.settle(jobs, rows)
@@ -188,12 +188,12 @@ class Batcher:
         self.waiting_rows -= rows
         return jobs
 
-    def hand_over(self, jobs: Sequence[Job], rows: Rows) -> None:
+    def hand_over(self, jobs: Sequence[Job], rows: Gathered) -> None:
         """Score in the thread; the loop goes on reading, answering probes and refusing."""
         self.busy, self.busy_since = True, time.monotonic()
         self.worker.do(lambda: self.work(jobs, rows))
 
-    def work(self, jobs: Sequence[Job], rows: Rows) -> None:
+    def work(self, jobs: Sequence[Job], rows: Gathered) -> None:
         """In the thread: score, and have the loop settle."""
         try:
             answer(self.predictor, jobs, rows, self.most_rows)
@@ -204,7 +204,7 @@ class Batcher:
         with contextlib.suppress(RuntimeError):  # the loop has ended: nobody waits
             self.loop.call_soon_threadsafe(self.land, jobs, rows)
 
-    def land(self, jobs: Sequence[Job], rows: Rows) -> None:
+    def land(self, jobs: Sequence[Job], rows: Gathered) -> None:
         self.busy, self.busy_since = False, 0.0
         self.settle(jobs, rows)
         if self.waiting:
@@ -235,7 +235,23 @@ class BesideOthers(Batcher):
         self.bound = rows
 
 
-def answer(predictor: Predictor, jobs: Sequence[Job], rows: Sequence[Row], most_rows: int) -> None:
+def gathered(jobs: Sequence[Job], pack: Callable[..., bytes] | None) -> Gathered:
+    """The rows of all jobs. pack: as in `Rows`."""
+    blocks: list[bytes] = []
+    for job in jobs:
+        held: Any = job.rows
+        if held.__class__ is not Cells:
+            break
+        blocks.append(held.block)
+    else:
+        return held if len(blocks) == 1 else Cells(b"".join(blocks), len(blocks), held.unpack)
+    rows = Rows(pack)
+    for job in jobs:
+        rows += job.rows
+    return rows
+
+
+def answer(predictor: Predictor, jobs: Sequence[Job], rows: Sequence[Row] | Cells, most_rows: int) -> None:
     """Give each job its outputs or its error; `rows` are those of all. A job that fails does not punish the others."""
     probabilities = False
     for job in jobs:
@@ -289,7 +305,7 @@ def at_fault(guilty: Sequence[tuple[int, str]], outputs: Outputs | None = None) 
 
 
 def score(
-    predictor: Predictor, rows: Sequence[Row], most_rows: int, probabilities: bool = True, start: int = 0
+    predictor: Predictor, rows: Sequence[Row] | Cells, most_rows: int, probabilities: bool = True, start: int = 0
 ) -> Outputs:
     """The answers to `rows`, sound or ModelFailed with the rows at fault; the first of them is number `start`."""
     if len(rows) > most_rows:
@@ -303,7 +319,7 @@ def score(
     if not rows:
         return Outputs([])
     try:
-        return predictor.score(rows, probabilities)
+        return predictor.score(rows, probabilities)  # type: ignore[arg-type]  # cells are a sequence
     except ModelFailed as error:  # its rows are known; its words may hold internals
         whole = start == 0 and isinstance(error.outputs, Outputs)  # of a later part: the parts before it are not there
         guilty = [

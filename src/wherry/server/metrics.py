@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 from wherry.contract import names
 from wherry.contract.signature import Signature
-from wherry.contract.wire import Rows
+from wherry.contract.wire import Gathered
 from wherry.server.board import Board
 
 LATENCIES = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -228,7 +228,7 @@ class Ranges:
         self.found = 0  # in rows that are not gathered
         self.looking = threading.Lock()  # what sends counts to a collector asks in a thread of its own
 
-    def gather(self, rows: Rows) -> bool:
+    def gather(self, rows: Gathered) -> bool:
         """Take note of `rows`; whether it is time to look."""
         doubles = rows.block or rows.doubles()
         if doubles is None:

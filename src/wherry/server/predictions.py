@@ -22,7 +22,7 @@ from wherry.contract.names import (
     PROBING,
 )
 from wherry.contract.project import Project
-from wherry.contract.wire import Row, Rows
+from wherry.contract.wire import Cells, Gathered, Row
 from wherry.errors import DiskFull, FieldsRefused, ModelFailed, Overloaded, StoreFailed, SwitchedOff
 from wherry.server.batching import LOOP_BUDGETS, Batcher, BesideOthers, Job
 from wherry.server.content import JSON, Content
@@ -166,12 +166,14 @@ class Predictions:
         self, headers: Mapping[bytes, bytes], otherwise: Callable[[Exchange], None]
     ) -> Callable[[Exchange], None] | None:
         """What takes a flawless record to the model in the fewest steps, and leaves any other body to `otherwise`."""
-        fast = self.native.fast
+        fast, flat = self.native.fast, self.native.flat
         if fast is None or self.shares or self.pictures is not None or NO_STORE in headers:
             return None
         read, astuple, batcher, encode = fast.one, msgspec.structs.astuple, self.batcher, self.plain[True]
         keep, shares = self.keeps, self.always
         turn_away = self.replies.turning_away(Overloaded(TOO_MANY), "native")
+        straight = (lambda body: None) if flat is None else flat.read
+        unpack: Any = None if flat is None else flat.unpack
 
         def take(exchange: Exchange) -> None:
             body = exchange.body
@@ -179,18 +181,22 @@ class Predictions:
                 if turn_away is None or not turn_away(exchange):
                     otherwise(exchange)
                 return
-            if len(body) > BIG or body[:1] != b"{":
+            if len(body) > BIG:
                 otherwise(exchange)
                 return
-            try:
-                row = astuple(read(body))
-            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-                otherwise(exchange)
-                return
+            rows: Any
+            if (block := straight(body)) is not None:
+                rows = Cells(block, 1, unpack)
+            else:
+                try:
+                    rows = [astuple(read(body))]
+                except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+                    otherwise(exchange)
+                    return
             asked = time.time_ns() if keep else 0
             batcher.submit(
                 Question(
-                    [row], shares, exchange=exchange, encode=encode, door="native", keep=keep, time_ns=asked, plain=True
+                    rows, shares, exchange=exchange, encode=encode, door="native", keep=keep, time_ns=asked, plain=True
                 )
             )
 
@@ -289,7 +295,7 @@ class Predictions:
             raise SwitchedOff("this model has no probabilities", hint="leave ?probabilities out")
         return asked or self.shares
 
-    def settle(self, jobs: Sequence[Question], rows: Rows) -> None:
+    def settle(self, jobs: Sequence[Question], rows: Gathered) -> None:
         """Write the replies of one call of the model: encode, keep, and only then let them leave."""
         ready: list[Question] = []
         failed: list[tuple[Question, Exception]] = []
@@ -324,7 +330,7 @@ class Predictions:
         if self.shadow is not None:
             self.shadow.offer(ready)
 
-    def count(self, answered: Sequence[Question], rows: Rows, now: float) -> None:
+    def count(self, answered: Sequence[Question], rows: Gathered, now: float) -> None:
         """Count the questions and rows of one call together. Before the replies: who got one finds it counted."""
         waited: dict[str, list[float]] = {}
         predictions: list[Any] = []
@@ -345,7 +351,7 @@ class Predictions:
     def entry(self, job: Question) -> Entry:
         """What the journal keeps of an answered question."""
         exchange, outputs = job.exchange, job.outputs if job.error is None else None
-        rows, shares = job.rows, None if outputs is None else outputs.probabilities
+        rows, shares = list(job.rows), None if outputs is None else outputs.probabilities
         if self.pictures is not None:
             rows, shares = kept_rows(rows), kept_shares(shares)
         return Entry(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 
 from wherry.contract.events import Note, Tell
-from wherry.contract.wire import Outputs, Row, Rows
+from wherry.contract.wire import Gathered, Outputs, Row
 from wherry.server.collector import Collector, Sending, Signal
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ class Traces(Sending[Exporter]):
     def settling(self, settle: Settle, timed: Timed) -> Settle:
         """The same, where each request's reply is known to come from this call of the model."""
 
-        def known(jobs: Sequence[Job], rows: Rows) -> None:
+        def known(jobs: Sequence[Job], rows: Gathered) -> None:
             seconds, timed.seconds = timed.seconds, 0.0
             for job in jobs:
                 exchange, door = job.exchange, job.door  # type: ignore[attr-defined]  # all are questions

@@ -4,4 +4,4 @@ class Reader:
     def __new__(cls, names: tuple[str, ...], whole: tuple[bool, ...]) -> Reader:
         """whole: which of them hold integers alone. Raises ValueError for none, too many, or a name with escapes."""
     def read(self, body: bytes) -> bytes | None:
-        """The cells of the record in `body`, in the order of `names`, as float64 of this machine; None: not flawless."""
+        """The cells of the record in `body`, in the order of `names`, as float64; None: not flawless."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 import gc
 import re
 from ast import literal_eval
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from math import isfinite
+from struct import Struct
 from typing import Annotated, Any, Literal, NewType
 
 import msgspec
@@ -17,6 +18,11 @@ from wherry.contract.signature import Column, Nearest, Signature, kind_of
 from wherry.contract.wire import JSON, FieldProblem, Row
 from wherry.errors import BodyUnreadable, FieldsRefused
 from wherry.server.doors.door import Asked, Encode, Sent
+
+try:
+    from wherry.server.doors import _flat
+except ImportError:  # not compiled here, or not for this platform: msgspec reads everything
+    _flat = None  # type: ignore[assignment]  # a module, or none
 
 STORE = "store"
 ENVELOPE = frozenset({"columns", "rows", "data", "index"})
@@ -51,6 +57,7 @@ class Native:
         self.names = frozenset(signature.names)
         self.may_skip = may_skip and STORE not in self.names  # keys that are columns win
         self.fast = compiled(signature, ignore_unknown)
+        self.flat = flat(signature)
         self.words = {*signature.names, *signature.unused, signature.target, *WORDS}
 
     def decode(self, body: bytes) -> Asked:
@@ -291,6 +298,35 @@ def compiled(signature: Signature, ignore_unknown: bool) -> Compiled | None:
         lambda body: [astuple(each) for each in many(body)],
         msgspec.json.Decoder(rows).decode,
         lambda lists: msgspec.convert(lists, rows),
+    )
+
+
+class Flat(msgspec.Struct, frozen=True):
+    """Reads a record of numbers straight into float64, and makes cells of them again."""
+
+    read: Callable[[bytes], bytes | None]  # None: not flawless, or in another form
+    unpack: Callable[[bytes], Iterable[Row]]
+
+
+def flat(signature: Signature) -> Flat | None:
+    """What reads records of one signature; None where it was not compiled, or their cells are not numbers alone."""
+    whole = tuple(column.type == "integer" for column in signature.columns)
+    numbers = all(
+        column.type in ("number", "integer") and not (column.nullable or column.categories)
+        for column in signature.columns
+    )
+    if _flat is None or not numbers:
+        return None
+    try:
+        read = _flat.Reader(signature.names, whole).read
+    except ValueError:  # no columns, very many, or a name that JSON can write in more than one way
+        return None
+    unpack = Struct(f"{len(whole)}d").iter_unpack
+    if not any(whole):
+        return Flat(read, unpack)
+    kinds = tuple(int if each else float for each in whole)
+    return Flat(
+        read, lambda block: [tuple([k(cell) for k, cell in zip(kinds, row, strict=True)]) for row in unpack(block)]
     )
 
 
