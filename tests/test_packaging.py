@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -15,6 +16,8 @@ import pytest
 import wherry
 
 ROOT = Path(__file__).resolve().parent.parent
+MODULE = "wherry/server/doors/_flat"
+BINARY = f"{MODULE}.abi3.so"
 
 
 @pytest.fixture(scope="module")
@@ -34,9 +37,9 @@ def wheel(dist: Path) -> Path:
     return found
 
 
-def test_both_carry_the_version_in_their_names(dist: Path) -> None:
-    names = {path.name for path in dist.iterdir()}
-    assert names == {f"wherry-{wherry.__version__}.tar.gz", f"wherry-{wherry.__version__}-py3-none-any.whl"}
+def test_both_carry_the_version_in_their_names(dist: Path, wheel: Path) -> None:
+    assert {path.name for path in dist.iterdir()} == {f"wherry-{wherry.__version__}.tar.gz", wheel.name}
+    assert wheel.name.startswith(f"wherry-{wherry.__version__}-")
 
 
 def test_the_wheel_holds_every_module_its_types_and_its_licence(wheel: Path) -> None:
@@ -60,6 +63,8 @@ def test_the_sdist_holds_what_the_tests_need(dist: Path) -> None:
     with tarfile.open(sdist) as archive:
         held = {name.partition("/")[2] for name in archive.getnames()}
     assert {"pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", "dev", "tests/conftest.py"} <= held
+    assert {"hatch_build.py", f"src/{MODULE}.c"} <= held
+    assert not [name for name in held if name.endswith(".so")]
 
 
 def test_the_wheel_installs_and_starts_in_a_fresh_environment(wheel: Path, tmp_path: Path) -> None:
@@ -86,6 +91,77 @@ def test_the_wheel_installs_and_starts_in_a_fresh_environment(wheel: Path, tmp_p
         [python, "-c", "import wherry; print(wherry.__file__)"], capture_output=True, text=True, env=environ, check=True
     )
     assert Path(where.stdout.strip()).is_relative_to(site)
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """The least that builds, with what an earlier build left behind."""
+    folder = tmp_path / "checkout"
+    (folder / "examples").mkdir(parents=True)
+    (folder / "src" / MODULE).parent.mkdir(parents=True)
+    for name in (
+        "pyproject.toml",
+        "hatch_build.py",
+        "README.md",
+        "LICENSE",
+        "src/wherry/__init__.py",
+        f"src/{MODULE}.c",
+    ):
+        shutil.copy(ROOT / name, folder / name)
+    (folder / "src" / BINARY).write_bytes(b"of an earlier build")
+    return folder
+
+
+def packed(checkout: Path, environ: dict[str, str], target: str = "wheel") -> tuple[Path, str]:
+    """The wheel that the checkout makes, and what the build said."""
+    command = [sys.executable, "-m", "hatchling", "build", "-t", target, "-d", str(checkout.parent)]
+    environ = {name: value for name, value in os.environ.items() if name not in ("CC", "WHERRY_PURE")} | environ
+    built = subprocess.run(command, cwd=checkout, env=environ, capture_output=True, text=True, check=False)
+    said = built.stdout + built.stderr
+    assert built.returncode == 0, said
+    if not environ.keys() & {"CC", "WHERRY_PURE"} and "wherry without its part in C" in said:
+        pytest.skip(f"needs a C compiler and Python.h (on Debian gcc, libc6-dev and python3-dev): {said}")
+    (found,) = checkout.parent.glob("*.whl")
+    return found, said
+
+
+def imports(module: Path) -> bool:
+    """Whether a fresh interpreter, which has nothing else of wherry, imports the compiled module."""
+    asked = "import sys; sys.path.insert(0, sys.argv[1]); import _flat; print(_flat.__file__, _flat.Reader.__name__)"
+    command = [sys.executable, "-I", "-c", asked, str(module.parent)]
+    shown = subprocess.run(command, capture_output=True, text=True, check=False)
+    return shown.stdout.split() == [str(module), "Reader"]
+
+
+def test_with_a_compiler_the_wheel_holds_machine_code(checkout: Path, tmp_path: Path) -> None:
+    found, _ = packed(checkout, {})
+    assert found.name.startswith(f"wherry-{wherry.__version__}-cp311-abi3-")
+    with zipfile.ZipFile(found) as archive:
+        assert not [name for name in archive.namelist() if name.endswith(".c")]
+        said = archive.read(f"wherry-{wherry.__version__}.dist-info/WHEEL").decode()
+        assert "Root-Is-Purelib: false" in said.splitlines()
+        module = Path(archive.extract(BINARY, tmp_path))
+    assert imports(module)
+    assert (checkout / "src" / BINARY).read_bytes() == b"of an earlier build"
+
+
+def test_an_editable_installation_has_it_beside_its_source(checkout: Path) -> None:
+    found, _ = packed(checkout, {}, "wheel:editable")
+    with zipfile.ZipFile(found) as archive:
+        assert not [name for name in archive.namelist() if name.startswith("wherry/")]
+    assert imports(checkout / "src" / BINARY)
+
+
+@pytest.mark.parametrize("environ", [{"CC": "false"}, {"CC": "no-such-compiler"}, {"WHERRY_PURE": "1"}], ids=str)
+def test_without_a_compiler_or_when_asked_all_is_python(checkout: Path, environ: dict[str, str]) -> None:
+    found, said = packed(checkout, environ)
+    assert found.name == f"wherry-{wherry.__version__}-py3-none-any.whl"
+    with zipfile.ZipFile(found) as archive:
+        assert not [name for name in archive.namelist() if name.endswith((".c", ".so"))]
+    assert said.count("wherry without its part in C") == 1
+    found.unlink()
+    packed(checkout, environ, "wheel:editable")
+    assert not (checkout / "src" / BINARY).exists(), "what an earlier build left would be imported"
 
 
 def lent(folder: Path) -> list[Path]:

@@ -11,13 +11,56 @@ from pathlib import Path
 
 import pytest
 
+import wherry
 from wherry import __version__
+from wherry.deploy import pins
 from wherry.deploy.wheel import requirements, wheel
 
 
 def test_same_sources_make_the_same_bytes() -> None:
     assert wheel() == wheel()
-    assert wheel()[0] == f"wherry-{__version__}-py3-none-any.whl"
+
+
+@pytest.fixture
+def compiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A wherry that holds what was compiled, and what that was made of; the path of the former."""
+    package = tmp_path / "wherry"
+    for room in ("contract", "errors", "model", "server/doors"):
+        (package / room).mkdir(parents=True)
+    for name in ("__init__.py", "py.typed", "server/doors/_flat.c", "server/doors/_flat.pyi", "server/run.py"):
+        (package / name).write_text("")
+    (package / "server/doors/_flat.abi3.so").write_bytes(b"machine code")
+    monkeypatch.setattr(wherry, "__file__", str(package / "__init__.py"))
+    monkeypatch.setattr(pins.machine, "machine", lambda: "x86_64")
+    return "wherry/server/doors/_flat.abi3.so"
+
+
+@pytest.mark.parametrize("platform", ["linux/amd64", ""])
+def test_what_was_compiled_here_goes_into_an_image_of_this_platform(
+    compiled: str, platform: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "platform", "linux")
+    name, content = wheel(platform)
+    assert name == f"wherry-{__version__}-cp311-abi3-linux_x86_64.whl"
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        assert archive.read(compiled) == b"machine code"
+        said = archive.read(f"wherry-{__version__}.dist-info/WHEEL").decode().splitlines()
+        assert {"Root-Is-Purelib: false", "Tag: cp311-abi3-linux_x86_64"} <= set(said)
+        assert "wherry/server/run.py" in archive.namelist()
+        assert not [held for held in archive.namelist() if held.endswith((".c", ".pyi"))]
+
+
+@pytest.mark.parametrize(("system", "platform"), [("linux", "linux/arm64"), ("darwin", "linux/amd64")])
+def test_no_machine_code_goes_into_an_image_of_another_platform(
+    compiled: str, system: str, platform: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "platform", system)
+    name, content = wheel(platform)
+    assert name == f"wherry-{__version__}-py3-none-any.whl"
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        assert compiled not in archive.namelist()
+        said = archive.read(f"wherry-{__version__}.dist-info/WHEEL").decode().splitlines()
+        assert {"Root-Is-Purelib: true", "Tag: py3-none-any"} <= set(said)
 
 
 def test_only_what_runs_in_the_container_is_in_it() -> None:

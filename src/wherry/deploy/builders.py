@@ -81,6 +81,7 @@ def prepare(
 
     Raises LockUnreadable, BaseMissing, PipMissing, RequirementsUnresolved, SettingsRefused.
     """
+    platform = platform or pins.native_platform()
     asked = image.wanted(project, manifest)
     open_ones = dict(zip(asked, requirements(asked), strict=True))
     settled = lock.settle(
@@ -88,7 +89,7 @@ def prepare(
         base=base or project.image.base or image.default_base(manifest),
         wanted=tuple(f"{name}=={version}" if version else open_ones[name] for name, version in asked.items()),
         python=manifest.requirements.python,
-        platform=platform or pins.native_platform(),
+        platform=platform,
         refresh=refresh,
         tell=tell,
     )
@@ -98,7 +99,7 @@ def prepare(
         base=str(settled.base),
         base_name=settled.base_name,
         requirements=settled.requirements,
-        wheel=wheel(),
+        wheel=wheel(platform),
         unpack=program(),
     )
 

@@ -119,8 +119,13 @@ def digest_of(download: dict[str, Any]) -> str:
 
 def platform_tags(platform: str) -> tuple[str, ...]:
     """The wheel tags that an image of the platform can use, newest first."""
-    name = platform.rpartition("/")[2]
-    architecture = ARCHITECTURES.get(name, name)
-    modern = tuple(f"manylinux_2_{minor}_{architecture}" for minor in range(NEWEST_GLIBC, OLDEST_GLIBC - 1, -1))
-    legacy = tuple(f"{tag}_{architecture}" for tag in LEGACY_TAGS.get(architecture, ()))
+    found = architecture(platform)
+    modern = tuple(f"manylinux_2_{minor}_{found}" for minor in range(NEWEST_GLIBC, OLDEST_GLIBC - 1, -1))
+    legacy = tuple(f"{tag}_{found}" for tag in LEGACY_TAGS.get(found, ()))
     return modern + legacy
+
+
+def architecture(platform: str) -> str:
+    """The platform's architecture as wheels and kernels name it: x86_64 of linux/amd64."""
+    name = platform.rpartition("/")[2]
+    return ARCHITECTURES.get(name, name)

@@ -11,26 +11,39 @@ import hashlib
 import importlib.metadata
 import io
 import re
+import sys
 import zipfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import wherry
 from wherry.contract.names import RUNTIME
+from wherry.deploy import pins
 
 # The rooms of the container, and what they stand on.
 ROOMS = ("__init__.py", "errors", "py.typed", "contract", "model", "server")
+# What only a compiler or an editor reads.
+SOURCES = (".c", ".pyi")
 # The earliest time a zip can hold: equal files make equal bytes.
 ZIP_TIME = (1980, 1, 1, 0, 0, 0)
 
 
-def wheel() -> tuple[str, bytes]:
-    """The wheel's file name and its bytes: equal for equal sources."""
+def wheel(platform: str = "") -> tuple[str, bytes]:
+    """The wheel's file name and its bytes: equal for equal sources.
+
+    platform: the image's (linux/arm64), empty for this machine's. What was compiled here goes into its own alone.
+    """
     version = wherry.__version__
     info = f"wherry-{version}.dist-info"
-    files = dict(sources(Path(wherry.__file__).parent))
+    platform = platform or pins.native_platform()
+    here = sys.platform == "linux" and platform == pins.native_platform()
+    files = dict(sources(Path(wherry.__file__).parent, compiled=here))
+    pure = not any(path.endswith(".so") for path in files)
+    tag = "py3-none-any" if pure else f"cp311-abi3-linux_{pins.architecture(platform)}"
     files[f"{info}/METADATA"] = metadata(version).encode()
-    files[f"{info}/WHEEL"] = b"Wheel-Version: 1.0\nGenerator: wherry\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+    files[f"{info}/WHEEL"] = (
+        f"Wheel-Version: 1.0\nGenerator: wherry\nRoot-Is-Purelib: {str(pure).lower()}\nTag: {tag}\n".encode()
+    )
     files[f"{info}/RECORD"] = record(files, f"{info}/RECORD").encode()
     held = io.BytesIO()
     with zipfile.ZipFile(held, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -39,16 +52,17 @@ def wheel() -> tuple[str, bytes]:
             entry.compress_type = zipfile.ZIP_DEFLATED
             entry.external_attr = 0o100644 << 16
             archive.writestr(entry, content, compresslevel=9)
-    return f"wherry-{version}-py3-none-any.whl", held.getvalue()
+    return f"wherry-{version}-{tag}.whl", held.getvalue()
 
 
-def sources(package: Path) -> Iterator[tuple[str, bytes]]:
-    """The files of the container's rooms by their path in the wheel, sorted; nothing that Python compiled."""
+def sources(package: Path, *, compiled: bool) -> Iterator[tuple[str, bytes]]:
+    """The files of the container's rooms by their path in the wheel, sorted; machine code if `compiled`."""
+    left_out = (".pyc", ".pyo", *SOURCES, *(() if compiled else (".so",)))
     for room in ROOMS:
         path = package / room
         found = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
         for file in found:
-            if file.suffix not in (".pyc", ".pyo") and "__pycache__" not in file.parts:
+            if file.suffix not in left_out and "__pycache__" not in file.parts:
                 yield f"wherry/{file.relative_to(package).as_posix()}", file.read_bytes()
 
 
