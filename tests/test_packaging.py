@@ -119,7 +119,7 @@ def packed(checkout: Path, environ: dict[str, str], target: str = "wheel") -> tu
     built = subprocess.run(command, cwd=checkout, env=environ, capture_output=True, text=True, check=False)
     said = built.stdout + built.stderr
     assert built.returncode == 0, said
-    if not environ.keys() & {"CC", "WHERRY_PURE"} and "wherry without its part in C" in said:
+    if "CC" not in environ and ("no C compiler was found" in said or "fatal error" in said):
         pytest.skip(f"needs a C compiler and Python.h (on Debian gcc, libc6-dev and python3-dev): {said}")
     (found,) = checkout.parent.glob("*.whl")
     return found, said
