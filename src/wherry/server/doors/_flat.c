@@ -26,7 +26,8 @@ typedef unsigned __int128 wide;
 typedef struct {
     const char *text;  /* "name": with its quotes and colon */
     Py_ssize_t size;
-    uint64_t mask;     /* which bits of its last word are its own */
+    const char *last;  /* its last word, */
+    uint64_t mask;     /* and which bits of that are its own */
     int cell;          /* its place in `names` */
     int whole;         /* an integer: neither point nor exponent, and exact as a float64 */
 } Column;
@@ -55,8 +56,8 @@ static double quotient(uint64_t digits, int places)
     wide dividend = (wide)(digits << up) << 62;        /* 2**125 <= dividend < 2**126 */
     uint64_t found = (uint64_t)(dividend / divisor);   /* 2**61 <= found < 2**63: 62 or 63 bits, a float64 has 53 */
     int rest = found * divisor != (uint64_t)dividend;  /* 64 bits tell: the rest is less than the divisor */
-    /* float64s, and what lies halfway between two, are multiples of 2**8 here: the last bit can stand for the rest. The power
-       is far from where float64s end, as 1e-27 <= the value < 2**64. */
+    /* float64s, and what lies halfway between two, are multiples of 2**8 here: the last bit can stand for the rest. The
+       power is far from where float64s end, as 1e-27 <= the value < 2**64. */
     union { uint64_t bits; double value; } power = {(uint64_t)(1023 + wider - up - 62 - places) << 52};
     return (double)(int64_t)(found | (uint64_t)rest) * power.value;
 }
@@ -84,8 +85,8 @@ static inline const char *run(const char *at, const char *safe, uint64_t *digits
         if (((eight + 0x7676767676767676ull) | eight) & 0x8080808080808080ull)
             break;
         eight = eight * 10 + (eight >> 8);  /* in every second byte two of them, at most 99: then four, then eight */
-        eight = ((eight & 0xff000000ffull) * 0xf424000000064ull + (eight >> 16 & 0xff000000ffull) * 0x271000000001ull) >> 32;
-        *digits = *digits * 100000000 + eight;
+        eight = (eight & 0xff000000ffull) * 0xf424000000064ull + (eight >> 16 & 0xff000000ffull) * 0x271000000001ull;
+        *digits = *digits * 100000000 + (eight >> 32);
         at += 8;
     }
     for (unsigned next; (next = digit(at)) <= 9; at++)
@@ -122,7 +123,7 @@ static inline const char *number(const char *at, const char *safe, int whole, do
             return NULL;
         exponent = start - at;
     }
-    if ((*at | ' ') == 'e') {  /* or E */
+    if (*at >= 'E' && (*at == 'e' || *at == 'E')) {  /* a comma, which is nearly always there, is before E */
         int down = *++at == '-', power = 0;
         at += *at == '-' || *at == '+';
         first = at;
@@ -170,17 +171,18 @@ static inline const char *blanks(const char *at)
 /* Whether the column's text stands at `at`, where as many bytes can be read as its words have. */
 static inline int begins(const Column *column, const char *at)
 {
-    const char *text = column->text;
-    for (Py_ssize_t left = column->size; left > 8; left -= 8, text += 8, at += 8)
+    const char *text = column->text, *last = column->last;
+    for (; text < last; text += 8, at += 8)
         if (word(at) != word(text))
             return 0;
     return ((word(at) ^ word(text)) & column->mask) == 0;
 }
 
-/* Where the value begins of the column from `place` to `last` that is named at `at`, and which changes places with that at
-   `place`. NULL: none is. */
+/* Where the value begins of the column that is named at `at`, one from `place` to `last`: it and that at `place` change
+   places. NULL: none is. */
 static const char *looked_up(Column *place, const Column *last, const char *at, const char *end)
 {
+    at = blanks(at);
     for (Column *column = place; column <= last; column++) {
         Py_ssize_t named = column->size - 1;  /* blanks may stand before the colon */
         if (end - at >= named && memcmp(at, column->text, (size_t)named) == 0) {
@@ -203,7 +205,7 @@ static int record(Reader *self, const char *at, const char *end, double *cells)
     if (*at != '{')
         return 0;
     for (;; place++) {  /* what came stands before `place`, so that nothing can come twice */
-        at = blanks(at + 1);
+        at += at[1] == ' ' ? 2 : 1;
         if (at < safe && begins(place, at))
             at += place->size;
         else if ((at = looked_up(place, last, at, end)) == NULL)
@@ -295,7 +297,9 @@ static PyObject *reader_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
         to[0] = '"';
         memcpy(to + 1, text, (size_t)size);
         memcpy(to + 1 + size, "\":", 2);
-        self->columns[index] = (Column){to, size + 3, ~0ull >> (63 - (8 * (size + 3) - 1) % 64), (int)index, truth};
+        int part = (int)((size + 2) % 8 + 1);  /* bytes of the last word */
+        const char *last = to + size + 3 - part;
+        self->columns[index] = (Column){to, size + 3, last, ~0ull >> (64 - 8 * part), (int)index, truth};
         to += size + 3;
     }
     return (PyObject *)self;
@@ -321,8 +325,8 @@ static PyType_Slot SLOTS[] = {{Py_tp_new, reader_new},
                               {Py_tp_methods, METHODS},
                               {Py_tp_doc, "Reader(names, whole): reads records that have these names, each an integer or not."},
                               {0, NULL}};
-static PyType_Spec READER = {"wherry.server.doors._flat.Reader", sizeof(Reader), 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE,
-                             SLOTS};
+static PyType_Spec READER = {"wherry.server.doors._flat.Reader", sizeof(Reader), 0,
+                             Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE, SLOTS};
 
 static int filled(PyObject *module)
 {
