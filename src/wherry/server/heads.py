@@ -28,15 +28,15 @@ class Head(msgspec.Struct, frozen=True):
     receive: Callable[[Exchange], None]
 
 
-def remember(port: Port, exchange: Exchange, data: bytes, end: int) -> None:
-    """Keep data[:end], which came before the body of `exchange`, if `data` was exactly one ordinary request.
+def remember(port: Port, exchange: Exchange, before: bytes, body: bytes) -> None:
+    """Keep `before`, a header without the empty line that ends it, if it and `body` were exactly one ordinary request.
 
-    Call it when `data` began with a request and the parser has just completed one.
+    body: what came behind that line. Call it when the parser has just completed `exchange`, which began with `before`.
     """
     headers, length = exchange.headers, len(exchange.body)
     if (
-        4 <= end <= LONGEST
-        and end + length == len(data)
+        len(before) <= LONGEST
+        and length == len(body)
         and int(headers.get(b"content-length", b"0")) == length
         and not exchange.http10
         and not exchange.close
@@ -47,4 +47,4 @@ def remember(port: Port, exchange: Exchange, data: bytes, end: int) -> None:
         if len(port.heads) >= MOST:
             port.heads.clear()
         way = port.site.way(exchange)
-        port.heads[data[:end]] = Head(exchange.method, exchange.url, headers, length, way)
+        port.heads[before] = Head(exchange.method, exchange.url, headers, length, way)

@@ -103,11 +103,8 @@ class Metrics:
     def predicted(self, values: Sequence[Any]) -> None:
         """Count the classes that a classifier answered with."""
         classes = self.classes
-        counts: dict[Any, int] = {}
-        for value in values:
-            counts[value] = counts.get(value, 0) + 1
-        for value, count in counts.items():
-            self.cells[classes[value] if value in classes else self.class_place(value)] += count
+        for value in set(values):
+            self.cells[classes[value] if value in classes else self.class_place(value)] += values.count(value)
 
     def class_place(self, value: Any) -> int:
         """Where a class is counted that is met for the first time."""

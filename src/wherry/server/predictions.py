@@ -332,15 +332,11 @@ class Predictions:
 
     def count(self, answered: Sequence[Question], rows: Gathered, now: float) -> None:
         """Count the questions and rows of one call together. Before the replies: who got one finds it counted."""
-        waited: dict[str, list[float]] = {}
-        predictions: list[Any] = []
-        for job in answered:
-            waited.setdefault(job.door, []).append(now - job.exchange.started)
-            if self.classifies and job.outputs is not None and job.door != APART:
-                predictions += job.outputs.predictions
-        for door, seconds in waited.items():
-            self.metrics.answered(door, 200, seconds)
-        self.metrics.predicted(predictions)
+        for door in {job.door for job in answered}:
+            asked = [job for job in answered if job.door == door]
+            self.metrics.answered(door, 200, [now - job.exchange.started for job in asked])
+            if self.classifies and door != APART:
+                self.metrics.predicted([each for job in asked for each in job.outputs.predictions])  # type: ignore[union-attr]  # these have theirs
         if self.ranges.gather(rows):
             self.look()
 

@@ -143,13 +143,13 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         begins = self.state == IDLE
         head = None
-        end = data.find(b"\r\n\r\n") + 4  # written out: every request comes by here
+        before, ended, body = data.partition(b"\r\n\r\n")  # written out: every request comes by here
         if begins and self.writable and not self.backlog and len(self.owed) < self.most_owed:
             # A request begins: it is looked up when all of it is here and its header is known.
             port = self.port
-            head = port.heads.get(data[:end])
-            if head is not None and len(data) - end == head.length:
-                exchange = self.exchange = Exchange(self, port.now(), head.method, head.url, head.headers, data[end:])
+            head = port.heads.get(before)
+            if head is not None and len(body) == head.length and ended:
+                exchange = self.exchange = Exchange(self, port.now(), head.method, head.url, head.headers, body)
                 self.fresh = False
                 self.owed.append(exchange)
                 port.in_flight += 1
@@ -158,13 +158,13 @@ class Connection(asyncio.Protocol):
         if self.state >= LINGER:
             return
         # More than it takes at a time, or more than one request, it seems.
-        if self.backlog or len(data) > SLICE or not self.readable or data.find(END, end) >= 0:
+        if self.backlog or len(data) > SLICE or not self.readable or END in body:
             self.backlog += data
             self.drain()
             return
         self.feed(data)
         if begins and head is None and self.state == IDLE:
-            remember(self.port, self.exchange, data, end)
+            remember(self.port, self.exchange, before, body)
 
     def go_on(self) -> None:
         """Have what was held back read in the next turn of the loop."""
