@@ -462,6 +462,7 @@ def test_what_clients_say_each_time_leaves_them_the_short_way(headers: dict[str,
         assert one.receive.__name__ == "take"
         sock.sendall(request("POST", "/predict", b"{}", headers | {"Accept": "application/vnd.wherry.native+json"}))
         assert b"422" in sock.recv(65536)
+        until(lambda: len(service.port.heads) == 3)  # it is remembered after its reply
         assert [head.receive.__name__ for head in service.port.heads.values()][2:] == ["receive"]
 
 
