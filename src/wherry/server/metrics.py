@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import struct
 import threading
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
 from typing import Any, TypeAlias
@@ -60,12 +60,13 @@ class Histogram:
             cells[places[bisect_left(bounds, values[0])]] += 1.0
             cells[places[-1]] += values[0]
             return
-        bucket = bisect_left(bounds, min(values))
-        if bucket == bisect_left(bounds, max(values)):  # what is answered together took nearly as long
-            cells[places[bucket]] += len(values)
-        else:
-            for value in values:
-                cells[places[bisect_left(bounds, value)]] += 1.0
+        values = sorted(values)  # no work: those that are answered together came in their order
+        start, last = 0, bisect_left(bounds, values[-1])
+        for bucket in range(bisect_left(bounds, values[0]), last):
+            end = bisect_right(values, bounds[bucket], start)
+            cells[places[bucket]] += end - start
+            start = end
+        cells[places[last]] += len(values) - start
         cells[places[-1]] += sum(values)
 
 
