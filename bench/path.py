@@ -33,7 +33,7 @@ from wherry.server import threads
 from wherry.server.doors import native
 
 RECORDED, WORSE = 0.55, 1.2  # of processor time: the ratio, Python 3.11, and how much worse it may get
-COUNTED, MORE = {True: 0.348, False: 0.451}, 1.05  # of instructions, by whether records are read by compiled code
+COUNTED, MORE = {True: 0.332, False: 0.437}, 1.05  # of instructions, by whether records are read by compiled code
 CONNECTIONS, TURNS, ROUNDS = 64, 20, 200
 SHORT, LONG = 6, 16  # turns of the two runs whose instructions are counted
 
