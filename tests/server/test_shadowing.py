@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
+from serving import request
 
 from wherry.contract.project import Project, Shadow
 from wherry.server.metrics import Metrics
@@ -120,6 +123,21 @@ def test_a_copy_is_compared_and_the_caller_gets_the_answer_of_the_model(
     assert headers["Accept"] == "application/vnd.wherry.native+json"
     assert len(body["rows"]) == 1
     assert set(body["columns"]) == set(record)
+
+
+def test_a_copy_of_a_request_whose_header_is_known_is_the_same(
+    start: Callable[..., Any], other: Other, breast_cancer_bundle: Path
+) -> None:
+    running = start()
+    record = example(breast_cancer_bundle)
+    address = urlsplit(running.url)
+    with socket.create_connection((address.hostname, address.port), timeout=10) as sock:
+        for asked in range(1, 4):
+            sock.sendall(request("POST", "/predict", json.dumps(record).encode()))
+            assert b"200 OK" in sock.recv(65536)
+            assert sum(until_counted(running, asked).values()) == asked
+    rows = [dict(zip(body["columns"], body["rows"][0], strict=True)) for _, body in other.asked]
+    assert rows == [record] * 3
 
 
 def test_every_way_in_is_copied_and_a_refusal_is_counted(

@@ -104,7 +104,7 @@ class Metrics:
     def predicted(self, values: Sequence[Any]) -> None:
         """Count the classes that a classifier answered with."""
         classes = self.classes
-        for value in set(values):
+        for value in dict.fromkeys(values):  # the first ones seen are those that have names
             self.cells[classes[value] if value in classes else self.class_place(value)] += values.count(value)
 
     def class_place(self, value: Any) -> int:

@@ -87,7 +87,7 @@ class Shadow:
         self.cells[self.requests[outcome]] += 1.0
 
     def asked(self, rows: Sequence[Row], predictions: Sequence[Any], secrets: Mapping[bytes, bytes]) -> str:
-        body = msgspec.json.encode({"columns": self.columns, "rows": rows})
+        body = msgspec.json.encode({"columns": self.columns, "rows": list(rows)})
         headers = {"Content-Type": JSON, "Accept": NATIVE_MEDIA}
         headers |= {name.decode(): value.decode("latin-1") for name, value in secrets.items()}
         status, reply = self.post(body, headers)
