@@ -125,11 +125,9 @@ def test_a_copy_is_compared_and_the_caller_gets_the_answer_of_the_model(
     assert set(body["columns"]) == set(record)
 
 
-def test_a_copy_of_a_request_whose_header_is_known_is_the_same(
-    start: Callable[..., Any], other: Other, breast_cancer_bundle: Path
-) -> None:
-    running = start()
-    record = example(breast_cancer_bundle)
+def test_a_copy_of_a_request_whose_header_is_known_is_the_same(service: Any, other: Other, linear_bundle: Path) -> None:
+    running = service(linear_bundle, "--no-store", WHERRY_SERVE_SHADOW_URL=other.url, WHERRY_SERVE_SHADOW_SHARE="1")
+    record = example(linear_bundle)
     address = urlsplit(running.url)
     with socket.create_connection((address.hostname, address.port), timeout=10) as sock:
         for asked in range(1, 4):
