@@ -44,9 +44,8 @@ class Job(msgspec.Struct, eq=False):
     error: Exception | None = None
 
 
-Settle: TypeAlias = Callable[
-    [Sequence[Job], Gathered], None
-]  # all jobs of one call, in their order, and all their rows
+# Is given all jobs of one call, in their order, and all their rows.
+Settle: TypeAlias = Callable[[Sequence[Job], Gathered], None]
 
 
 class Batcher:
