@@ -18,8 +18,7 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-SOURCE = "src/wherry/server/doors/_flat.c"
-MODULE = "wherry/server/doors/_flat.abi3.so"
+MODULES = ("wherry/server/doors/_flat", "wherry/server/_quick")
 FLAGS = ("-std=c11", "-O2", "-shared", "-fPIC", *(("-undefined", "dynamic_lookup") if sys.platform == "darwin" else ()))
 
 
@@ -28,19 +27,26 @@ class Compiled(BuildHookInterface[Any]):
         """Compile: beside the source for an editable installation, else aside, as what a checkout holds may be old."""
         editable = version == "editable"
         self.aside = tempfile.TemporaryDirectory(prefix="wherry-")
-        made = Path(self.root, "src", MODULE) if editable else Path(self.aside.name, "made.so")
+        source = Path(self.root, "src")
+        root = source if editable else Path(self.aside.name)
+        made = {module: root / f"{module}.abi3.so" for module in MODULES}
         try:
-            made.unlink(missing_ok=True)
-            trouble = compiled(Path(self.root, SOURCE), made)
+            for path in made.values():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.unlink(missing_ok=True)
+            troubles = (compiled(source / f"{module}.c", path) for module, path in made.items())
+            trouble = next(filter(None, troubles), "")  # one is not compiled without the other
         except OSError as error:
             trouble = str(error)
         if trouble:
+            for path in made.values():
+                path.unlink(missing_ok=True)
             self.app.display_warning(f"wherry without its part in C, whose work Python does: {trouble}")
         elif not editable:
             tag = sysconfig.get_platform().replace("universal2", platform.machine())
             build_data["tag"] = f"cp311-abi3-{tag.replace('-', '_').replace('.', '_')}"
             build_data["pure_python"] = False
-            build_data["force_include"][str(made)] = MODULE
+            build_data["force_include"] |= {str(path): f"{module}.abi3.so" for module, path in made.items()}
 
     def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:
         self.aside.cleanup()

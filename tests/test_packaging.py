@@ -16,8 +16,8 @@ import pytest
 import wherry
 
 ROOT = Path(__file__).resolve().parent.parent
-MODULE = "wherry/server/doors/_flat"
-BINARY = f"{MODULE}.abi3.so"
+MODULES = ("wherry/server/doors/_flat", "wherry/server/_quick")
+BINARIES = tuple(f"{module}.abi3.so" for module in MODULES)
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,7 @@ def test_the_sdist_holds_what_the_tests_need(dist: Path) -> None:
     with tarfile.open(sdist) as archive:
         held = {name.partition("/")[2] for name in archive.getnames()}
     assert {"pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", "dev", "tests/conftest.py"} <= held
-    assert {"hatch_build.py", f"src/{MODULE}.c"} <= held
+    assert {"hatch_build.py", *(f"src/{module}.c" for module in MODULES)} <= held
     assert not [name for name in held if name.endswith(".so")]
 
 
@@ -98,17 +98,18 @@ def checkout(tmp_path: Path) -> Path:
     """The least that builds, with what an earlier build left behind."""
     folder = tmp_path / "checkout"
     (folder / "examples").mkdir(parents=True)
-    (folder / "src" / MODULE).parent.mkdir(parents=True)
+    (folder / "src" / MODULES[0]).parent.mkdir(parents=True)
     for name in (
         "pyproject.toml",
         "hatch_build.py",
         "README.md",
         "LICENSE",
         "src/wherry/__init__.py",
-        f"src/{MODULE}.c",
+        *(f"src/{module}.c" for module in MODULES),
     ):
         shutil.copy(ROOT / name, folder / name)
-    (folder / "src" / BINARY).write_bytes(b"of an earlier build")
+    for binary in BINARIES:
+        (folder / "src" / binary).write_bytes(b"of an earlier build")
     return folder
 
 
@@ -127,10 +128,10 @@ def packed(checkout: Path, environ: dict[str, str], target: str = "wheel") -> tu
 
 def imports(module: Path) -> bool:
     """Whether a fresh interpreter, which has nothing else of wherry, imports the compiled module."""
-    asked = "import sys; sys.path.insert(0, sys.argv[1]); import _flat; print(_flat.__file__, _flat.Reader.__name__)"
-    command = [sys.executable, "-I", "-c", asked, str(module.parent)]
+    asked = "import sys; sys.path.insert(0, sys.argv[1]); print(__import__(sys.argv[2]).__file__)"
+    command = [sys.executable, "-I", "-c", asked, str(module.parent), module.name.partition(".")[0]]
     shown = subprocess.run(command, capture_output=True, text=True, check=False)
-    return shown.stdout.split() == [str(module), "Reader"]
+    return shown.stdout.split() == [str(module)]
 
 
 def test_with_a_compiler_the_wheel_holds_machine_code(checkout: Path, tmp_path: Path) -> None:
@@ -140,16 +141,15 @@ def test_with_a_compiler_the_wheel_holds_machine_code(checkout: Path, tmp_path: 
         assert not [name for name in archive.namelist() if name.endswith(".c")]
         said = archive.read(f"wherry-{wherry.__version__}.dist-info/WHEEL").decode()
         assert "Root-Is-Purelib: false" in said.splitlines()
-        module = Path(archive.extract(BINARY, tmp_path))
-    assert imports(module)
-    assert (checkout / "src" / BINARY).read_bytes() == b"of an earlier build"
+        assert all(imports(Path(archive.extract(binary, tmp_path))) for binary in BINARIES)
+    assert {(checkout / "src" / binary).read_bytes() for binary in BINARIES} == {b"of an earlier build"}
 
 
 def test_an_editable_installation_has_it_beside_its_source(checkout: Path) -> None:
     found, _ = packed(checkout, {}, "wheel:editable")
     with zipfile.ZipFile(found) as archive:
         assert not [name for name in archive.namelist() if name.startswith("wherry/")]
-    assert imports(checkout / "src" / BINARY)
+    assert all(imports(checkout / "src" / binary) for binary in BINARIES)
 
 
 @pytest.mark.parametrize("environ", [{"CC": "false"}, {"CC": "no-such-compiler"}, {"WHERRY_PURE": "1"}], ids=str)
@@ -161,7 +161,8 @@ def test_without_a_compiler_or_when_asked_all_is_python(checkout: Path, environ:
     assert said.count("wherry without its part in C") == 1
     found.unlink()
     packed(checkout, environ, "wheel:editable")
-    assert not (checkout / "src" / BINARY).exists(), "what an earlier build left would be imported"
+    left = [binary for binary in BINARIES if (checkout / "src" / binary).exists()]
+    assert left == [], "what an earlier build left would be imported"
 
 
 def lent(folder: Path) -> list[Path]:

@@ -316,7 +316,7 @@ def test_each_model_has_the_short_way_of_its_own_and_each_path_is_listed(folders
         ):
             head = {b"host": b"127.0.0.1", b"content-type": b"application/json"}
             asked = Exchange(connection=None, started=0.0, method=b"POST", url=path, headers=head)
-            assert (app.way(asked) != app.receive) is short, path
+            assert (app.way(asked).receive != app.receive) is short, path
     finally:
         loop.close()
 

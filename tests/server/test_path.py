@@ -14,6 +14,8 @@ import pytest
 import uvloop
 from serving import EXAMPLE, linear_bundle
 
+from wherry.server import quick
+
 BENCH = Path(__file__).parents[2] / "bench"
 
 
@@ -34,6 +36,12 @@ def path() -> Any:
 @pytest.fixture(scope="module")
 def lone() -> Any:
     return bench("lone")
+
+
+@pytest.fixture
+def batched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is answered as it is read: everything goes through a batch."""
+    monkeypatch.setattr(quick, "_quick", None)
 
 
 def small(folder: Path) -> Path:
@@ -70,6 +78,7 @@ def after_a_turn(path: Any, lone: Any, folder: Path, kind: str) -> tuple[list[fl
     return clocks, sink.last
 
 
+@pytest.mark.usefixtures("batched")
 def test_a_request_that_comes_alone_waits_for_no_company(path: Any, lone: Any, tmp_path: Path) -> None:
     """It is answered in the next turn of the loop, and no clock is set."""
     folder = small(tmp_path)
@@ -80,6 +89,7 @@ def test_a_request_that_comes_alone_waits_for_no_company(path: Any, lone: Any, t
     assert (clocks, reply) == ([lone.COMPANY], b"")
 
 
+@pytest.mark.usefixtures("batched")
 def test_batching_costs_a_request_that_comes_alone_next_to_nothing(lone: Any, tmp_path: Path) -> None:
     found = uvloop.run(lone.measured(small(tmp_path), rounds=3))
     print(found)

@@ -28,6 +28,7 @@ from serving import (
 )
 
 from wherry.contract.wire import Outputs, Row
+from wherry.server.heads import Way
 from wherry.server.limits import Limits
 from wherry.server.port import SOONEST, TICK, Port
 from wherry.server.protocol import TOGETHER, Connection
@@ -120,7 +121,7 @@ def test_a_connection_that_asked_for_all_it_may_and_was_answered_at_once_is_read
 def test_clocks_are_looked_at_when_the_time_of_a_request_ends(passed: float, wait: float) -> None:
     waits: list[float] = []
     loop: Any = SimpleNamespace(call_later=lambda seconds, call: waits.append(seconds))
-    site: Any = SimpleNamespace(receive=lambda exchange: None, way=lambda exchange: None)
+    site: Any = SimpleNamespace(receive=lambda exchange: None, way=lambda exchange: Way(exchange))
     port = Port(site, Limits(request_seconds=1.0), loop)
     port.now = lambda: 100.0
     client = Client(port)
@@ -295,6 +296,16 @@ def test_slow_clients_are_ended() -> None:
         seconds, back = closed_after(service.address, b"GET /livez HTTP/1.1\r\n" + HOST + b"\r\n")
         assert 0.3 < seconds < 3
         assert len(replies(back)) == 1
+
+
+def test_an_empty_line_after_an_answer_holds_no_connection() -> None:
+    with Running(Linearly(), limits=quick()) as service, socket.create_connection(service.address, timeout=5) as sock:
+        sock.sendall(request("POST", "/predict", BODY))
+        assert replies(sock.recv(65536))[0].status == 200
+        sock.sendall(b"\r\n")
+        assert parse(sock.makefile("rb").read())[0].status == 408
+        until(lambda: not service.port.connections)
+        assert service.port.in_flight == 0
 
 
 def test_dripping_headers_do_not_extend_the_deadline() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import msgspec
 
@@ -101,6 +101,18 @@ class Outputs(msgspec.Struct, frozen=True):
 
     predictions: list[Any]
     probabilities: list[list[float]] | None = None
+
+
+class Sums(msgspec.Struct, frozen=True):
+    """What a classifier of n cells and k sums is that adds and compares, and does nothing else.
+
+    weights: k x n, bias: k, both float64 of this machine. decide: as a folded linear model has it.
+    """
+
+    decide: Literal["sign", "argmax", "votes"]
+    weights: bytes
+    bias: bytes
+    classes: tuple[Cell, ...]
 
 
 class FieldProblem(msgspec.Struct, frozen=True, omit_defaults=True):

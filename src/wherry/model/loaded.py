@@ -11,7 +11,7 @@ from wherry.contract.golden import GoldenRows
 from wherry.contract.manifest import Manifest
 from wherry.contract.names import BUNDLE_DIR
 from wherry.contract.signature import Signature
-from wherry.contract.wire import Outputs, Row
+from wherry.contract.wire import Outputs, Row, Sums
 from wherry.errors import FieldsRefused, ModelDiffers, ModelFailed, PictureRefused
 from wherry.model import bundle, flavors, golden, requirements
 from wherry.model.records import records_of
@@ -39,6 +39,7 @@ class Model:
         self.manifest = manifest
         self.golden = golden_rows
         self._score = scorer.score
+        self.compared: Sums | None = getattr(scorer, "compared", None)
 
     def __repr__(self) -> str:
         return f"<Model {self.manifest.name} {self.manifest.version} ({self.manifest.conversion.form})>"

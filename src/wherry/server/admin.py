@@ -14,6 +14,7 @@ import msgspec
 from wherry.contract.wire import LIVEZ, METRICS, PROBLEM_JSON, READYZ
 from wherry.errors import MethodWrong, PathUnknown
 from wherry.server.drain import Life
+from wherry.server.heads import Way
 from wherry.server.limits import Limits
 from wherry.server.port import Port
 from wherry.server.problems import fields_of, problem_of
@@ -63,8 +64,8 @@ class AdminSite:
         except Exception as error:  # noqa: BLE001  # whatever it is, the scraper gets an answer
             self.refuse(exchange, error)
 
-    def way(self, exchange: Exchange) -> Callable[[Exchange], None]:
-        return self.receive
+    def way(self, exchange: Exchange) -> Way:
+        return Way(self.receive)
 
     def dispatch(self, exchange: Exchange, path: str) -> None:
         answers = {

@@ -32,6 +32,7 @@ from wherry.server.auth import Hosts, Tokens
 from wherry.server.content import JSON, TEXT, Content
 from wherry.server.doorways import Doorways, Handler, Routes, read
 from wherry.server.drain import Life
+from wherry.server.heads import Way
 from wherry.server.keeping import Keeping
 from wherry.server.models import Models, index
 from wherry.server.protocol import Exchange
@@ -91,13 +92,13 @@ class App:
         except Exception as error:  # noqa: BLE001  # whatever it is, this client gets an answer and no other is concerned
             self.refuse(exchange, error)
 
-    def way(self, exchange: Exchange) -> Callable[[Exchange], None]:
+    def way(self, exchange: Exchange) -> Way:
         """The shortest for a request whose header was read before: what only the header decides is not asked again."""
         if self.tokens is None and self.hosts.knows(exchange.headers.get(b"host", b"")):
             for way in self.ways:
                 if (short := way.shortcut(exchange, self.receive)) is not None:
                     return short
-        return self.receive
+        return Way(self.receive)
 
     def refuse(self, exchange: Exchange, error: Exception) -> None:
         replies = self.replies if self.models is None else self.models.replies(exchange)

@@ -23,6 +23,7 @@ from wherry.server.doors.image import Image
 from wherry.server.doors.mlflow import Mlflow
 from wherry.server.doors.seldon import Seldon
 from wherry.server.drain import Life
+from wherry.server.heads import Way
 from wherry.server.predictions import Predictions
 from wherry.server.protocol import Exchange
 from wherry.server.replies import Replies, accepts_native
@@ -106,7 +107,7 @@ class Doorways:
         else:
             self.predictions.through(door, exchange, asked)
 
-    def shortcut(self, exchange: Exchange, otherwise: Callable[[Exchange], None]) -> Callable[[Exchange], None] | None:
+    def shortcut(self, exchange: Exchange, otherwise: Callable[[Exchange], None]) -> Way | None:
         """What `predict` comes to for such a header, if it is the one that nearly every request has."""
         headers = exchange.headers
         media = headers.get(b"content-type", b"").lower().replace(b" ", b"")

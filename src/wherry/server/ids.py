@@ -16,6 +16,12 @@ def new_id(time_ns: int) -> str:
     return new_ids(time_ns, 1)[0]
 
 
+def new_tail() -> str:
+    """What stands between an id's time and its number: 62 random bits."""
+    chance = random.randbytes(8).hex()  # seeded by the system, and again after a fork; an id is no secret
+    return f"-7{chance[:3]}-{VARIANT[chance[3]]}{chance[4:7]}-{chance[7:]}"
+
+
 class Leads:
     """What ids of one process share: a millisecond, and 62 random bits that change whenever all numbers were used."""
 
@@ -24,8 +30,7 @@ class Leads:
 
     def renew(self) -> None:
         """Begin anew, also in a process that was forked: its parent goes on with the old ones."""
-        chance = random.randbytes(8).hex()  # seeded by the system, and again after a fork; an id is no secret
-        self.tail = f"-7{chance[:3]}-{VARIANT[chance[3]]}{chance[4:7]}-{chance[7:]}"
+        self.tail = new_tail()
         self.used, self.moment, self.lead = 0, -1, ""
 
     def take(self, time_ns: int, count: int) -> list[str]:

@@ -86,13 +86,18 @@ class Metrics:
 
     def answered(self, door: str, status: int, seconds: Sequence[float]) -> None:
         """Count replies of one door and status, at least one: how long each took."""
+        place, histogram = self.replied(door, status)
+        self.cells[place] += len(seconds)
+        histogram.observe(seconds)
+
+    def replied(self, door: str, status: int) -> tuple[int, Histogram]:
+        """Where replies of one door and status are counted."""
         known = self.requests.get((door, status))
         if known is None:
             place = self.board.place(f'{names.METRIC_REQUESTS}{{door="{door}",status="{status}"{self.more}}}')
             histogram = Histogram(self.board, names.METRIC_LATENCY, f'door="{door}"{self.more}', LATENCIES)
             known = self.requests[door, status] = place, histogram
-        self.cells[known[0]] += len(seconds)
-        known[1].observe(seconds)
+        return known
 
     def scored(self, rows: int, seconds: float) -> None:
         cells, places = self.cells, self.batches.places
@@ -113,6 +118,18 @@ class Metrics:
         text = label(shortened(name)) if len(self.classes) < CLASSES else "other classes"
         place = self.classes[value] = self.board.place(f'{names.METRIC_CLASSES}{{class="{text}"{self.more}}}')
         return place
+
+    def quick_places(self, classes: Sequence[Any]) -> tuple[int, ...]:
+        """The cells in which one row's answer by the native door is counted, in the order of _quick.c.
+
+        Requests, sum of their seconds, rows, seconds of the model, batches of one row and their sum, values out of
+        range; then the requests by how long they took, and last by each of `classes`.
+        """
+        requests, latencies = self.replied("native", 200)
+        batches = self.batches.places
+        first = requests, latencies.places[-1], self.rows, self.seconds, batches[0], batches[-1]
+        named = [self.classes[each] if each in self.classes else self.class_place(each) for each in classes]
+        return (*first, self.places[names.METRIC_OUTSIDE], *latencies.places[:-1], *named)
 
     def count(self, name: str, more: float = 1.0) -> None:
         """Add to one of COUNTERS."""

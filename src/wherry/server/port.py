@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
 
 from wherry.errors import DeadlinePassed, RequestRefused, TooSlow
-from wherry.server.heads import Head
+from wherry.server.heads import Head, Way
 from wherry.server.limits import Limits
 from wherry.server.ports import BACKLOG, deafen, unread, waiting
 from wherry.server.protocol import BODY, GONE, HEAD, IDLE, LINGER, Connection, Exchange
 from wherry.server.tls import Certificate, Secured
+
+if TYPE_CHECKING:
+    from wherry.server._quick import Quick
 
 FRESH = 0.5  # seconds for the first request of a connection that was accepted just before the end
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -32,7 +35,7 @@ class Site(Protocol):
     def refuse(self, exchange: Exchange, error: RequestRefused) -> None:
         """Answer a request that cannot be read; its connection ends with the reply."""
 
-    def way(self, exchange: Exchange) -> Callable[[Exchange], None]:
+    def way(self, exchange: Exchange) -> Way:
         """What does the same as `receive` for every request whose header is, byte for byte, that of `exchange`."""
 
 
@@ -46,15 +49,26 @@ class Port:
         self.now = time.monotonic  # uvloop's own clock stands still within a turn
         self.connections: set[Connection] = set()
         self.in_flight = 0  # requests read and not yet answered
-        self.closing = False  # every reply ends its connection
+        self.ending = False
         self.date = b""
         self.heads: dict[bytes, Head] = {}  # header blocks that were read before, by their bytes
+        self.ways: dict[bytes, tuple[Quick, int]] = {}  # those of them whose requests compiled code may answer
         self.ticked = time.monotonic()  # when the loop last looked at the clocks
         self.due = 0.0  # when it looks again
         self.sock: socket.socket | None = None
         self.server: asyncio.Server | None = None
         self.timer: asyncio.TimerHandle | None = None
         self.aborted = False
+
+    @property
+    def closing(self) -> bool:
+        """Whether every reply ends its connection."""
+        return self.ending
+
+    @closing.setter
+    def closing(self, closing: bool) -> None:
+        self.ending = closing
+        self.ways.clear()  # none of which says so
 
     async def open(self, sock: socket.socket) -> None:
         """Listen on a bound socket."""

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -30,12 +30,14 @@ from wherry.server.doors import query
 from wherry.server.doors.door import Asked, Door, Encode, Sent
 from wherry.server.doors.native import Native
 from wherry.server.doors.shape import Shapes
+from wherry.server.heads import Way
 from wherry.server.ids import new_ids
 from wherry.server.journal import Entry, Journal, NoJournal
 from wherry.server.metrics import Metrics, Ranges
 from wherry.server.pictures import BATCH, Pictures, kept_rows, kept_shares
 from wherry.server.predictor import Cost, Predictor
 from wherry.server.protocol import Exchange
+from wherry.server.quick import Leased, leased
 from wherry.server.replies import Replies, accepts_native
 from wherry.server.threads import usable
 from wherry.server.worker import Worker
@@ -162,9 +164,7 @@ class Predictions:
         else:
             self.submit(exchange, self.native.decode(exchange.body), asked, "native")
 
-    def shortcut(
-        self, headers: Mapping[bytes, bytes], otherwise: Callable[[Exchange], None]
-    ) -> Callable[[Exchange], None] | None:
+    def shortcut(self, headers: Mapping[bytes, bytes], otherwise: Callable[[Exchange], None]) -> Way | None:
         """What takes a flawless record to the model in the fewest steps, and leaves any other body to `otherwise`."""
         fast, flat = self.native.fast, self.native.flat
         if fast is None or self.shares or self.pictures is not None or NO_STORE in headers:
@@ -175,7 +175,11 @@ class Predictions:
         straight = (lambda body: None) if flat is None else flat.read
         unpack: Any = None if flat is None else flat.unpack
 
+        lent = self.leased
+
         def take(exchange: Exchange) -> None:
+            if lent is not None:
+                lent.renew(exchange)
             body = exchange.body
             if batcher.waiting_rows >= batcher.queue_rows:
                 if turn_away is None or not turn_away(exchange):
@@ -200,7 +204,17 @@ class Predictions:
                 )
             )
 
-        return take
+        return Way(take, None if lent is None else lent.quick)
+
+    @cached_property
+    def leased(self) -> Leased | None:
+        """What answers a flawless record in compiled code, where that is all that there is to do."""
+        compared, flat = getattr(self.batcher.predictor, "compared", None), self.native.flat
+        if compared is None or flat is None or self.always or self.shadow is not None or not self.replies.plain:
+            return None
+        if self.project.serve.scoring == "thread":
+            return None
+        return leased(compared, flat.read, self.plain[True], self.ranges, self.metrics, self.replies)
 
     def through(self, door: Door, exchange: Exchange, asked: bytes) -> None:
         """The same by any other door."""

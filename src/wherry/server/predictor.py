@@ -9,7 +9,7 @@ from typing import Protocol
 
 import msgspec
 
-from wherry.contract.wire import Outputs, Row
+from wherry.contract.wire import Outputs, Row, Sums
 from wherry.server.metrics import Metrics
 
 
@@ -61,6 +61,7 @@ class Measured:
 
     def __init__(self, predictor: Predictor, metrics: Metrics) -> None:
         self.predictor, self.metrics = predictor, metrics
+        self.compared: Sums | None = getattr(predictor, "compared", None)  # few models are nothing but that
 
     def score(self, rows: Sequence[Row], probabilities: bool = True) -> Outputs:
         start = time.perf_counter()

@@ -18,6 +18,7 @@ import msgspec
 from wherry.errors import FramingWrong, HeadersTooLarge, Overloaded, RequestRefused, TooLarge
 from wherry.server.headers import again, check_encoding, too_long
 from wherry.server.heads import remember
+from wherry.server.line import Line
 
 if TYPE_CHECKING:
     from wherry.server.port import Port
@@ -78,13 +79,13 @@ class Exchange(msgspec.Struct, eq=False):
         if len(owed) == 1 and connection.state == IDLE and not self.close and not connection.held:
             # What nearly every reply is: the only one owed, on a connection that goes on.
             owed.clear()
-            connection.transport.write(reply)
+            connection.write(reply)
             connection.since = now
         else:
             connection.send()
 
 
-class Connection(asyncio.Protocol):
+class Connection(Line, asyncio.Protocol):
     """One connection of `port`."""
 
     transport: asyncio.Transport
@@ -104,12 +105,14 @@ class Connection(asyncio.Protocol):
         self.writable = True
         self.deaf = False  # the client sends nothing more
         self.stalled = 0.0  # since when the client has not taken what was written; 0: it has
+        self.ways = port.ways  # for what is compiled, as `write`
         self.reset()
 
     # The transport's side
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)  # uvloop's does not say so
+        self.write = self.transport.write
         self.state, self.since = IDLE, self.port.now()
         if not self.port.admit(self):
             self.refuse(Overloaded("all connections of this service are in use"))
@@ -118,7 +121,8 @@ class Connection(asyncio.Protocol):
         self.state = GONE
         self.port.forget(self)
         self.give_up()
-        del self.parser, self.exchange  # each holds this connection too: their memory would wait for the collector
+        # Each holds this connection too: their memory would wait for the collector.
+        del self.parser, self.exchange, self.write
 
     def eof_received(self) -> bool:
         """A client may close its side and still wait for what it is owed."""
@@ -140,7 +144,7 @@ class Connection(asyncio.Protocol):
         self.writable, self.stalled = True, 0.0
         self.go_on()
 
-    def data_received(self, data: bytes) -> None:
+    def read(self, data: bytes) -> None:
         begins = self.state == IDLE
         head = None
         before, ended, body = data.partition(b"\r\n\r\n")  # written out: every request comes by here
@@ -165,6 +169,9 @@ class Connection(asyncio.Protocol):
         self.feed(data)
         if begins and head is None and self.state == IDLE:
             remember(self.port, self.exchange, before, body)
+
+    if not hasattr(Line, "data_received"):
+        data_received = read  # what was compiled calls that itself
 
     def go_on(self) -> None:
         """Have what was held back read in the next turn of the loop."""
@@ -356,7 +363,7 @@ class Connection(asyncio.Protocol):
     def refuse(self, error: RequestRefused) -> None:
         """Answer what cannot be read any further, after the replies that are owed, and end the connection."""
         exchange = self.exchange
-        if exchange.method == b"" or exchange in self.owed:
+        if exchange.method == b"" or exchange.reply is not None or exchange in self.owed:
             exchange = Exchange(self, self.port.now())
         exchange.started = exchange.started or self.port.now()
         exchange.close = True

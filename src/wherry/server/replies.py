@@ -6,7 +6,7 @@ import logging
 import re
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
@@ -46,6 +46,9 @@ from wherry.server.problems import (
 from wherry.server.protocol import STATUS_LINES, Exchange
 from wherry.server.sharing import Sharing
 
+if TYPE_CHECKING:
+    from wherry.server.port import Port
+
 log = logging.getLogger("wherry.server")
 SANE_ID = re.compile(rb"[A-Za-z0-9._~:@/+=\-]{1,128}")
 # What holds stored predictions, or changes them.
@@ -73,6 +76,7 @@ def size_lines(size: int) -> bytes:
 
 
 MARK = "00000000-0000-7000-8000-000000000000"  # where an id is to stand
+BETWEEN = b"\r\nX-Prediction-Id: "  # the id of the request and that of the prediction
 SIZES = tuple(map(size_lines, range(256)))  # of most replies
 
 
@@ -127,10 +131,7 @@ class Replies:
         if not ready:
             return
         port = ready[0].exchange.connection.port
-        if port.date is not self.date:
-            self.date = port.date
-            self.begun = b"".join((STATUS_LINES[200], self.date, self.answer_fields, b"X-Request-Id: "))
-        begun, plainly = self.begun, self.plain and not port.closing
+        begun, plainly = self.beginning(port), self.plain and not port.closing
         for answered in ready:
             exchange = answered.exchange
             if exchange.reply is not None:
@@ -140,9 +141,16 @@ class Replies:
                 own, count = answered.id.encode(), len(body)
                 request_id = exchange.request_id.encode() if exchange.request_id else own
                 size = SIZES[count] if count < 256 else size_lines(count)
-                exchange.send(b"".join((begun, request_id, b"\r\nX-Prediction-Id: ", own, size, body)), now)
+                exchange.send(b"".join((begun, request_id, BETWEEN, own, size, body)), now)
             else:
                 self.said(exchange, answered.id, body, now)
+
+    def beginning(self, port: Port) -> bytes:
+        """How a reply with predictions begins, as far as its first id."""
+        if port.date is not self.date:
+            self.date = port.date
+            self.begun = b"".join((STATUS_LINES[200], self.date, self.answer_fields, b"X-Request-Id: "))
+        return self.begun
 
     def said(self, exchange: Exchange, id: str, body: bytes | Content, now: float) -> None:
         """Send a prediction whose reply is not as nearly every reply is."""

@@ -114,8 +114,10 @@ class Secured(asyncio.Protocol):
             if not self.open:
                 self.tls.do_handshake()
                 self.open = True
+            take = self.connection.data_received  # which may answer at once: one request, as one packet is
             while not self.ended and (plain := self.tls.read(READ)):
-                self.connection.data_received(plain)
+                take(plain)
+                take = self.connection.read
         except ssl.SSLWantReadError:
             self.flush()
         except ssl.SSLZeroReturnError:

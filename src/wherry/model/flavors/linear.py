@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wherry.contract.manifest import Manifest
-from wherry.contract.wire import Cell, Outputs, Row
+from wherry.contract.wire import Cell, Outputs, Row, Sums
 from wherry.errors import BundleUnreadable
 from wherry.model import bundle
 from wherry.model.matrix import Floats, matrix
@@ -105,6 +105,7 @@ class LinearScorer:
         self.numbers = numbers(model)
         self.bias = model.bias
         self.answer = ANSWERS[form.decide](form)
+        self.compared = compared(model)
         if form.decide == "sign" and form.width == 1 and unaltered(model):
             self.score = one_sum(model)  # type: ignore[method-assign]  # the same in fewer steps
 
@@ -131,6 +132,14 @@ def unaltered(model: Linear) -> bool:
     """Whether all cells are weighed as they come."""
     bounded = np.isfinite(model.low).any() or np.isfinite(model.high).any()
     return of_numbers(model.form) and not (bounded or model.center.any() or not np.isnan(model.missing).all())
+
+
+def compared(model: Linear) -> Sums | None:
+    """What the model decides by, where it does no more than that."""
+    form = model.form
+    if form.decide == "number" or form.width != 1 or not unaltered(model):
+        return None
+    return Sums(form.decide, np.ascontiguousarray(model.weights.T).tobytes(), model.bias.tobytes(), form.classes)
 
 
 def one_sum(model: Linear) -> Callable[..., Outputs]:
