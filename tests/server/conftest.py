@@ -29,6 +29,7 @@ def importable(name: str) -> Any:
 serving = importable("serving")
 databases = importable("databases")
 store_parts = importable("store_parts")
+quick_parts = importable("quick_parts")
 
 
 @pytest.fixture(scope="module", params=["port", "uvicorn"])
