@@ -2,21 +2,14 @@
 
 python scripts/fuzz_flat.py [SECONDS] [--source FILE]    60 seconds; exit 1 at the first body that breaks the law
 
-The source is compiled into a temporary folder with gcc's sanitizers of addresses and of undefined behaviour. Python
-takes all memory from malloc, so that one byte read behind a body is seen.
+The source is compiled into a temporary folder, as sanitized.py does it.
 """
 
 from __future__ import annotations
 
-import argparse
-import importlib.util
-import os
 import random
 import struct
-import subprocess
 import sys
-import sysconfig
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -28,8 +21,6 @@ from wherry.contract.signature import Column, OutputSpec, Signature
 from wherry.server.doors.native import compiled
 
 SOURCE = Path(__file__).resolve().parent.parent / "src" / "wherry" / "server" / "doors" / "_flat.c"
-FLAGS = ("-std=c11", "-O1", "-g", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC")
-WATCHED = ("-fsanitize=address,undefined", "-fno-sanitize-recover")
 SCHEMAS: tuple[dict[str, bool], ...] = (  # names, and whether each holds integers alone
     {"a": False},
     {"n": True},
@@ -71,16 +62,6 @@ class Law:
             raise AssertionError(f"{body!r} was read, which msgspec refuses: {error}") from error
         assert read == expected, f"{body!r} was read as {read.hex()}, and by msgspec as {expected.hex()}"
         return True
-
-
-def loaded(path: Path) -> Any:
-    """The compiled module at `path`."""
-    spec = importlib.util.spec_from_file_location("_flat", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def number(chance: random.Random) -> str:
@@ -147,10 +128,10 @@ def bodies(schema: dict[str, bool], chance: random.Random) -> Iterator[bytes]:
         yield bytes(changed)
 
 
-def fuzz(reader: Any, seconds: float, seed: int) -> tuple[int, int]:
-    """How many bodies were tried, and how many of them read. Raises AssertionError at one that breaks the law."""
+def fuzz(flat: Any, seconds: float, seed: int) -> str:
+    """What was tried, in a line. Raises AssertionError at a body that breaks the law."""
     chance = random.Random(seed)
-    laws = [(schema, Law(reader, schema)) for schema in SCHEMAS]
+    laws = [(schema, Law(flat.Reader, schema)) for schema in SCHEMAS]
     tried = read = 0
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -158,46 +139,10 @@ def fuzz(reader: Any, seconds: float, seed: int) -> tuple[int, int]:
         for body in bodies(schema, chance):
             tried += 1
             read += law.holds(body)
-    return tried, read
-
-
-def watched(source: Path, folder: Path, seconds: float) -> int:
-    """The exit code of this script, run with `source` compiled under the sanitizers."""
-    module = folder / "_flat.abi3.so"
-    include = sysconfig.get_paths()["include"]
-    subprocess.run(["gcc", *FLAGS, *WATCHED, f"-I{include}", str(source), "-o", str(module)], check=True)
-    libraries = [
-        subprocess.run(["gcc", f"-print-file-name={name}"], capture_output=True, text=True, check=True).stdout.strip()
-        for name in ("libasan.so", "libubsan.so")
-    ]
-    environ = os.environ | {
-        "LD_PRELOAD": " ".join(libraries),
-        "ASAN_OPTIONS": "detect_leaks=0",  # Python leaves some to the end of the process
-        "UBSAN_OPTIONS": "print_stacktrace=1",
-        "PYTHONMALLOC": "malloc",
-    }
-    command = [sys.executable, __file__, str(seconds), "--module", str(module)]
-    return subprocess.run(command, env=environ).returncode
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("seconds", nargs="?", type=float, default=60.0)
-    parser.add_argument("--source", type=Path, default=SOURCE)
-    parser.add_argument("--module", type=Path, help="compiled already, and watched by whoever calls this")
-    asked = parser.parse_args()
-    if asked.module is None:
-        with tempfile.TemporaryDirectory() as folder:
-            return watched(asked.source, Path(folder), asked.seconds)
-    seed = time.time_ns()
-    try:
-        tried, read = fuzz(loaded(asked.module).Reader, asked.seconds, seed)
-    except AssertionError as error:
-        print(f"broken, seed {seed}: {error}")
-        return 1
-    print(f"{tried:,} bodies, {read:,} of them read, as msgspec reads them")
-    return 0
+    return f"{tried:,} bodies, {read:,} of them read, as msgspec reads them"
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    from sanitized import run
+
+    sys.exit(run(__doc__, (SOURCE,), fuzz))

@@ -176,7 +176,7 @@ static PyObject *written(const Quick *self, PyObject *tail)
 /* The reply to a request that came at `started` with `body`; None: Python answers. What it counts is counted. */
 static PyObject *answered(Quick *self, PyObject *body, double started)
 {
-    if (self->begun == NULL || started >= self->until)
+    if (self->begun == NULL || !(started < self->until))
         Py_RETURN_NONE;
     PyObject *block = PyObject_CallFunctionObjArgs(self->read, body, NULL);
     if (block == NULL || block == Py_None)
@@ -270,6 +270,8 @@ static const char *unfit(Quick *self, PyObject *places)
             return "a reply ends with bytes";
     if (self->counts.itemsize != 8 || self->counts.format == NULL || strcmp(self->counts.format, "d") != 0)
         return "counts are float64";
+    if ((uintptr_t)self->counts.buf % sizeof(double) != 0)
+        return "counts are not where float64 can stand";
     if (PyTuple_Size(places) != FIXED + bounds + 1 + classes)
         return "another number of places is needed";
     self->columns = (int)columns;
@@ -382,49 +384,54 @@ static const char *header_end(const char *at, Py_ssize_t size)
     return NULL;
 }
 
-/* The reply to `data`, where that is one whole request whose header is known; None: Python reads it. */
-static PyObject *looked_up(Line *line, PyObject *data, double *now)
+/* The Quick of `way`, where that is one and for a body of so many bytes; borrowed. NULL: it is not. */
+static PyObject *quick_of(PyObject *way, Py_ssize_t size)
+{
+    if (!PyTuple_Check(way) || PyTuple_Size(way) != 2 || !Py_IS_TYPE(PyTuple_GetItem(way, 0), quick_type) ||
+        PyLong_AsSsize_t(PyTuple_GetItem(way, 1)) != size)
+        return NULL;
+    return PyTuple_GetItem(way, 0);
+}
+
+/* None; NULL after an error. */
+static PyObject *none(void)
+{
+    if (PyErr_Occurred())
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+/* The reply to `data`, where that is one whole request whose header is in `ways`; None: Python reads it. */
+static PyObject *looked_up(Line *line, PyObject *ways, PyObject *data, double *now)
 {
     char *start;
     Py_ssize_t size;
     if (line->state != idle || line->writable != Py_True || line->held != Py_False || line->owed == NULL ||
-        line->ways == NULL || line->write == NULL || !PyBytes_Check(data))
-        Py_RETURN_NONE;
-    Py_ssize_t owed = PyObject_Size(line->owed);
-    if (owed != 0 || PyBytes_AsStringAndSize(data, &start, &size) < 0) {
-        if (PyErr_Occurred())
-            return NULL;
-        Py_RETURN_NONE;
-    }
-    const char *end = PyDict_Check(line->ways) && PyDict_Size(line->ways) ? header_end(start, size) : NULL;
+        line->write == NULL || ways == NULL || !PyDict_Check(ways) || PyDict_Size(ways) == 0 || !PyBytes_Check(data))
+        return none();
+    if (PyObject_Size(line->owed) != 0 || PyBytes_AsStringAndSize(data, &start, &size) < 0)
+        return none();
+    const char *end = header_end(start, size);
     if (end == NULL || end - start > LONGEST)
-        Py_RETURN_NONE;
+        return none();
     PyObject *head = PyBytes_FromStringAndSize(start, end - start);
     if (head == NULL)
         return NULL;
-    PyObject *way = PyDict_GetItemWithError(line->ways, head);
+    PyObject *way = PyDict_GetItemWithError(ways, head);
+    Py_XINCREF(way); /* whoever is called may forget the header */
     Py_DECREF(head);
-    if (way == NULL) {
-        if (PyErr_Occurred())
-            return NULL;
-        Py_RETURN_NONE;
-    }
+    if (way == NULL)
+        return none();
     Py_ssize_t rest = start + size - end - 4;
-    if (!PyTuple_Check(way) || PyTuple_Size(way) != 2 || !Py_IS_TYPE(PyTuple_GetItem(way, 0), quick_type) ||
-        PyLong_AsSsize_t(PyTuple_GetItem(way, 1)) != rest) {
-        if (PyErr_Occurred())
-            return NULL;
-        Py_RETURN_NONE;
+    PyObject *quick = quick_of(way, rest), *body = NULL, *reply = NULL;
+    if (quick == NULL) {
+        reply = none();
+    } else if ((body = PyBytes_FromStringAndSize(end + 4, rest)) != NULL) {
+        *now = seconds(STEADY);
+        reply = answered((Quick *)quick, body, *now);
+        Py_DECREF(body);
     }
-    PyObject *body = PyBytes_FromStringAndSize(end + 4, rest);
-    if (body == NULL)
-        return NULL;
-    PyObject *quick = PyTuple_GetItem(way, 0);
-    Py_INCREF(quick); /* whoever is called may forget the header */
-    *now = seconds(STEADY);
-    PyObject *reply = answered((Quick *)quick, body, *now);
-    Py_DECREF(quick);
-    Py_DECREF(body);
+    Py_DECREF(way);
     return reply;
 }
 
@@ -439,9 +446,10 @@ static PyObject *line_data_received(PyObject *object, PyObject *data)
 {
     Line *line = (Line *)object;
     double now = 0.0;
-    PyObject *write = line->write; /* the connection may be lost while it reads or writes */
+    PyObject *write = line->write, *ways = line->ways; /* the connection may be lost while it reads or writes */
     Py_XINCREF(write);
-    PyObject *reply = looked_up(line, data, &now), *done = NULL, *since = NULL;
+    Py_XINCREF(ways);
+    PyObject *reply = looked_up(line, ways, data, &now), *done = NULL, *since = NULL;
     if (reply == Py_None) {
         done = PyObject_CallMethodObjArgs(object, read_name, data, NULL);
     } else if (reply != NULL && (since = PyFloat_FromDouble(now)) != NULL) {
@@ -451,6 +459,7 @@ static PyObject *line_data_received(PyObject *object, PyObject *data)
         done = PyObject_CallFunctionObjArgs(write, reply, NULL);
     }
     Py_XDECREF(write);
+    Py_XDECREF(ways);
     Py_XDECREF(reply);
     return done;
 }
