@@ -34,8 +34,8 @@ from wherry.server import quick, threads
 from wherry.server.doors import native
 
 # The ratios, Python 3.11, by what compiled code does; and how much worse they may get.
-COUNTED, MORE = {"answers": 0.106, "reads": 0.334, "": 0.437}, 1.05  # of instructions
-RECORDED, WORSE = {"answers": 0.12, "reads": 0.40, "": 0.55}, 1.2  # of processor time
+COUNTED, MORE = {"answers": 0.104, "reads": 0.343, "": 0.437}, 1.05  # of instructions
+RECORDED, WORSE = {"answers": 0.10, "reads": 0.34, "": 0.55}, 1.2  # of processor time
 CONNECTIONS, TURNS, ROUNDS = 64, 20, 200
 SHORT, LONG = 6, 16  # turns of the two runs whose instructions are counted
 
@@ -198,8 +198,8 @@ def instructions(folder: Path, which: str, slower: float, many: int = CONNECTION
         return int(done.stderr.rpartition("Collected : ")[2].split()[0])
 
     with ThreadPoolExecutor(2) as pool:
-        short, long = pool.map(run, (SHORT, LONG))
-    return (long - short) / (LONG - SHORT) / many
+        short, long = pool.map(run, (SHORT * CONNECTIONS // many, LONG * CONNECTIONS // many))
+    return (long - short) / (LONG - SHORT) / CONNECTIONS
 
 
 def counted(folder: Path, slower: float, many: int) -> int:
