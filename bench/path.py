@@ -182,16 +182,8 @@ def instructions(folder: Path, which: str, slower: float, many: int = CONNECTION
     way = ("--long",) if quick._quick is None else ()
 
     def run(turns: int) -> int:
-        command = [
-            *valgrind,
-            *way,
-            f"--slower={slower}",
-            f"--connections={many}",
-            "--asked",
-            str(folder),
-            which,
-            str(turns),
-        ]
+        asked = ("--asked", str(folder), which, str(turns))
+        command = [*valgrind, *way, f"--slower={slower}", f"--connections={many}", *asked]
         done = subprocess.run(command, env=environ, capture_output=True, text=True)
         if done.returncode:
             raise SystemExit(done.stderr)

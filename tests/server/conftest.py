@@ -44,6 +44,19 @@ def listening(request: pytest.FixtureRequest) -> None:
     serving.UNDER["is"] = request.getfixturevalue("under") if "under" in request.fixturenames else "port"
 
 
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """What connections leave to Python to read, as it comes."""
+    found: list[bytes] = quick_parts.noted_reads(monkeypatch)
+    return found
+
+
+@pytest.fixture
+def long_leases(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing goes the other way because a lease has ended."""
+    monkeypatch.setattr("wherry.server.quick.LEASE", 1000.0)
+
+
 @pytest.fixture(scope="session")
 def server_folder() -> Iterator[Path]:
     """A folder that the servers' own users can reach, which pytest's is not."""

@@ -24,14 +24,13 @@ from quick_parts import (
     bare,
     classes,
     known,
-    noted_reads,
     post,
     received,
     scorer,
 )
 from serving import Running, replies, until
 
-from wherry.server import heads, quick
+from wherry.server import heads
 from wherry.server.heads import Way
 from wherry.server.ids import new_tail
 from wherry.server.limits import Limits
@@ -42,16 +41,6 @@ from wherry.server.tls import Certificate
 pytest.importorskip("wherry.server._quick", reason="quick answers are not compiled: no compiler")
 
 LOOPS = pytest.mark.parametrize("make", [None, asyncio.new_event_loop], ids=["uvloop", "asyncio"])
-
-
-@pytest.fixture
-def reads(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
-    return noted_reads(monkeypatch)
-
-
-@pytest.fixture
-def long_leases(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(quick, "LEASE", 1000.0)
 
 
 class Client:

@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 import pytest
 import serving
-from quick_parts import ONE, classes, drawn, known, noted_reads, post, received, scorer
+from quick_parts import ONE, classes, drawn, known, post, received, scorer
 from serving import SIGNATURE, Fake, Kept, Running, ask
 
 from wherry.contract.project import Project, Serve, Shadow
@@ -24,16 +24,6 @@ from wherry.server.doors import native
 from wherry.server.replies import Replies
 
 pytest.importorskip("wherry.server._quick", reason="quick answers are not compiled: no compiler")
-
-
-@pytest.fixture
-def reads(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
-    return noted_reads(monkeypatch)
-
-
-@pytest.fixture
-def long_leases(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(quick, "LEASE", 1000.0)
 
 
 def altered(**arrays: Any) -> LinearScorer:

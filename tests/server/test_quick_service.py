@@ -13,7 +13,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 import pytest
-from quick_parts import NONE, ONE, known, noted_reads, post, received, scorer
+from quick_parts import NONE, ONE, known, post, received, scorer
 from serving import NAMES, Running, replies, request, until
 
 from wherry.server import quick
@@ -24,16 +24,6 @@ UUID = re.compile(rb"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9
 DATE = re.compile(rb"\r\nDate: ([^\r]*)")
 OVERFLOWS = pytest.mark.filterwarnings("ignore:overflow encountered:RuntimeWarning")
 LOOPS = pytest.mark.parametrize("make", [None, asyncio.new_event_loop], ids=["uvloop", "asyncio"])
-
-
-@pytest.fixture
-def reads(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
-    return noted_reads(monkeypatch)
-
-
-@pytest.fixture
-def long_leases(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(quick, "LEASE", 1000.0)
 
 
 FLAWLESS: list[object] = [

@@ -100,7 +100,7 @@ static int decided(const Quick *self, const double *cells)
         for (int which = 0; which < self->sums; which++)
             if (which != best && !(sums[best] - sums[which] > fars[best] + fars[which]))
                 return -1;
-        return self->sums > 1 ? best : -1;
+        return best;
     }
     int votes[CLASSES] = {0}, pair = 0, best = 0;
     for (int one = 0; one < self->classes; one++) {

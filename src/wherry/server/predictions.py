@@ -174,7 +174,6 @@ class Predictions:
         turn_away = self.replies.turning_away(Overloaded(TOO_MANY), "native")
         straight = (lambda body: None) if flat is None else flat.read
         unpack: Any = None if flat is None else flat.unpack
-
         lent = self.leased
 
         def take(exchange: Exchange) -> None:
